@@ -1,0 +1,84 @@
+"""A turn's latency budget: stamped once, spent everywhere, never grown.
+
+Inside a process the budget is an absolute instant on the monotonic clock; on the wire it travels
+as remaining milliseconds, because two sites' clocks do not agree.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from gateway.core.errors import InvalidRequest
+
+
+class TurnClass(StrEnum):
+    """What a turn is for; decides its default budget and its place in the queue."""
+
+    VOICE = "voice"
+    AGENT = "agent"
+    BATCH = "batch"
+
+
+class BudgetDefaults(msgspec.Struct, frozen=True):
+    """First-token budgets by class, in seconds; batch has none."""
+
+    voice_s: float = 0.5
+    agent_s: float = 2.0
+
+    def of(self, turn_class: TurnClass) -> float | None:
+        """The class default, or None where the class has no budget."""
+        match turn_class:
+            case TurnClass.VOICE:
+                return self.voice_s
+            case TurnClass.AGENT:
+                return self.agent_s
+            case TurnClass.BATCH:
+                return None
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What a turn may spend until its first content, counted from `started_s`.
+
+    All instants are seconds on this host's monotonic clock. `first_token_s` is the whole budget
+    (None: the turn may wait), `call_deadline_s` the instant at which the caller gives up.
+    """
+
+    started_s: float
+    first_token_s: float | None
+    call_deadline_s: float | None = None
+
+    @property
+    def first_token_deadline_s(self) -> float | None:
+        """The instant by which the first content must be out, or None."""
+        return None if self.first_token_s is None else self.started_s + self.first_token_s
+
+    def remaining_s(self, now_s: float) -> float | None:
+        """What is left to the first content; 0 when spent, None when unlimited."""
+        deadline_s = self.first_token_deadline_s
+        return None if deadline_s is None else max(0.0, deadline_s - now_s)
+
+
+def budget_for(
+    turn_class: TurnClass,
+    defaults: BudgetDefaults,
+    *,
+    started_s: float,
+    requested_s: float | None = None,
+    call_deadline_s: float | None = None,
+) -> Budget:
+    """The budget of a new turn: min(requested or class default, what the call's deadline leaves).
+
+    Raises InvalidRequest for a requested budget that is not positive and finite.
+    """
+    if requested_s is not None and not 0.0 < requested_s < 86_400.0:
+        raise InvalidRequest(
+            f"a latency budget must be above 0 and below a day, not {requested_s:g} s",
+            param="latency_budget_ms",
+        )
+    first_token_s = requested_s if requested_s is not None else defaults.of(turn_class)
+    if call_deadline_s is not None:
+        left_s = max(0.0, call_deadline_s - started_s)
+        first_token_s = left_s if first_token_s is None else min(first_token_s, left_s)
+    return Budget(started_s, first_token_s, call_deadline_s)

@@ -1,0 +1,258 @@
+"""The one error tree of the gateway.
+
+    GatewayError
+    ├── RequestError            the caller must change the request
+    │   ├── InvalidRequest      a field is malformed, missing or out of range
+    │   │   └── InvalidSchema   a JSON schema, regex or grammar cannot be used
+    │   ├── UnknownModel        the named model is not served here
+    │   ├── ContextLengthExceeded
+    │   ├── UnsupportedTools    tools or instructions this model cannot follow
+    │   ├── PayloadTooLarge
+    │   └── RecordNotFound      no turn with that id is kept here
+    ├── AccessError             the caller may not do this
+    │   ├── Unauthenticated
+    │   ├── ClassNotAllowed
+    │   └── RateLimited
+    ├── CapacityError           the site cannot serve this now
+    │   ├── SloUnattainable     shed: the best estimate misses the budget, or the budget ran out
+    │   ├── SiteDraining
+    │   └── DeadlineExceeded    the call's own deadline passed
+    ├── ClientStalled           the client stopped reading its stream
+    ├── EngineError             the model could not be run
+    │   ├── EngineUnavailable
+    │   └── EngineFault
+    └── SetupError              an operator must change configuration, files or the machine
+        ├── ConfigError
+        └── PortInUse           (engine.bundle adds BundleError)
+
+A class carries its numbers as attributes, its `code` for the wire and whether a retry can help.
+`wire.status` maps codes to HTTP and gRPC; nothing else does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Any failure the gateway can name. `str(error)` is one line for the caller."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        """The line for the caller."""
+        return str(self)
+
+
+class RequestError(GatewayError):
+    """The caller must change the request; repeating it as it is cannot help."""
+
+    code = "invalid_request"
+
+
+class InvalidRequest(RequestError):
+    """A field is malformed, missing or out of range. `param` is its path in the request."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class InvalidSchema(InvalidRequest):
+    """A JSON schema, regular expression or grammar that cannot constrain the output."""
+
+    code = "invalid_schema"
+
+
+class UnknownModel(RequestError):
+    """The named model is not served here."""
+
+    code = "model_not_found"
+
+    def __init__(self, given: str, served: tuple[str, ...]) -> None:
+        super().__init__(f"model {given!r} is not served here; served: {', '.join(served)}")
+        self.given = given
+        self.served = served
+
+
+class ContextLengthExceeded(RequestError):
+    """The prompt leaves no room for an answer in the model's context."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, *, limit_tokens: int, given_tokens: int) -> None:
+        super().__init__(
+            f"the prompt has {given_tokens} tokens; this model's context holds {limit_tokens}, "
+            "the answer included"
+        )
+        self.limit_tokens = limit_tokens
+        self.given_tokens = given_tokens
+
+
+class UnsupportedTools(RequestError):
+    """Tools or instructions that the served model cannot follow."""
+
+    code = "unsupported_tools"
+
+    def __init__(self, message: str, *, param: str = "tools") -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class PayloadTooLarge(RequestError):
+    """The request body is larger than the site accepts."""
+
+    code = "payload_too_large"
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        super().__init__(f"the request body is larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class RecordNotFound(RequestError):
+    """No turn with this id is kept here (any more)."""
+
+    code = "request_not_found"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"no recent turn has the id {request_id!r} at this site")
+        self.request_id = request_id
+
+
+class AccessError(GatewayError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+
+
+class Unauthenticated(AccessError):
+    """No key, or one this site does not know."""
+
+    code = "invalid_api_key"
+
+
+class ClassNotAllowed(AccessError):
+    """The key does not grant the class the request asked for."""
+
+    code = "class_not_allowed"
+
+    def __init__(self, given: str, granted: tuple[str, ...]) -> None:
+        super().__init__(f"this key may not use class {given!r}; granted: {', '.join(granted)}")
+        self.given = given
+        self.granted = granted
+
+
+class RateLimited(AccessError):
+    """The key's limit is used up; `retry_after_s` says when it is not."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+
+    def __init__(self, *, limit: str, allowed: float, retry_after_s: float) -> None:
+        super().__init__(
+            f"this key's limit of {allowed:g} {limit} is used up; retry in {retry_after_s:.1f} s"
+        )
+        self.limit = limit
+        self.allowed = allowed
+        self.retry_after_s = retry_after_s
+
+
+class CapacityError(GatewayError):
+    """The site cannot serve this turn now."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class SloUnattainable(CapacityError):
+    """The turn was shed: it would miss, or has missed, its first-token budget.
+
+    `estimate_s` is the best predicted time to first token, `budget_s` the turn's whole budget and
+    `reason` one of the admission reasons.
+    """
+
+    code = "slo_unattainable"
+
+    def __init__(
+        self, *, estimate_s: float, budget_s: float, reason: str, retry_after_s: float
+    ) -> None:
+        super().__init__(
+            f"shed ({reason}): the best estimate to the first token is {estimate_s * 1e3:.0f} ms, "
+            f"the budget {budget_s * 1e3:.0f} ms"
+        )
+        self.estimate_s = estimate_s
+        self.budget_s = budget_s
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class SiteDraining(CapacityError):
+    """The site finishes what it has and takes nothing new."""
+
+    code = "site_draining"
+
+    def __init__(self) -> None:
+        super().__init__("this site is draining and takes no new turns; use another site")
+
+
+class DeadlineExceeded(CapacityError):
+    """The call's own deadline passed before the turn ended."""
+
+    code = "deadline_exceeded"
+    retryable = False
+
+    def __init__(self) -> None:
+        super().__init__("the deadline of the call passed before the turn ended")
+
+
+class ClientStalled(GatewayError):
+    """The client stopped reading, so its stream was ended."""
+
+    code = "client_stalled"
+
+    def __init__(self, *, stalled_s: float) -> None:
+        super().__init__(f"the client read nothing for {stalled_s:g} s; its stream was ended")
+        self.stalled_s = stalled_s
+
+
+class EngineError(GatewayError):
+    """The model could not be run."""
+
+    code = "engine_error"
+
+
+class EngineUnavailable(EngineError):
+    """The engine process is not there, and did not come back in time."""
+
+    code = "engine_unavailable"
+    retryable = True
+
+
+class EngineFault(EngineError):
+    """The engine refused or failed this one request; others go on."""
+
+
+class SetupError(GatewayError):
+    """An operator must change configuration, files or the machine. Printed, never served."""
+
+    code = "setup_error"
+
+
+class ConfigError(SetupError):
+    """The configuration is not usable; the message names file, line and key."""
+
+    code = "bad_config"
+
+
+class PortInUse(SetupError):
+    """Another process listens on an address this site needs."""
+
+    code = "port_in_use"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} is in use by another process; stop it or choose another --port-base"
+        )
+        self.address = address

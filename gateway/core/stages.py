@@ -1,0 +1,238 @@
+"""The stages of a turn, and the rule that they add up to what the client saw.
+
+A turn's clock is a sequence of marks. Each mark says which stage the time since the last mark
+belongs to, so nothing is counted twice and nothing is left over: the stages up to the first
+content sum to the time to first token, all of them to the turn's duration, exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from gateway.core.budget import TurnClass
+
+
+class Stage(StrEnum):
+    """What a turn's time went into."""
+
+    INGRESS = "ingress"
+    """Reading, authenticating and checking the request."""
+    PROMPT = "prompt"
+    """Rendering the chat template, tokenising, building the grammar."""
+    ADMISSION = "admission"
+    """Estimating, deciding, booking."""
+    QUEUE = "queue"
+    """Waiting in the engine for a slot."""
+    PREFILL = "prefill"
+    """Running the prompt through the model, up to the first token."""
+    LINK = "link"
+    """Between router and engine: what the engine did not report as its own."""
+    DECODE = "decode"
+    """Producing tokens after the first of a generation."""
+    TOOL = "tool"
+    """A server-side tool ran."""
+    EGRESS = "egress"
+    """Turning tokens into events and writing them to the client."""
+
+
+class StageSpan(msgspec.Struct, frozen=True, array_like=True):
+    """A stretch of a turn: offset from its start and duration, in seconds."""
+
+    stage: Stage
+    offset_s: float
+    duration_s: float
+
+
+@dataclass(slots=True)
+class StageClock:
+    """Attributes a turn's time to stages. Instants are monotonic seconds."""
+
+    started_s: float
+    spans: list[StageSpan] = field(default_factory=list)
+    first_content_s: float | None = None
+    """The instant of the first content or tool-call delta, once it is out."""
+    _at_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start at the turn's start."""
+        self._at_s = self.started_s
+
+    def mark(self, stage: Stage, now_s: float) -> None:
+        """All time since the last mark was spent in `stage`."""
+        self._append(stage, max(0.0, now_s - self._at_s))
+
+    def mark_parts(self, parts: tuple[tuple[Stage, float], ...], rest: Stage, now_s: float) -> None:
+        """The time since the last mark was spent in `parts`, as another process measured them.
+
+        What the parts do not explain is `rest`'s, and comes first. Parts that claim more than
+        passed are scaled down, because the sum rule holds always.
+        """
+        passed_s = max(0.0, now_s - self._at_s)
+        claimed_s = sum(duration_s for _, duration_s in parts)
+        scale = min(1.0, passed_s / claimed_s) if claimed_s > 0.0 else 0.0
+        self._append(rest, passed_s - claimed_s * scale)
+        for stage, duration_s in parts:
+            self._append(stage, duration_s * scale)
+
+    def mark_first_content(self, now_s: float) -> None:
+        """The first content left the gateway: the time since the last mark was egress."""
+        self.mark(Stage.EGRESS, now_s)
+        if self.first_content_s is None:
+            self.first_content_s = self._at_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Time to first content, or None while there is none."""
+        return None if self.first_content_s is None else self.first_content_s - self.started_s
+
+    def durations_s(self) -> dict[Stage, float]:
+        """Total per stage so far."""
+        totals: dict[Stage, float] = {}
+        for span in self.spans:
+            totals[span.stage] = totals.get(span.stage, 0.0) + span.duration_s
+        return totals
+
+    def _append(self, stage: Stage, duration_s: float) -> None:
+        if duration_s <= 0.0:
+            return
+        offset_s = self._at_s - self.started_s
+        self._at_s += duration_s
+        last = self.spans[-1] if self.spans else None
+        if last is not None and last.stage is stage and self.first_content_s is not None:
+            self.spans[-1] = StageSpan(stage, last.offset_s, last.duration_s + duration_s)
+        else:
+            self.spans.append(StageSpan(stage, offset_s, duration_s))
+
+
+class Outcome(StrEnum):
+    """How a turn ended, for metrics and records."""
+
+    ANSWERED = "answered"
+    SHED = "shed"
+    REJECTED = "rejected"
+    """The caller's fault: bad request, key or limit."""
+    ABANDONED = "abandoned"
+    """The client went away, stalled, or its deadline passed."""
+    FAILED = "failed"
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One place the turn could have gone, and what the decision thought of it."""
+
+    site: str
+    predicted_s: float
+    margin_s: float
+    reason: str
+
+
+class RouteDecision(msgspec.Struct, frozen=True):
+    """What the router decided and why, in the words of the trace attributes."""
+
+    chosen: str
+    """A site id, or "" when the turn was shed."""
+    reason: str
+    budget_s: float | None
+    remaining_s: float | None
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(slots=True)
+class TurnTrail:
+    """What is known of a turn while it runs. Rooms that do work add to it; edge closes it."""
+
+    request_id: str
+    clock: StageClock
+    turn_class: TurnClass = TurnClass.AGENT
+    tenant: str = ""
+    interface: str = ""
+    """Where it came in: "openai", "grpc"."""
+    traceparent: str = ""
+    """The caller's W3C trace context, as received; empty when there was none."""
+    budget_s: float | None = None
+    site: str = ""
+    """Who generated."""
+    path: list[str] = field(default_factory=list)
+    model: str = ""
+    """`name@digest`."""
+    decisions: list[RouteDecision] = field(default_factory=list)
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    num_resumes: int = 0
+    """How often the stream went on in another engine."""
+    tools_run: list[str] = field(default_factory=list)
+
+    def close(self, outcome: Outcome, finish: str, now_s: float, *, error: str = "") -> TurnRecord:
+        """The record of the turn; time since the last mark goes to egress."""
+        self.clock.mark(Stage.EGRESS, now_s)
+        return TurnRecord(
+            request_id=self.request_id,
+            turn_class=self.turn_class,
+            tenant=self.tenant,
+            interface=self.interface,
+            traceparent=self.traceparent,
+            site=self.site,
+            path=tuple(self.path),
+            model=self.model,
+            outcome=outcome,
+            finish=finish,
+            error=error,
+            started_s=self.clock.started_s,
+            ttft_s=self.clock.ttft_s,
+            duration_s=max(0.0, now_s - self.clock.started_s),
+            budget_s=self.budget_s,
+            spans=tuple(self.clock.spans),
+            decisions=tuple(self.decisions),
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.completion_tokens,
+            num_resumes=self.num_resumes,
+            tools_run=tuple(self.tools_run),
+        )
+
+
+class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The compact, final record of a turn: the one source of spans, histograms and `explain`."""
+
+    request_id: str
+    turn_class: TurnClass
+    tenant: str
+    interface: str
+    traceparent: str
+    site: str
+    path: tuple[str, ...]
+    model: str
+    outcome: Outcome
+    finish: str
+    error: str
+    started_s: float
+    """Monotonic clock of the site that kept the record."""
+    ttft_s: float | None
+    duration_s: float
+    budget_s: float | None
+    spans: tuple[StageSpan, ...]
+    decisions: tuple[RouteDecision, ...]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    num_resumes: int
+    tools_run: tuple[str, ...]
+
+    @property
+    def within_budget(self) -> bool | None:
+        """Whether the turn met its budget; None when it had none. Shed and failed turns missed."""
+        if self.budget_s is None or self.outcome in (Outcome.REJECTED, Outcome.ABANDONED):
+            return None
+        return self.ttft_s is not None and self.ttft_s <= self.budget_s
+
+
+class TurnSink(Protocol):
+    """Takes the record of every turn, whatever its outcome."""
+
+    def record(self, record: TurnRecord) -> None:
+        """Keep it; never waits, never raises."""
+        ...

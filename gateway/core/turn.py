@@ -1,0 +1,204 @@
+"""One turn of a conversation as the rooms above the router see it: messages in, text out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from gateway.core.budget import Budget, TurnClass
+from gateway.core.errors import InvalidRequest
+from gateway.core.generation import Constraint, Sampling
+
+MAX_STOP_STRINGS = 4
+"""As in the OpenAI API."""
+
+
+class Role(StrEnum):
+    """Who speaks. A developer message counts as system."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call the model made. `arguments` is the text of a JSON object."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message. `tool_calls` only on assistant ones, `tool_call_id` only on tool ones."""
+
+    role: Role
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+class ToolSpec(msgspec.Struct, frozen=True):
+    """A tool the model may call; `parameters` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ToolChoiceMode(StrEnum):
+    """Whether the model may, must not or must call a tool."""
+
+    AUTO = "auto"
+    NONE = "none"
+    REQUIRED = "required"
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """`name` set with REQUIRED: that tool and no other."""
+
+    mode: ToolChoiceMode = ToolChoiceMode.AUTO
+    name: str = ""
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Whom a turn is done for, as its key says; without keys, the local tenant."""
+
+    tenant: str = "local"
+    key_id: str = ""
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a turn was asked with. Built by edge, whole and valid, before any work is done.
+
+    Raises InvalidRequest when the parts do not fit together.
+    """
+
+    request_id: str
+    messages: tuple[Message, ...]
+    budget: Budget
+    turn_class: TurnClass = TurnClass.AGENT
+    principal: Principal = Principal()
+    model: str = "default"
+    tools: tuple[ToolSpec, ...] = ()
+    """Tools the client runs; a call ends the turn and is handed to the client."""
+    tool_choice: ToolChoice = ToolChoice()
+    server_tools: bool = False
+    """Run the assistant's own tools here, on the caller's account."""
+    constraint: Constraint | None = None
+    """The shape of the answer's text (response_format)."""
+    sampling: Sampling = Sampling()
+    max_tokens: int | None = None
+    """None: as many as the context leaves."""
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that cannot be served."""
+        if not self.messages:
+            raise InvalidRequest("messages must not be empty", param="messages")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InvalidRequest("max_tokens must be at least 1", param="max_tokens")
+        if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
+            raise InvalidRequest(
+                f"stop takes up to {MAX_STOP_STRINGS} strings that are not empty", param="stop"
+            )
+        self._check_tools()
+
+    def _check_tools(self) -> None:
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) != len(names):
+            raise InvalidRequest("two tools have the same name", param="tools")
+        if self.tools and self.server_tools:
+            raise InvalidRequest(
+                "a turn uses either the client's tools or the server's, not both", param="tools"
+            )
+        choice = self.tool_choice
+        if choice.mode is ToolChoiceMode.REQUIRED and not (self.tools or self.server_tools):
+            raise InvalidRequest(
+                "tool_choice asks for a tool but none is given", param="tool_choice"
+            )
+        if choice.name and self.tools and choice.name not in names:
+            raise InvalidRequest(
+                f"tool_choice names {choice.name!r}, which is not among the tools",
+                param="tool_choice",
+            )
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """A served model as clients may see it."""
+
+    model_id: str
+    version: str
+    digest: str
+    """sha256 over the bundle's files, hex."""
+    precision: str
+    max_context_tokens: int
+    tools: str
+    """"any", or "fixed:<digest>" for a model that knows one set of tools."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """`name@digest`, the digest's first 12 digits."""
+        return f"{self.model_id}@{self.digest[:12]}"
+
+
+class LogprobEntry(msgspec.Struct, frozen=True):
+    """A token as text with its log-probability and the likeliest alternatives."""
+
+    text: str
+    utf8: bytes
+    logprob: float
+    top: tuple[tuple[str, bytes, float], ...] = ()
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """More of the answer's text: whole characters, never part of a stop string."""
+
+    text: str
+    logprobs: tuple[LogprobEntry, ...] = ()
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True):
+    """More of a tool call. The first delta of an `index` carries id and name."""
+
+    index: int
+    arguments: str
+    call_id: str = ""
+    name: str = ""
+
+
+class ServerToolRun(msgspec.Struct, frozen=True):
+    """The server ran one of its own tools; `result` is the text of a JSON object."""
+
+    call: ToolCall
+    result: str
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts of a turn, all its generations together."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class TurnFinish(StrEnum):
+    """Why the turn ended, in the OpenAI API's words."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+
+
+class TurnEnd(msgspec.Struct, frozen=True):
+    """The last event of a turn that was answered."""
+
+    finish: TurnFinish
+    usage: Usage
+
+
+TurnEvent = TextDelta | ToolCallDelta | ServerToolRun | TurnEnd

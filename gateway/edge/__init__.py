@@ -1,0 +1,1 @@
+"""Inbound: OpenAI HTTP, agent gRPC and the admin port. Speaks each client's idiom."""

@@ -1,0 +1,208 @@
+"""Where every inbound turn passes, whichever protocol it came in by.
+
+A visit authenticates the caller, stamps the budget, takes a lease on the key's limits, runs the
+turn and closes its record exactly once, whatever happens on the way. It knows no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol, Self
+
+from gateway.core.budget import Budget, BudgetDefaults, TurnClass, budget_for
+from gateway.core.errors import (
+    AccessError,
+    ClientStalled,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidRequest,
+    RequestError,
+    SiteDraining,
+    SloUnattainable,
+)
+from gateway.core.stages import Outcome, Stage, StageClock, TurnSink, TurnTrail
+from gateway.core.turn import Principal, TurnEnd
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from types import TracebackType
+
+    from gateway.core.turn import Turn, TurnEvent
+    from gateway.session.port import TurnRunner
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+
+
+class Lease(Protocol):
+    """A turn's hold on its key's limits."""
+
+    def charge_tokens(self, num_tokens: int) -> None:
+        """Count tokens used against the key's token limit."""
+        ...
+
+    def release(self) -> None:
+        """Give the concurrency place back; safe to call once only."""
+        ...
+
+
+class Gatekeeper(Protocol):
+    """Knows keys, classes and limits."""
+
+    def authenticate(self, authorization: str | None) -> Principal:
+        """Who calls, from an `Authorization` value. Raises Unauthenticated."""
+        ...
+
+    def admit(self, principal: Principal, turn_class: TurnClass) -> Lease:
+        """Take a place. Raises ClassNotAllowed or RateLimited."""
+        ...
+
+
+class Desk:
+    """Opens visits; knows how many are under way and whether the site drains."""
+
+    def __init__(
+        self,
+        *,
+        runner: TurnRunner,
+        gatekeeper: Gatekeeper,
+        sink: TurnSink,
+        defaults: BudgetDefaults,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.runner = runner
+        self.gatekeeper = gatekeeper
+        self.sink = sink
+        self.defaults = defaults
+        self.monotonic = monotonic
+        self.draining = False
+        self.num_active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def visit(
+        self, *, interface: str, request_id: str | None = None, traceparent: str = ""
+    ) -> Visit:
+        """Begin a turn now. Raises InvalidRequest for a malformed request id."""
+        if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
+            raise InvalidRequest(
+                "x-request-id takes up to 128 letters, digits and . _ : / -", param="x-request-id"
+            )
+        trail = TurnTrail(
+            request_id=request_id or uuid.uuid4().hex,
+            clock=StageClock(self.monotonic()),
+            interface=interface,
+            traceparent=traceparent,
+        )
+        return Visit(self, trail)
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+        self.draining = True
+
+    async def wait_idle(self) -> None:
+        """Return when no visit is under way."""
+        await self._idle.wait()
+
+    def enter(self) -> None:
+        """Count a visit in."""
+        self.num_active += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """Count a visit out."""
+        self.num_active -= 1
+        if self.num_active == 0:
+            self._idle.set()
+
+
+class Visit:
+    """One turn at the desk. A context manager: leaving it writes the turn's record."""
+
+    def __init__(self, desk: Desk, trail: TurnTrail) -> None:
+        self._desk = desk
+        self.trail = trail
+        self.principal = Principal()
+        self._lease: Lease | None = None
+        self._finish = ""
+
+    def __enter__(self) -> Self:
+        """Count the visit."""
+        self._desk.enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Release the lease and write the record; the exception goes on."""
+        trail = self.trail
+        if self._lease is not None:
+            self._lease.charge_tokens(trail.prompt_tokens + trail.completion_tokens)
+            self._lease.release()
+        code = error.code if isinstance(error, GatewayError) else kind.__name__ if kind else ""
+        record = trail.close(self._outcome(error), self._finish, self._desk.monotonic(), error=code)
+        self._desk.leave()
+        self._desk.sink.record(record)
+
+    def authenticate(self, authorization: str | None) -> None:
+        """Find out who calls. Raises Unauthenticated, SiteDraining."""
+        self.principal = self._desk.gatekeeper.authenticate(authorization)
+        self.trail.tenant = self.principal.tenant
+        if self._desk.draining:
+            raise SiteDraining
+
+    def budget(
+        self,
+        turn_class: TurnClass,
+        *,
+        requested_s: float | None = None,
+        call_deadline_s: float | None = None,
+    ) -> Budget:
+        """The turn's budget, counted from the visit's start. Raises InvalidRequest."""
+        return budget_for(
+            turn_class,
+            self._desk.defaults,
+            started_s=self.trail.clock.started_s,
+            requested_s=requested_s,
+            call_deadline_s=call_deadline_s,
+        )
+
+    async def run(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
+        """The turn's events. Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited."""
+        trail = self.trail
+        trail.turn_class = turn.turn_class
+        trail.budget_s = turn.budget.first_token_s
+        self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
+        trail.clock.mark(Stage.INGRESS, self._desk.monotonic())
+        async with aclosing(self._desk.runner.run(turn, trail)) as events:
+            async for event in events:
+                if isinstance(event, TurnEnd):
+                    self._finish = event.finish.value
+                yield event
+
+    def content_written(self) -> None:
+        """A content or tool-call delta left for the client."""
+        self.trail.clock.mark_first_content(self._desk.monotonic())
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        match error:
+            case None:
+                return Outcome.ANSWERED if self._finish else Outcome.ABANDONED
+            case SloUnattainable() | SiteDraining():
+                return Outcome.SHED
+            case RequestError() | AccessError():
+                return Outcome.REJECTED
+            case ClientStalled() | DeadlineExceeded():
+                return Outcome.ABANDONED
+            case GatewayError():
+                return Outcome.FAILED
+            case Exception():
+                return Outcome.FAILED
+            case _:  # cancellation and generator exit: the client went away
+                return Outcome.ABANDONED

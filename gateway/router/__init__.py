@@ -1,0 +1,1 @@
+"""Where a turn changes hands: admission, choice, local engine or elsewhere, retry and resume."""

@@ -1,0 +1,1 @@
+"""asyncio plumbing without domain words: supervised tasks, bounded channels, lifecycle."""

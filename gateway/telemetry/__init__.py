@@ -1,0 +1,1 @@
+"""Traces, metrics and logs. The only room that knows the OpenTelemetry SDK."""

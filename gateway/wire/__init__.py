@@ -1,0 +1,1 @@
+"""Bytes: protobuf conversions and the one mapping of error codes to HTTP and gRPC."""

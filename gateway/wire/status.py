@@ -1,0 +1,50 @@
+"""The one table from error codes to HTTP status, OpenAI error type and gRPC status.
+
+gRPC codes are the numbers of google.rpc.Code, so that this file needs no gRPC.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gateway.core.errors import GatewayError
+
+
+class WireStatus(NamedTuple):
+    """How one error code looks to each kind of client."""
+
+    http: int
+    openai_type: str
+    grpc: int
+
+
+_INVALID_ARGUMENT, _DEADLINE, _NOT_FOUND, _DENIED, _EXHAUSTED = 3, 4, 5, 7, 8
+_INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED, _ABORTED = 13, 14, 16, 10
+
+STATUS_OF_CODE: dict[str, WireStatus] = {
+    "invalid_request": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
+    "invalid_schema": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
+    "unsupported_tools": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
+    "context_length_exceeded": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
+    "payload_too_large": WireStatus(413, "invalid_request_error", _EXHAUSTED),
+    "model_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
+    "request_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
+    "forbidden": WireStatus(403, "permission_error", _DENIED),
+    "class_not_allowed": WireStatus(403, "permission_error", _DENIED),
+    "invalid_api_key": WireStatus(401, "authentication_error", _UNAUTHENTICATED),
+    "rate_limit_exceeded": WireStatus(429, "rate_limit_error", _EXHAUSTED),
+    "slo_unattainable": WireStatus(503, "overloaded_error", _UNAVAILABLE),
+    "site_draining": WireStatus(503, "overloaded_error", _UNAVAILABLE),
+    "unavailable": WireStatus(503, "overloaded_error", _UNAVAILABLE),
+    "deadline_exceeded": WireStatus(504, "timeout_error", _DEADLINE),
+    "client_stalled": WireStatus(408, "timeout_error", _ABORTED),
+    "engine_error": WireStatus(500, "server_error", _INTERNAL),
+    "engine_unavailable": WireStatus(503, "server_error", _UNAVAILABLE),
+    "internal_error": WireStatus(500, "server_error", _INTERNAL),
+}
+
+
+def status_of(error: GatewayError) -> WireStatus:
+    """How to answer this error; set-up errors never reach a client and look internal."""
+    return STATUS_OF_CODE.get(error.code, STATUS_OF_CODE["internal_error"])
