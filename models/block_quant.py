@@ -57,4 +57,5 @@ def dequantise(
 def _pack(levels: NDArray[np.uint8], bits: Bits) -> NDArray[np.uint8]:
     if bits == 8:
         return levels
-    return np.bitwise_or(levels[:, :, 0::2], levels[:, :, 1::2] * np.uint8(16))
+    low, high = levels[:, :, 0::2], levels[:, :, 1::2]
+    return low + high * np.uint8(16)

@@ -46,43 +46,70 @@ class StageSpan(msgspec.Struct, frozen=True, array_like=True):
     offset_s: float
     duration_s: float
 
+    @property
+    def end_s(self) -> float:
+        """Where the stretch ends, as an offset from the turn's start."""
+        return self.offset_s + self.duration_s
+
+
+_STREAMED = frozenset({Stage.DECODE, Stage.LINK, Stage.EGRESS})
+"""Stages that alternate once per token frame while an answer streams."""
+
 
 @dataclass(slots=True)
 class StageClock:
-    """Attributes a turn's time to stages. Instants are monotonic seconds."""
+    """Attributes a turn's time to stages. Instants are monotonic seconds.
+
+    Spans are contiguous, in order and at least 0 s long. While an answer streams, the stages that
+    alternate with every frame are folded into one span each, so that a record's size does not
+    grow with the answer's length: their durations are exact, the places within the stretch are
+    not. No span reaches across the first content.
+    """
 
     started_s: float
     spans: list[StageSpan] = field(default_factory=list)
     first_content_s: float | None = None
     """The instant of the first content or tool-call delta, once it is out."""
     _at_s: float = field(init=False)
+    _stretch_from: int = field(init=False, default=0)
+    """Index of the first span that may still grow; those before it are final."""
 
     def __post_init__(self) -> None:
         """Start at the turn's start."""
         self._at_s = self.started_s
 
+    @property
+    def elapsed_s(self) -> float:
+        """From the turn's start to the last mark: what all spans sum to."""
+        return self._at_s - self.started_s
+
     def mark(self, stage: Stage, now_s: float) -> None:
         """All time since the last mark was spent in `stage`."""
-        self._append(stage, max(0.0, now_s - self._at_s))
+        self._append(stage, now_s)
 
     def mark_parts(self, parts: tuple[tuple[Stage, float], ...], rest: Stage, now_s: float) -> None:
         """The time since the last mark was spent in `parts`, as another process measured them.
 
         What the parts do not explain is `rest`'s, and comes first. Parts that claim more than
-        passed are scaled down, because the sum rule holds always.
+        passed are scaled down, because the sum rule holds always; one that claims less than
+        nothing, or no number, claims nothing.
         """
         passed_s = max(0.0, now_s - self._at_s)
-        claimed_s = sum(duration_s for _, duration_s in parts)
-        scale = min(1.0, passed_s / claimed_s) if claimed_s > 0.0 else 0.0
-        self._append(rest, passed_s - claimed_s * scale)
-        for stage, duration_s in parts:
-            self._append(stage, duration_s * scale)
+        claims_s = [min(max(0.0, duration_s), passed_s) for _, duration_s in parts]
+        scale = passed_s / max(passed_s, sum(claims_s)) if passed_s > 0.0 else 0.0
+        self._append(rest, now_s - sum(claims_s) * scale)
+        for index, (stage, _) in enumerate(parts):
+            self._append(stage, now_s - sum(claims_s[index + 1 :]) * scale)
 
     def mark_first_content(self, now_s: float) -> None:
-        """The first content left the gateway: the time since the last mark was egress."""
+        """Content left the gateway: the time since the last mark was egress.
+
+        Only the first call sets the time to first content; calling it for later content is fine.
+        """
         self.mark(Stage.EGRESS, now_s)
         if self.first_content_s is None:
             self.first_content_s = self._at_s
+            self._stretch_from = len(self.spans)
 
     @property
     def ttft_s(self) -> float | None:
@@ -96,16 +123,33 @@ class StageClock:
             totals[span.stage] = totals.get(span.stage, 0.0) + span.duration_s
         return totals
 
-    def _append(self, stage: Stage, duration_s: float) -> None:
-        if duration_s <= 0.0:
+    def _append(self, stage: Stage, until_s: float) -> None:
+        if not until_s > self._at_s:
             return
-        offset_s = self._at_s - self.started_s
-        self._at_s += duration_s
-        last = self.spans[-1] if self.spans else None
-        if last is not None and last.stage is stage and self.first_content_s is not None:
-            self.spans[-1] = StageSpan(stage, last.offset_s, last.duration_s + duration_s)
-        else:
+        offset_s, duration_s = self.elapsed_s, until_s - self._at_s
+        self._at_s = until_s
+        at = self._index_to_extend(stage)
+        if at is None:
             self.spans.append(StageSpan(stage, offset_s, duration_s))
+            return
+        longer = self.spans[at]
+        self.spans[at] = StageSpan(stage, longer.offset_s, longer.duration_s + duration_s)
+        for index in range(at + 1, len(self.spans)):
+            later = self.spans[index]
+            self.spans[index] = StageSpan(
+                later.stage, later.offset_s + duration_s, later.duration_s
+            )
+
+    def _index_to_extend(self, stage: Stage) -> int | None:
+        """The span that takes more time of `stage`, or None when a new one is due."""
+        for index in range(len(self.spans) - 1, self._stretch_from - 1, -1):
+            if self.spans[index].stage is stage:
+                return index
+            if stage not in _STREAMED:
+                break
+        if stage not in _STREAMED:
+            self._stretch_from = len(self.spans)
+        return None
 
 
 class Outcome(StrEnum):
@@ -127,6 +171,8 @@ class Candidate(msgspec.Struct, frozen=True):
     predicted_s: float
     margin_s: float
     reason: str
+    report_age_s: float | None = None
+    """Age of the load figures the estimate was made from; None when it is not known."""
 
 
 class RouteDecision(msgspec.Struct, frozen=True):
@@ -183,7 +229,7 @@ class TurnTrail:
             error=error,
             started_s=self.clock.started_s,
             ttft_s=self.clock.ttft_s,
-            duration_s=max(0.0, now_s - self.clock.started_s),
+            duration_s=self.clock.elapsed_s,
             budget_s=self.budget_s,
             spans=tuple(self.clock.spans),
             decisions=tuple(self.decisions),
@@ -224,10 +270,19 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def within_budget(self) -> bool | None:
-        """Whether the turn met its budget; None when it had none. Shed and failed turns missed."""
-        if self.budget_s is None or self.outcome in (Outcome.REJECTED, Outcome.ABANDONED):
+        """Whether the turn met its budget; None when it had none or cannot be judged.
+
+        Shed and failed turns missed, however early their first content was. An answer without
+        content is out when the turn ends. A client that went away before any content judges
+        nothing while the budget lasted, and a miss after that.
+        """
+        if self.budget_s is None or self.outcome is Outcome.REJECTED:
             return None
-        return self.ttft_s is not None and self.ttft_s <= self.budget_s
+        if self.outcome in (Outcome.SHED, Outcome.FAILED):
+            return False
+        if self.outcome is Outcome.ABANDONED and self.ttft_s is None:
+            return False if self.duration_s > self.budget_s else None
+        return (self.duration_s if self.ttft_s is None else self.ttft_s) <= self.budget_s
 
 
 class TurnSink(Protocol):

@@ -86,6 +86,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     """Tools the client runs; a call ends the turn and is handed to the client."""
     tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+    """False: at most one call in an answer."""
     server_tools: bool = False
     """Run the assistant's own tools here, on the caller's account."""
     constraint: Constraint | None = None

@@ -1,0 +1,137 @@
+"""`firsthop key`: make, list and revoke the keys of a site."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.config.keys_file import KeyEntry, edit_keys, new_key, read_keys
+from gateway.core.budget import TurnClass
+from gateway.core.errors import SetupError
+from gateway.core.limits import Limits
+
+if TYPE_CHECKING:
+    from gateway.cli.main import Subparsers
+
+_EPILOG = """\
+examples:
+  firsthop key create --tenant acme --file keys.toml
+  firsthop key create --tenant acme --classes agent,voice --requests-per-minute 600 \\
+      --tokens-per-minute 100000 --max-concurrent 20 --file keys.toml
+  firsthop key list --file keys.toml
+  firsthop key revoke 3f9a21bc --file keys.toml
+
+A running site reads its keys file again on SIGHUP.
+"""
+
+
+def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add `key` with its actions."""
+    parser = subparsers.add_parser(
+        "key",
+        description="Make, list and revoke the keys of a site (auth.keys_file).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    create = actions.add_parser("create", help="make a key and print it, once")
+    create.add_argument("--tenant", required=True, help="whom the key belongs to")
+    create.add_argument(
+        "--classes",
+        type=_classes,
+        default=(TurnClass.AGENT,),
+        help="comma-separated: voice, agent, batch (default agent)",
+    )
+    create.add_argument("--requests-per-minute", type=float, metavar="N", help="default: no limit")
+    create.add_argument("--tokens-per-minute", type=float, metavar="N", help="default: no limit")
+    create.add_argument("--max-concurrent", type=int, metavar="N", help="default: no limit")
+    create.set_defaults(run=run_create)
+
+    listing = actions.add_parser("list", help="print the keys without their secrets")
+    listing.set_defaults(run=run_list)
+
+    revoke = actions.add_parser("revoke", help="remove a key")
+    revoke.add_argument("key_id", metavar="ID", help="the id, as `key list` prints it")
+    revoke.set_defaults(run=run_revoke)
+
+    for action in (create, listing, revoke):
+        action.add_argument("--file", type=Path, required=True, help="the site's keys file")
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_create(args: argparse.Namespace) -> int:
+    """Add a key to the file and print it."""
+    key, key_id, entry = new_key(
+        tenant=args.tenant,
+        classes=args.classes,
+        limits=Limits(args.requests_per_minute, args.tokens_per_minute, args.max_concurrent),
+        created=datetime.datetime.now(tz=datetime.UTC).date(),
+    )
+    with edit_keys(args.file) as keys:
+        keys[key_id] = entry
+    if args.json:
+        print(json.dumps({"key": key, **_facts(key_id, entry)}))
+    else:
+        print(key)
+        print(
+            f"The key {key_id} of {entry.tenant} is kept in {args.file} as a hash only: "
+            "this is the one time it is shown.",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print what the file says of each key."""
+    keys = read_keys(args.file)
+    facts = [_facts(key_id, entry) for key_id, entry in keys.items()]
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    print(f"{'id':<10}{'tenant':<20}{'classes':<20}{'req/min':>9}{'tok/min':>10}{'at once':>9}")
+    for key_id, entry in keys.items():
+        limits = (entry.requests_per_minute, entry.tokens_per_minute, entry.max_concurrent)
+        per_minute, tokens, at_once = ("-" if limit is None else f"{limit:g}" for limit in limits)
+        print(
+            f"{key_id:<10}{entry.tenant:<20}{','.join(entry.classes):<20}"
+            f"{per_minute:>9}{tokens:>10}{at_once:>9}"
+        )
+    return 0
+
+
+def run_revoke(args: argparse.Namespace) -> int:
+    """Remove a key from the file. Raises SetupError when it is not there."""
+    if not args.file.exists():
+        raise SetupError(f"{args.file}: there is no such keys file")
+    with edit_keys(args.file) as keys:
+        if keys.pop(args.key_id, None) is None:
+            raise SetupError(
+                f"{args.file}: no key has the id {args.key_id}; see `firsthop key list`"
+            )
+    print(json.dumps({"revoked": args.key_id}) if args.json else f"revoked {args.key_id}")
+    return 0
+
+
+def _facts(key_id: str, entry: KeyEntry) -> dict[str, object]:
+    """An entry without its salt and hash."""
+    return {
+        "id": key_id,
+        "tenant": entry.tenant,
+        "classes": list(entry.classes),
+        "requests_per_minute": entry.requests_per_minute,
+        "tokens_per_minute": entry.tokens_per_minute,
+        "max_concurrent": entry.max_concurrent,
+        "created": entry.created.isoformat(),
+    }
+
+
+def _classes(text: str) -> tuple[TurnClass, ...]:
+    try:
+        return tuple(dict.fromkeys(TurnClass(part.strip()) for part in text.split(",")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; choose from voice, agent, batch") from error

@@ -1,0 +1,78 @@
+"""Rules that hold between the keys of a site's configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config.site import SiteConfig
+
+
+def check_site(site: SiteConfig, origins: Mapping[str, str]) -> None:
+    """Raise ConfigError for a whole that is unsafe or cannot work, though each value is fine."""
+    _check_tls(site, origins)
+    _check_public(site, origins)
+    _check_ports(site, origins)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address. A name other than localhost may not be."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_tls(site: SiteConfig, origins: Mapping[str, str]) -> None:
+    if bool(site.tls.cert) == bool(site.tls.key):
+        return
+    given, missing = ("cert", "key") if site.tls.cert else ("key", "cert")
+    raise ConfigError(
+        f"{origins[f'tls.{given}']}: tls.{given}: set tls.{missing} too; one without the other is "
+        "of no use"
+    )
+
+
+def _check_public(site: SiteConfig, origins: Mapping[str, str]) -> None:
+    """A public address needs keys and TLS; the admin port has neither, so it is never public."""
+    if not is_loopback(site.admin.host):
+        raise ConfigError(
+            f"{origins['admin.host']}: admin.host: {site.admin.host} is not a loopback address and "
+            "the admin port asks for no key; bind 127.0.0.1 and reach it through a tunnel"
+        )
+    missing = " and ".join(
+        name
+        for name, is_set in (
+            ("auth.keys_file", site.auth.keys_file),
+            ("tls.cert with tls.key", site.tls.enabled),
+        )
+        if not is_set
+    )
+    for section, listener in (("http", site.http), ("grpc", site.grpc)):
+        if missing and not is_loopback(listener.host):
+            raise ConfigError(
+                f"{origins[f'{section}.host']}: {section}.host: {listener.host} is a public "
+                f"address, which needs keys and TLS: set {missing}, or bind 127.0.0.1"
+            )
+
+
+def _check_ports(site: SiteConfig, origins: Mapping[str, str]) -> None:
+    taken: dict[int, str] = {}
+    for section, port in (
+        ("http", site.http.port),
+        ("grpc", site.grpc.port),
+        ("admin", site.admin.port),
+    ):
+        if port and port in taken:
+            raise ConfigError(
+                f"{origins[f'{section}.port']}: {section}.port: {port} is also {taken[port]}.port; "
+                "give each listener its own"
+            )
+        taken[port] = section

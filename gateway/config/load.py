@@ -1,0 +1,143 @@
+"""Reading a site's configuration: defaults, then a TOML file, the environment, the command line.
+
+Every value remembers where it came from; every complaint names that place, the key and the mend.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from gateway.config.checks import check_site
+from gateway.config.keys import Key, section_keys, site_keys
+from gateway.config.site import SiteConfig
+from gateway.config.toml_lines import TomlFile
+from gateway.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+
+
+class Given(NamedTuple):
+    """A value before it is checked, and where it was given."""
+
+    value: object
+    origin: str
+    is_text: bool = False
+    """From the environment: numbers, booleans and lists are still text."""
+
+
+class LoadedConfig(msgspec.Struct, frozen=True):
+    """A checked configuration; `origins` says for every dotted key where its value came from."""
+
+    site: SiteConfig
+    origins: dict[str, str]
+
+
+def load_site(
+    file: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    presets: Mapping[str, Given] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> LoadedConfig:
+    """The effective configuration of a site.
+
+    `presets` stand in for the defaults and yield to everything else; `overrides` come from the
+    command line and win. Raises ConfigError for an unknown key, a bad value or an unsafe whole.
+    """
+    command_line = {key: Given(value, COMMAND_LINE) for key, value in (overrides or {}).items()}
+    return assemble(
+        presets or {},
+        given_in_file(file) if file is not None else {},
+        given_in_environment(os.environ if environ is None else environ),
+        command_line,
+    )
+
+
+def assemble(*layers: Mapping[str, Given]) -> LoadedConfig:
+    """Later layers win, key by key. Raises ConfigError."""
+    merged: dict[str, Given] = {}
+    for layer in layers:
+        merged.update(layer)
+    keys = site_keys()
+    sections: dict[str, dict[str, object]] = {}
+    for dotted, given in merged.items():
+        if dotted not in keys:
+            raise ConfigError(f"{given.origin}: {dotted}: unknown key{_suggestion(dotted)}")
+        key = keys[dotted]
+        sections.setdefault(key.section, {})[key.name] = _checked(key, given)
+    site = SiteConfig(
+        **{
+            section: msgspec.structs.replace(getattr(SiteConfig(), section), **values)
+            for section, values in sections.items()
+        }
+    )
+    origins = {dotted: merged[dotted].origin if dotted in merged else DEFAULT for dotted in keys}
+    check_site(site, origins)
+    return LoadedConfig(site, origins)
+
+
+def given_in_file(path: Path) -> dict[str, Given]:
+    """What a TOML file says. Raises ConfigError when it is not a file of sections and keys."""
+    file = TomlFile.read(path)
+    keys = site_keys()
+    found: dict[str, Given] = {}
+    for section, values in file.document.items():
+        if not section_keys(section):
+            raise ConfigError(
+                f"{file.origin(section)}: {section}: unknown section{_suggestion(section)}"
+            )
+        if not isinstance(values, dict):
+            raise ConfigError(f"{file.origin(section)}: {section}: a section, written [{section}]")
+        for name, value in values.items():
+            dotted = f"{section}.{name}"
+            if dotted in keys and keys[dotted].is_path and isinstance(value, str) and value:
+                value = str(path.absolute().parent / Path(value).expanduser())
+            found[dotted] = Given(value, file.origin(section, name))
+    return found
+
+
+def given_in_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    """What `FIRSTHOP_SECTION_NAME` variables say.
+
+    Raises ConfigError for a variable of a known section that is no key; other `FIRSTHOP_`
+    variables belong to other parts of the project.
+    """
+    by_variable = {key.variable: key for key in site_keys().values()}
+    prefixes = tuple(f"FIRSTHOP_{section}_".upper() for section in SiteConfig.__struct_fields__)
+    found: dict[str, Given] = {}
+    for variable, text in environ.items():
+        key = by_variable.get(variable)
+        if key is not None:
+            found[key.dotted] = Given(text, f"environment {variable}", is_text=True)
+        elif variable.startswith(prefixes):
+            close = difflib.get_close_matches(variable, by_variable, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"environment {variable}: unknown key{hint}")
+    return found
+
+
+def _checked(key: Key, given: Given) -> object:
+    value: Any = given.value
+    if given.is_text and key.is_list:
+        value = [part.strip() for part in str(value).split(",") if part.strip()]
+    try:
+        return msgspec.convert(value, key.annotation, strict=not given.is_text)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"{given.origin}: {key.dotted}: takes {key.accepts()}, not {value!r}"
+        ) from error
+
+
+def _suggestion(given: str) -> str:
+    known = [*site_keys(), *SiteConfig.__struct_fields__]
+    close = difflib.get_close_matches(given, known, n=1)
+    return f"; did you mean {close[0]}?" if close else "; see docs/configuration.md"

@@ -1,0 +1,235 @@
+"""The configuration of one site: the only table of its keys.
+
+Each annotation carries the key's range, its unit and its help; each section's docstring says what
+the section is about. The reader, `firsthop config show` and docs/configuration.md take them from
+here. A key is written `section.name`, in the environment `FIRSTHOP_SECTION_NAME`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gateway.core.budget import BudgetDefaults
+from gateway.core.errors import ConfigError
+
+SHIPPED_MODEL = Path(__file__).parents[2] / "models" / "subscriber_care" / "bundle"
+"""The assistant that comes with a checkout of the repository."""
+
+Host = Annotated[str, Meta(min_length=1, description="Address to listen on: a name or an IP.")]
+Port = Annotated[int, Meta(ge=0, le=65_535, description="TCP port; 0 takes a free one.")]
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this site is."""
+
+    id: Annotated[
+        str,
+        Meta(
+            pattern="^[a-z0-9][a-z0-9-]{0,62}$",
+            description="The site's name in headers, records and metrics.",
+        ),
+    ] = "edge-a"
+    region: Annotated[
+        str, Meta(description="Where the site stands, for residency rules; empty: not said.")
+    ] = ""
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """An address the site listens on."""
+
+    host: Host
+    port: Port
+
+
+class HttpListener(Listener, frozen=True):
+    """The OpenAI-compatible API."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+
+
+class GrpcListener(Listener, frozen=True):
+    """The agent API."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8081
+
+
+class AdminListener(Listener, frozen=True):
+    """Metrics, the site's state and recent turns, for operators; it asks for no key."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8083
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """The certificate of the HTTP and gRPC listeners; both keys or neither."""
+
+    cert: Annotated[
+        str,
+        Meta(description="PEM file: certificate chain.", extra={"path": True}),
+    ] = ""
+    key: Annotated[
+        str,
+        Meta(description="PEM file: private key.", extra={"path": True}),
+    ] = ""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the site speaks TLS."""
+        return bool(self.cert and self.key)
+
+
+class Model(msgspec.Struct, frozen=True):
+    """The language model and how it is run."""
+
+    directory: Annotated[
+        str,
+        Meta(
+            description="Model directory; empty: the assistant shipped with the repository.",
+            extra={"path": True},
+        ),
+    ] = ""
+    accelerator: Annotated[Literal["cpu", "cuda"], Meta(description="What runs the model.")] = "cpu"
+    num_slots: Annotated[
+        int, Meta(ge=1, le=1024, description="Generations that run at the same time.")
+    ] = 8
+    max_context_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 20,
+            description="Prompt and answer together; 0: as much as the model has.",
+            extra={"unit": "tokens"},
+        ),
+    ] = 0
+    threads: Annotated[
+        int, Meta(ge=0, le=1024, description="Compute threads; 0: one less than the CPU has cores.")
+    ] = 0
+    spinning: Annotated[
+        bool,
+        Meta(description="Compute threads spin while idle: a little faster, busy cores."),
+    ] = False
+    aliases: Annotated[
+        tuple[str, ...],
+        Meta(description="Further model names that mean this model; `*` stands for any text."),
+    ] = ()
+
+    @property
+    def path(self) -> Path:
+        """The model directory. Raises ConfigError when none is set and none is shipped."""
+        if self.directory:
+            return Path(self.directory)
+        if not SHIPPED_MODEL.is_dir():
+            raise ConfigError(
+                f"model.directory is not set and there is no shipped assistant at {SHIPPED_MODEL}; "
+                "name a model directory with --model or model.directory"
+            )
+        return SHIPPED_MODEL
+
+
+class Budgets(msgspec.Struct, frozen=True):
+    """Time to the first content of an answer, where a request does not set its own."""
+
+    voice_ms: Annotated[
+        float,
+        Meta(gt=0, lt=86_400_000, description="Budget of class voice.", extra={"unit": "ms"}),
+    ] = 500.0
+    agent_ms: Annotated[
+        float,
+        Meta(gt=0, lt=86_400_000, description="Budget of class agent.", extra={"unit": "ms"}),
+    ] = 2000.0
+
+    def defaults(self) -> BudgetDefaults:
+        """The same in seconds, as the core counts."""
+        return BudgetDefaults(voice_s=self.voice_ms / 1e3, agent_s=self.agent_ms / 1e3)
+
+
+class SiteLimits(msgspec.Struct, frozen=True):
+    """What the site puts up with from all its clients together."""
+
+    max_body_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=1 << 28, description="Largest request body.", extra={"unit": "bytes"}),
+    ] = 1 << 20
+    stall_limit_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="A client that reads nothing for this long loses its stream.",
+            extra={"unit": "s"},
+        ),
+    ] = 30.0
+    max_queued: Annotated[
+        int, Meta(ge=0, le=1 << 20, description="Turns that may wait for a slot.")
+    ] = 1024
+    drain_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="At shutdown, how long running turns may take to end.",
+            extra={"unit": "s"},
+        ),
+    ] = 30.0
+
+
+class Auth(msgspec.Struct, frozen=True):
+    """Who may use the site."""
+
+    keys_file: Annotated[
+        str,
+        Meta(
+            description="Keys made by `firsthop key create`; empty: no keys, loopback only.",
+            extra={"path": True},
+        ),
+    ] = ""
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """What the site tells about itself."""
+
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://.+)?$",
+            description="OTLP gRPC receiver of spans and metrics, `http://host:4317`; empty: none.",
+            extra={"url": True},
+        ),
+    ] = ""
+    log_format: Annotated[
+        Literal["console", "json"], Meta(description="Shape of the log lines on stderr.")
+    ] = "console"
+    records_kept: Annotated[
+        int,
+        Meta(ge=1, le=1 << 20, description="Recent turns kept for `/v1/requests` and `explain`."),
+    ] = 2048
+
+
+class Account(msgspec.Struct, frozen=True):
+    """The demonstration account that the assistant's own tools work on."""
+
+    database: Annotated[
+        str, Meta(min_length=1, description="SQLite file.", extra={"path": True})
+    ] = ".firsthop/account.sqlite"
+
+
+class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a site is started with."""
+
+    site: Identity = Identity()
+    http: HttpListener = HttpListener()
+    grpc: GrpcListener = GrpcListener()
+    admin: AdminListener = AdminListener()
+    tls: Tls = Tls()
+    model: Model = Model()
+    budgets: Budgets = Budgets()
+    limits: SiteLimits = SiteLimits()
+    auth: Auth = Auth()
+    telemetry: Telemetry = Telemetry()
+    account: Account = Account()

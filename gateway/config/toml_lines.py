@@ -1,0 +1,94 @@
+"""Where in a TOML file each key stands; the standard library's reader does not say."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KeyPath = tuple[str, ...]
+
+
+class TomlFile:
+    """A parsed TOML file that remembers the line of every key. Lines count from 1."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        """Raises ConfigError when the text is not TOML."""
+        self.path = path
+        try:
+            self.document: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}") from error
+        self.lines = key_lines(text)
+
+    @classmethod
+    def read(cls, path: Path) -> TomlFile:
+        """Raises ConfigError when the file cannot be read or is not TOML."""
+        try:
+            return cls(path, path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: is not UTF-8 text: {error.reason}") from error
+
+    def origin(self, *key: str) -> str:
+        """`file:line` of a key, or of the nearest table around it."""
+        for length in range(len(key), 0, -1):
+            if (line := self.lines.get(key[:length])) is not None:
+                return f"{self.path}:{line}"
+        return str(self.path)
+
+
+def key_lines(text: str) -> dict[KeyPath, int]:
+    """The line on which each key or table of a valid document is first given.
+
+    Each statement is found by extending a line until it parses on its own, so strings and arrays
+    over several lines, dotted keys and inline tables need no grammar of ours.
+    """
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    for number, statement, parsed in _statements(text):
+        if statement.startswith("["):
+            table = next(iter(_paths(parsed)))
+            lines.setdefault(table, number)
+            continue
+        for path in _paths(parsed):
+            for length in range(1, len(path) + 1):
+                lines.setdefault(table + path[:length], number)
+    return lines
+
+
+def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Each statement of a valid document with its first line."""
+    pending: list[str] = []
+    first = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not pending:
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            first = number
+        pending.append(line)
+        statement = "\n".join(pending).lstrip()
+        try:
+            parsed = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:
+            continue
+        yield first, statement, parsed
+        pending.clear()
+
+
+def _paths(parsed: dict[str, Any]) -> list[KeyPath]:
+    """Paths of the innermost keys: `{"a": {"b": 1}}` gives `[("a", "b")]`."""
+    found: list[KeyPath] = []
+    for name, value in parsed.items():
+        inner = value[0] if isinstance(value, list) and value == [{}] else value
+        if isinstance(inner, dict) and inner:
+            found.extend((name, *rest) for rest in _paths(inner))
+        else:
+            found.append((name,))
+    return found

@@ -1,0 +1,121 @@
+"""Refusals in the words of the OpenAI API: one JSON shape, the retry headers, and their sending."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gateway.core.errors import (
+    ContextLengthExceeded,
+    GatewayError,
+    InvalidRequest,
+    PayloadTooLarge,
+    RateLimited,
+    SiteDraining,
+    SloUnattainable,
+    Unauthenticated,
+    UnknownModel,
+    UnsupportedTools,
+)
+from gateway.wire.status import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.types import Send
+
+HttpHeader = tuple[bytes, bytes]
+
+_RETRIED_BY_CLIENTS = frozenset({408, 409, 429})
+"""What the openai clients retry of themselves, besides every 5xx."""
+
+
+class _Error(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    reason: str | UnsetType = UNSET
+    estimate_ms: float | UnsetType = UNSET
+    budget_ms: float | UnsetType = UNSET
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def error_body(error: GatewayError) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}`; a shed turn adds its figures in ms."""
+    body = _Error(error.message, status_of(error).openai_type, _param_of(error), error.code)
+    if isinstance(error, SloUnattainable):
+        body.reason = error.reason
+        body.estimate_ms = round(error.estimate_s * 1e3, 3)
+        body.budget_ms = round(error.budget_s * 1e3, 3)
+    return _encoder.encode(_ErrorBody(body))
+
+
+def route_error_body(message: str, code: str) -> bytes:
+    """The same shape for a request that reached no route."""
+    return _encoder.encode(_ErrorBody(_Error(message, "invalid_request_error", None, code)))
+
+
+def error_headers(error: GatewayError) -> list[HttpHeader]:
+    """What the status needs beside the body: when to retry, or that it is useless here."""
+    headers: list[HttpHeader] = []
+    if isinstance(error, SloUnattainable | RateLimited) and math.isfinite(error.retry_after_s):
+        wait_s = max(0.0, error.retry_after_s)
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait_s))))
+        headers.append((b"retry-after-ms", b"%d" % math.ceil(wait_s * 1e3)))
+    status = status_of(error).http
+    if (status >= 500 or status in _RETRIED_BY_CLIENTS) and not _retry_helps_here(error):
+        headers.append((b"x-should-retry", b"false"))
+    if isinstance(error, Unauthenticated):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, PayloadTooLarge):
+        # What is left of the body would have to be read before another request.
+        headers.append((b"connection", b"close"))
+    return headers
+
+
+async def send_error(send: Send, error: GatewayError, headers: Iterable[HttpHeader] = ()) -> None:
+    """Answer with `error`, its own headers and the given ones. Nothing may have been sent yet."""
+    body = error_body(error)
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status_of(error).http,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                *error_headers(error),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def _retry_helps_here(error: GatewayError) -> bool:
+    if isinstance(error, SiteDraining):
+        return False  # another site is the place to retry
+    if isinstance(error, SloUnattainable):
+        return math.isfinite(error.retry_after_s)
+    return error.retryable
+
+
+def _param_of(error: GatewayError) -> str | None:
+    match error:
+        case InvalidRequest() | UnsupportedTools():
+            return error.param
+        case UnknownModel():
+            return "model"
+        case ContextLengthExceeded():
+            return "messages"
+        case _:
+            return None

@@ -1,0 +1,215 @@
+"""Runs a decoder graph on ONNX Runtime over KV rows that stay in place.
+
+Each layer's keys and values are one array [rows, kv_heads, max_len, head_dim], allocated once.
+Past and present are bound to the same memory, so a step appends to the cache without a copy.
+Row r is contiguous, hence rows 0..n-1 are one batch and any row alone is a batch of one.
+
+Traps of GroupQueryAttention, measured: several tokens over a past are accepted only for a batch
+of one; `sequence length == total length` is read as a first prompt, whose past is ignored, so the
+total may be padded to a bucket for decode but never for prefill; every batch row writes at its
+own length.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+from gateway.core.errors import EngineFault
+from gateway.engine.bundle import BundleUnreadable, UnsupportedLayout
+from gateway.engine.worker.served_graph import EXTERNAL_WEIGHTS_KEY, LOGITS_INDEX, served_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from gateway.core.rows import Move
+    from gateway.engine.worker.served_graph import Layout
+
+    Floats = NDArray[np.float32]
+    Ints = NDArray[np.int64]
+
+_DECODE_BUCKET_TOKENS = 64
+_MAX_NUM_BINDINGS = 256
+_QUIET = 3  # ONNX Runtime's log level for errors only
+# Its exceptions have no parent of their own.
+_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
+
+
+class _Binding(Protocol):
+    """The part of onnxruntime.IOBinding that is used."""
+
+    def bind_input(
+        self, name: str, device: str, device_id: int, dtype: type, shape: list[int], pointer: int
+    ) -> None: ...
+
+    def bind_output(
+        self, name: str, device: str, device_id: int, dtype: type, shape: list[int], pointer: int
+    ) -> None: ...
+
+
+class _Session(Protocol):
+    """The part of onnxruntime.InferenceSession that is used."""
+
+    def io_binding(self) -> _Binding: ...
+
+    def run_with_iobinding(self, binding: _Binding) -> None: ...
+
+
+def open_session(graph: bytes, model_path: Path, *, num_threads: int, spin: bool) -> _Session:
+    """A CPU session over a served graph. `num_threads` 0 means one less than the cores.
+
+    Raises BundleUnreadable for a graph that ONNX Runtime does not accept.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or max(1, (os.cpu_count() or 1) - 1)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    # The arena and the memory pattern keep the largest prefill's buffers for ever.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry(EXTERNAL_WEIGHTS_KEY, str(model_path.parent))
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except _RUNTIME_ERRORS as error:
+        raise BundleUnreadable(model_path, f"ONNX Runtime does not load it ({error})") from error
+    return cast("_Session", session)
+
+
+class KvRows:
+    """The KV cache of all layers: float arrays [rows, kv_heads, max_len, head_dim]."""
+
+    def __init__(self, layout: Layout, *, num_rows: int, max_len: int) -> None:
+        if layout.kv_dtype == "bfloat16":
+            raise UnsupportedLayout("the CPU cannot keep a bfloat16 KV cache; export for cpu")
+        self.dtype: type = np.float32 if layout.kv_dtype == "float32" else np.float16
+        shape = (num_rows, layout.num_kv_heads, max_len, layout.head_dim)
+        # Zeroed pages cost no memory until a row reaches them.
+        self.arrays = {
+            f"{layer}.{part}": np.zeros(shape, self.dtype)
+            for layer in range(layout.num_layers)
+            for part in ("key", "value")
+        }
+
+    def bind(self, binding: _Binding, row: int, num_rows: int) -> None:
+        """Make rows [row, row + num_rows) the past and the present of a run."""
+        for name, array in self.arrays.items():
+            pointer = array.ctypes.data + row * array.strides[0]
+            shape = [num_rows, *array.shape[1:]]
+            binding.bind_input(f"past_key_values.{name}", "cpu", 0, self.dtype, shape, pointer)
+            binding.bind_output(f"present.{name}", "cpu", 0, self.dtype, shape, pointer)
+
+    def move(self, move: Move) -> None:
+        """Copy the valid part of one row over another."""
+        for array in self.arrays.values():
+            array[move.dst, :, : move.num_tokens] = array[move.src, :, : move.num_tokens]
+
+
+class DecoderModel:
+    """A loaded decoder with its KV rows. Not thread-safe; one run at a time."""
+
+    def __init__(
+        self, session: _Session, layout: Layout, *, num_rows: int, max_context_tokens: int
+    ) -> None:
+        self.layout = layout
+        self.max_context_tokens = max_context_tokens
+        self.kv = KvRows(layout, num_rows=num_rows, max_len=max_context_tokens)
+        self._session = session
+        self._bindings: dict[tuple[int, int], _Binding] = {}
+        size = max(num_rows, max_context_tokens)
+        self._ids: Ints = np.zeros(size, np.int64)
+        self._positions: Ints = np.zeros(size, np.int64)
+        self._mask: Ints = np.zeros(num_rows * max_context_tokens, np.int64)
+        self._logits_index: Ints = np.zeros(num_rows, np.int64)
+        self._logits: Floats = np.zeros((num_rows, layout.vocab_size), np.float32)
+
+    @classmethod
+    def load(
+        cls,
+        model_path: Path,
+        *,
+        num_rows: int,
+        max_context_tokens: int,
+        num_threads: int,
+        spin: bool,
+    ) -> DecoderModel:
+        """Load a graph file. Raises BundleError for one that cannot be served."""
+        graph, layout = served_graph(model_path)
+        context = min(max_context_tokens, layout.max_len_tokens or max_context_tokens)
+        session = open_session(graph, model_path, num_threads=num_threads, spin=spin)
+        return cls(session, layout, num_rows=num_rows, max_context_tokens=context)
+
+    def decode(self, last_ids: Sequence[int], lengths: Sequence[int]) -> Floats:
+        """One token for each of rows 0..n-1.
+
+        `last_ids[r]` is appended to row r at position `lengths[r]`. Returns the logits f32[n, V]
+        of what follows, valid until the next run. Raises EngineFault.
+        """
+        num_rows = len(last_ids)
+        wanted = -(-(max(lengths) + 1) // _DECODE_BUCKET_TOKENS) * _DECODE_BUCKET_TOKENS
+        total = min(wanted, self.max_context_tokens)
+        at = np.asarray(lengths, np.int64)
+        self._ids[:num_rows] = last_ids
+        self._positions[:num_rows] = at
+        self._logits_index[:num_rows] = 0
+        mask = self._mask[: num_rows * total].reshape(num_rows, total)
+        np.less_equal(np.arange(total), at[:, None], out=mask, casting="unsafe")
+        binding = self._bindings.get((num_rows, total))
+        if binding is None:
+            if len(self._bindings) >= _MAX_NUM_BINDINGS:
+                self._bindings.clear()
+            binding = self._bind(row=0, num_rows=num_rows, num_ids=1, total=total)
+            self._bindings[num_rows, total] = binding
+        self._run(binding)
+        return self._logits[:num_rows]
+
+    def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
+        """Prompt tokens from position `start` on into one row.
+
+        Returns the logits f32[V] that follow the last of them, valid until the next run. Raises
+        EngineFault.
+        """
+        num_ids = len(ids)
+        total = start + num_ids
+        self._ids[:num_ids] = ids
+        self._positions[:num_ids] = np.arange(start, total)
+        self._mask[:total] = 1
+        self._logits_index[0] = num_ids - 1
+        self._run(self._bind(row=row, num_rows=1, num_ids=num_ids, total=total))
+        return self._logits[0]
+
+    def _bind(self, *, row: int, num_rows: int, num_ids: int, total: int) -> _Binding:
+        binding = self._session.io_binding()
+
+        def bind(name: str, values: Ints, shape: list[int]) -> None:
+            binding.bind_input(name, "cpu", 0, np.int64, shape, values.ctypes.data)
+
+        bind("input_ids", self._ids, [num_rows, num_ids])
+        bind("attention_mask", self._mask, [num_rows, total])
+        bind(LOGITS_INDEX, self._logits_index, [num_rows])
+        if self.layout.has_position_ids:
+            bind("position_ids", self._positions, [num_rows, num_ids])
+        self.kv.bind(binding, row, num_rows)
+        shape = [num_rows, self.layout.vocab_size]
+        binding.bind_output("logits", "cpu", 0, np.float32, shape, self._logits.ctypes.data)
+        return binding
+
+    def _run(self, binding: _Binding) -> None:
+        try:
+            self._session.run_with_iobinding(binding)
+        except _RUNTIME_ERRORS as error:
+            raise EngineFault(f"the model could not be run: {error}") from error

@@ -1,0 +1,246 @@
+"""From an exported decoder graph to the one that is served.
+
+Exported graphs compute logits for every position. Serving needs one row per sequence, and the
+head is the largest matrix of a small model (0.5b int4: prefill +24..39 % when trimmed), so a
+gather is inserted before it. Only the graph file is read and changed; weights in external files
+stay where they are.
+
+A session over the changed graph is made from bytes and then does not know its directory, so its
+options need one entry when the weights are external::
+
+    options.add_session_config_entry(EXTERNAL_WEIGHTS_KEY, str(model_path.parent))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper
+
+from gateway.engine.bundle import BundleUnreadable, UnsupportedLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+EXTERNAL_WEIGHTS_KEY = "session.model_external_initializers_file_folder_path"
+LOGITS_INDEX = "logits_index"
+
+KvDtype = Literal["float32", "float16", "bfloat16"]
+LogitsKind = Literal["all_positions", "last_position"]
+
+_KV_DTYPES: dict[int, KvDtype] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.BFLOAT16: "bfloat16",
+}
+_PAST = "past_key_values."
+_HEADS = {"MatMul", "MatMulNBits", "FusedMatMul"}
+# What may stand between the head and the logits: a bias, a scale, a soft cap, a cast.
+_AFTER_HEAD = {"Add", "Cast", "Div", "Identity", "Mul", "Tanh"}
+_PICKS_POSITIONS = {"Gather", "GatherElements", "GatherND", "Slice"}
+_COS_CACHE_INPUT = {"GroupQueryAttention": 7, "RotaryEmbedding": 2}
+_REEXPORT = (
+    "export the model again with: python -m onnxruntime_genai.models.builder -i MODEL -o DIR "
+    "-p int4 -e cpu"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a decoder graph is like. `max_len_tokens` is None when no rotary cache limits it."""
+
+    num_layers: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    kv_dtype: KvDtype
+    has_position_ids: bool
+    logits: LogitsKind
+    max_len_tokens: int | None
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of keys and values that one token takes over all layers."""
+        value_bytes = 4 if self.kv_dtype == "float32" else 2
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * value_bytes
+
+
+def detect_layout(model: ModelProto) -> Layout:
+    """Read the layout off a graph (weights need not be loaded).
+
+    Raises UnsupportedLayout for a graph that keeps its KV cache by concatenation, pages it, or
+    wants inputs this engine does not feed.
+    """
+    graph = model.graph
+    inputs = {value.name: value for value in graph.input}
+    logits = _output(graph, "logits")
+    layers = [name for name in inputs if name.startswith(_PAST) and name.endswith(".key")]
+    attentions = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
+    _refuse_foreign_attention(graph, len(attentions), len(layers))
+    _refuse_foreign_inputs(inputs)
+    past = inputs[layers[0]].type.tensor_type
+    kv_dtype = _KV_DTYPES.get(past.elem_type)
+    if kv_dtype is None:
+        kind = TensorProto.DataType.Name(cast("TensorProto.DataType", past.elem_type))
+        raise UnsupportedLayout(f"the KV cache has type {kind}; {_REEXPORT}")
+    dims = [dim.dim_value for dim in past.shape.dim]
+    logits_dims = [dim.dim_value for dim in logits.type.tensor_type.shape.dim]
+    if len(dims) != 4 or not dims[1] or not dims[3] or len(logits_dims) != 3 or not logits_dims[2]:
+        raise UnsupportedLayout(f"the graph does not state its KV and logits sizes; {_REEXPORT}")
+    pruned = logits_dims[1] == 1 or _picks_positions(graph)
+    return Layout(
+        num_layers=len(layers),
+        num_kv_heads=dims[1],
+        head_dim=dims[3],
+        vocab_size=logits_dims[2],
+        kv_dtype=kv_dtype,
+        has_position_ids="position_ids" in inputs,
+        logits="last_position" if pruned else "all_positions",
+        max_len_tokens=_rotary_rows(graph),
+    )
+
+
+def served_graph(model_path: Path) -> tuple[bytes, Layout]:
+    """Load a graph and trim its head to the positions that are asked for.
+
+    The result has one more input, `logits_index` i64[B] (for each row the position on the S axis),
+    and its output `logits` is f32[B, vocab_size]. Raises BundleUnreadable when the file is no
+    ONNX graph and UnsupportedLayout when it cannot be served.
+    """
+    try:
+        model = onnx.load(str(model_path), load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise BundleUnreadable(model_path, f"is not an ONNX graph ({error})") from error
+    try:
+        layout = detect_layout(model)
+        if layout.logits == "last_position":
+            raise UnsupportedLayout(
+                "the graph computes logits of the last position only, which is wrong for padded "
+                "batches; export the model again without prune_lm_head"
+            )
+        _trim_head(model.graph, layout.vocab_size)
+    except UnsupportedLayout as error:
+        raise UnsupportedLayout(f"{model_path}: {error}") from error
+    return model.SerializeToString(), layout
+
+
+def _trim_head(graph: GraphProto, vocab_size: int) -> None:
+    """Gather each row's wanted position before the head; make logits f32[B, vocab_size]."""
+    path = list(_head_path(graph))
+    head = path[-1]
+    gathered, column = f"{head.name}/{LOGITS_INDEX}", f"{LOGITS_INDEX}/column"
+    axes = helper.make_tensor(f"{column}/axes", TensorProto.INT64, [1], [1])
+    graph.initializer.append(axes)
+    graph.input.append(
+        helper.make_tensor_value_info(LOGITS_INDEX, TensorProto.INT64, ["batch_size"])
+    )
+    gather = [
+        helper.make_node("Unsqueeze", [LOGITS_INDEX, axes.name], [column], name=column),
+        helper.make_node(
+            "GatherND", [head.input[0], column], [gathered], name=gathered, batch_dims=1
+        ),
+    ]
+    head.input[0] = gathered
+    position = next(i for i, node in enumerate(graph.node) if node.output == head.output)
+    for offset, node in enumerate(gather):
+        graph.node.insert(position + offset, node)
+    _forget_shapes(graph, {name for node in path for name in node.output})
+    _float_logits(graph, vocab_size, path[0])
+
+
+def _float_logits(graph: GraphProto, vocab_size: int, last: NodeProto) -> None:
+    """Declare the trimmed output, cast to float where the graph computes in half precision."""
+    logits = _output(graph, "logits")
+    if logits.type.tensor_type.elem_type != TensorProto.FLOAT:
+        narrow = "logits/narrow"
+        last.output[0] = narrow
+        cast_node = helper.make_node(
+            "Cast", [narrow], ["logits"], name="logits/Cast", to=TensorProto.FLOAT
+        )
+        graph.node.append(cast_node)
+    logits.CopyFrom(
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch_size", vocab_size])
+    )
+
+
+def _forget_shapes(graph: GraphProto, names: set[str]) -> None:
+    """Drop recorded shapes [B, S, V] of values that are [B, V] from now on."""
+    kept = [value for value in graph.value_info if value.name not in names]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+
+
+def _head_path(graph: GraphProto) -> Iterator[NodeProto]:
+    """The nodes from the one that makes `logits` back to the head's multiplication."""
+    producers = {name: node for node in graph.node for name in node.output}
+    node = producers.get("logits")
+    while node is not None:
+        yield node
+        if node.op_type in _HEADS:
+            return
+        if node.op_type not in _AFTER_HEAD:
+            break
+        node = next((producers[name] for name in node.input if name in producers), None)
+    found = "nothing" if node is None else f"a {node.op_type}"
+    raise UnsupportedLayout(f"no multiplication found behind the logits, but {found}; {_REEXPORT}")
+
+
+def _picks_positions(graph: GraphProto) -> bool:
+    head_input = list(_head_path(graph))[-1].input[0]
+    producer = next((node for node in graph.node if head_input in node.output), None)
+    return producer is not None and producer.op_type in _PICKS_POSITIONS
+
+
+def _refuse_foreign_attention(graph: GraphProto, num_attentions: int, num_layers: int) -> None:
+    operators = {node.op_type for node in graph.node}
+    if "PagedAttention" in operators:
+        raise UnsupportedLayout(
+            "the graph pages its KV cache (PagedAttention), which this engine does not serve; "
+            "export the model again without use_paged_attention"
+        )
+    if not num_attentions:
+        raise UnsupportedLayout(
+            "the graph keeps its KV cache by concatenation (no GroupQueryAttention), so its "
+            f"sequences cannot share a batch; {_REEXPORT}"
+        )
+    if num_attentions != num_layers:
+        raise UnsupportedLayout(
+            f"the graph has {num_attentions} attention layers but {num_layers} KV inputs named "
+            f"{_PAST}N.key; {_REEXPORT}"
+        )
+
+
+def _refuse_foreign_inputs(inputs: dict[str, ValueInfoProto]) -> None:
+    known = {"input_ids", "attention_mask", "position_ids"}
+    foreign = [name for name in inputs if name not in known and not name.startswith(_PAST)]
+    missing = {"input_ids", "attention_mask"} - inputs.keys()
+    if foreign:
+        raise UnsupportedLayout(f"the graph wants input {foreign[0]}, not known here; {_REEXPORT}")
+    if missing:
+        raise UnsupportedLayout(f"the graph has no input {sorted(missing)[0]}; {_REEXPORT}")
+
+
+def _rotary_rows(graph: GraphProto) -> int | None:
+    """Rows of the shortest cosine cache: positions beyond have no rotary angle."""
+    rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
+    used = [
+        rows[node.input[index]]
+        for node in graph.node
+        if (index := _COS_CACHE_INPUT.get(node.op_type)) is not None
+        and len(node.input) > index
+        and node.input[index] in rows
+    ]
+    return min(used, default=None)
+
+
+def _output(graph: GraphProto, name: str) -> ValueInfoProto:
+    for value in graph.output:
+        if value.name == name:
+            return value
+    raise UnsupportedLayout(f"the graph has no output {name}; {_REEXPORT}")

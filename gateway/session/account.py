@@ -1,0 +1,234 @@
+"""The account store: SQLite, one row per tenant, every tool call exactly once.
+
+A call is applied and its result kept in one transaction, keyed by the call's id. The same id again
+returns the kept result and changes nothing, whatever was retried, crashed or resumed in between.
+Irreversible calls wait here, under the reference that their read-back named, until the caller has
+agreed; agreeing twice is the same call twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import msgspec
+
+from gateway.core.errors import SetupError
+from gateway.core.turn import ToolCall
+from gateway.session.care import CARE_TOOLS, DECLINED, Account, Arguments, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS account (tenant TEXT PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS call (
+    tenant TEXT NOT NULL, call_id TEXT NOT NULL, tool TEXT NOT NULL, arguments TEXT NOT NULL,
+    result TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (tenant, call_id)
+);
+CREATE TABLE IF NOT EXISTS pending (
+    tenant TEXT NOT NULL, reference TEXT NOT NULL, tool TEXT NOT NULL, arguments TEXT NOT NULL,
+    at REAL NOT NULL, PRIMARY KEY (tenant, reference)
+);
+CREATE INDEX IF NOT EXISTS call_at ON call (at);
+CREATE INDEX IF NOT EXISTS pending_at ON pending (at);
+"""
+
+_KEPT_S = 24 * 3600.0
+"""How long results answer repeated calls and references stay known."""
+_REFERENCE_ALPHABET = "ACDEFGHJKLMNPQRTUVWXY34679"
+"""Without letters and digits that are mistaken for one another when read out."""
+_REFERENCE_LENGTH = 5
+_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+class PendingCall(msgspec.Struct, frozen=True):
+    """An irreversible call that was read back; `result` is set once it was decided."""
+
+    reference: str
+    tool: str
+    arguments: Arguments
+    result: str | None
+
+    def as_tool_call(self) -> ToolCall:
+        """The call as a message of the conversation; its id is its reference."""
+        arguments = msgspec.json.encode(self.arguments).decode()
+        return ToolCall(call_id=self.reference, name=self.tool, arguments=arguments)
+
+
+class AccountStore:
+    """Accounts on disk. Statements run in one thread of their own, never on the loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="account")
+        self._db: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open or create the database. Raises SetupError when the file cannot be used."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connect)
+
+    async def close(self) -> None:
+        """Close the database after the statement that is running."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown(wait=True)
+
+    async def account(self, tenant: str) -> Account:
+        """The tenant's account; the demo subscriber's state at first sight."""
+        return await self._in_transaction(_load_account, tenant)
+
+    async def run(
+        self, tenant: str, call_id: str, tool: str, arguments: Arguments, *, repeat_s: float
+    ) -> str:
+        """Apply a tool once and return its result as JSON text.
+
+        The same `call_id` within `repeat_s` returns the kept result without applying it again.
+        """
+        return await self._in_transaction(_run_once, tenant, call_id, tool, arguments, repeat_s)
+
+    async def hold(self, tenant: str, tool: str, arguments: Arguments) -> PendingCall:
+        """Keep an irreversible call until it is confirmed; returns it with a new reference."""
+        return await self._in_transaction(_hold, tenant, tool, arguments)
+
+    async def pending(self, tenant: str, reference: str) -> PendingCall | None:
+        """The call read back under this reference, or None when it is unknown or too old."""
+        return await self._in_transaction(_find_pending, tenant, reference)
+
+    async def confirm(self, tenant: str, pending: PendingCall) -> str:
+        """Apply a held call, once; returns its result as JSON text."""
+        return await self.run(
+            tenant, pending.reference, pending.tool, pending.arguments, repeat_s=_KEPT_S
+        )
+
+    async def decline(self, tenant: str, pending: PendingCall) -> str:
+        """Decide against a held call, unless it was applied already; returns the kept result."""
+        return await self._in_transaction(_decline, tenant, pending)
+
+    async def _in_transaction(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        def transact() -> T:
+            if self._db is None:
+                raise sqlite3.ProgrammingError("the account store is closed")
+            # IMMEDIATE: several sites of a local grid share one file.
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._db, *args, **kwargs)
+            except BaseException:
+                self._db.rollback()
+                raise
+            self._db.commit()
+            return result
+
+        # A cancelled turn must not interrupt a transaction: the thread finishes it regardless.
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+
+    def _connect(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(_SCHEMA)
+            for table in ("call", "pending"):
+                self._db.execute(f"DELETE FROM {table} WHERE at < {_NOW} - ?", (_KEPT_S,))
+        except (OSError, sqlite3.Error) as error:
+            raise SetupError(
+                f"the account database {self._path} cannot be used: {error}; "
+                "set account.database to a writable file"
+            ) from error
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+def _load_account(db: sqlite3.Connection, tenant: str) -> Account:
+    row = db.execute("SELECT state FROM account WHERE tenant = ?", (tenant,)).fetchone()
+    return Account() if row is None else msgspec.json.decode(row[0], type=Account)
+
+
+def _run_once(
+    db: sqlite3.Connection,
+    tenant: str,
+    call_id: str,
+    tool: str,
+    arguments: Arguments,
+    repeat_s: float,
+) -> str:
+    kept = _kept_result(db, tenant, call_id, repeat_s)
+    if kept is not None:
+        return kept
+    account, result = CARE_TOOLS[tool].apply(_load_account(db, tenant), arguments)
+    db.execute(
+        "INSERT INTO account VALUES (?, ?) ON CONFLICT (tenant) DO UPDATE SET state=excluded.state",
+        (tenant, _text(msgspec.to_builtins(account))),
+    )
+    return _keep_result(db, tenant, call_id, tool, arguments, result)
+
+
+def _hold(db: sqlite3.Connection, tenant: str, tool: str, arguments: Arguments) -> PendingCall:
+    while True:
+        reference = "".join(secrets.choice(_REFERENCE_ALPHABET) for _ in range(_REFERENCE_LENGTH))
+        inserted = db.execute(
+            f"INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, {_NOW})",
+            (tenant, reference, tool, _text(arguments)),
+        )
+        if inserted.rowcount == 1:
+            return PendingCall(reference, tool, arguments, None)
+
+
+def _find_pending(db: sqlite3.Connection, tenant: str, reference: str) -> PendingCall | None:
+    row = db.execute(
+        f"SELECT tool, arguments FROM pending WHERE tenant=? AND reference=? AND at > {_NOW} - ?",
+        (tenant, reference, _KEPT_S),
+    ).fetchone()
+    if row is None:
+        return None
+    result = _kept_result(db, tenant, reference, _KEPT_S)
+    return PendingCall(reference, row[0], msgspec.json.decode(row[1]), result)
+
+
+def _decline(db: sqlite3.Connection, tenant: str, pending: PendingCall) -> str:
+    kept = _kept_result(db, tenant, pending.reference, _KEPT_S)
+    if kept is not None:
+        return kept
+    return _keep_result(db, tenant, pending.reference, pending.tool, pending.arguments, DECLINED)
+
+
+def _kept_result(db: sqlite3.Connection, tenant: str, call_id: str, repeat_s: float) -> str | None:
+    row = db.execute(
+        f"SELECT result FROM call WHERE tenant=? AND call_id=? AND at > {_NOW} - ?",
+        (tenant, call_id, repeat_s),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _keep_result(
+    db: sqlite3.Connection,
+    tenant: str,
+    call_id: str,
+    tool: str,
+    arguments: Arguments,
+    result: Result,
+) -> str:
+    text = _text(result)
+    db.execute(
+        f"INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?, ?, {_NOW})",
+        (tenant, call_id, tool, _text(arguments), text),
+    )
+    return text
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,18 @@
+"""The few sentences the session itself says, in the assistant's name."""
+
+from __future__ import annotations
+
+NO_ACCESS = (
+    "I can't do that here, because this conversation has no access to your account. "
+    "Ask for the server's tools to be switched on."
+)
+"""The model called a tool that this conversation does not have."""
+
+NO_CORE_MODEL = (
+    "That goes beyond what I can help with. "
+    "A larger model would answer it, but none is connected to this site."
+)
+"""The model handed the turn to the core tier and there is none."""
+
+TOOL_LOOP = "I'm sorry, I could not finish that. Could you say it again in other words?"
+"""The model kept calling tools without answering."""

@@ -1,0 +1,146 @@
+"""The assistant's own tools, run on the caller's account.
+
+Reads and reversible actions run at once. Irreversible ones are read back first; the question
+carries a short reference, so that a stateless client's next request, which holds the question in
+its history, finds the held call again. The references also let the session show the model what
+really happened, a call and its result, in place of question and consent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.core.confirmation import Consent, read_consent
+from gateway.core.turn import Message, Role, ServerToolRun, ToolCall
+from gateway.session.care import CARE_TOOLS, Effect, read_back
+from gateway.session.tool_arguments import check_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.turn import ToolSpec
+    from gateway.session.account import AccountStore, PendingCall
+    from gateway.session.care import Arguments
+
+_REFERENCE = re.compile(r"(?P<question>.*) \(ref (?P<reference>[A-Z0-9]{5})\)$", re.DOTALL)
+_REPEAT_S = 60.0
+"""A reversible call repeated word for word within this time is a client's retry."""
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """The call is held; the session asks this question instead of running it."""
+
+    question: str
+
+
+class History(msgspec.Struct, frozen=True):
+    """A conversation with its read-backs resolved; `run` is the call this turn settled."""
+
+    messages: tuple[Message, ...]
+    run: ServerToolRun | None = None
+
+
+class ServerTools:
+    """Runs the tools of `specs` that the account knows."""
+
+    def __init__(self, store: AccountStore, specs: Sequence[ToolSpec]) -> None:
+        self._store = store
+        self.specs = tuple(specs)
+        self._by_name = {spec.name: spec for spec in specs}
+
+    def runs(self, name: str) -> bool:
+        """Whether a call of this name can run here."""
+        return name in CARE_TOOLS and name in self._by_name
+
+    async def call(
+        self, tenant: str, call: ToolCall, messages: Sequence[Message]
+    ) -> ServerToolRun | Confirm:
+        """Run a call the model made after `messages`, or hold it and ask.
+
+        Arguments that the tool's schema does not allow are the tool's failure, told to the model
+        like any other: {"error": "invalid_arguments"}.
+        """
+        arguments = check_arguments(self._by_name[call.name], call.arguments)
+        if arguments is None:
+            return ServerToolRun(call, '{"error":"invalid_arguments"}')
+        match CARE_TOOLS[call.name].effect:
+            case Effect.IRREVERSIBLE:
+                pending = await self._store.hold(tenant, call.name, arguments)
+                return Confirm(_question(pending))
+            case Effect.REVERSIBLE:
+                call_id, repeat_s = _retry_key(call, arguments, messages), _REPEAT_S
+            case Effect.READ:
+                call_id, repeat_s = call.call_id, 0.0
+        result = await self._store.run(tenant, call_id, call.name, arguments, repeat_s=repeat_s)
+        return ServerToolRun(call, result)
+
+    async def resolve(self, tenant: str, messages: Sequence[Message]) -> History:
+        """Replace read-backs and the replies to them by the calls and results they led to.
+
+        When the last message answers a read-back, the held call is decided here: run on a clear
+        yes, declined otherwise. Both happen once, however often the request is repeated.
+        """
+        resolved: list[Message] = []
+        run: ServerToolRun | None = None
+        rest = list(messages)
+        while rest:
+            message = rest.pop(0)
+            pending = await self._read_back_in(tenant, message)
+            if pending is None or not rest or rest[0].role is not Role.USER:
+                resolved.append(message)
+                continue
+            consent = read_consent(rest[0].content)
+            result = pending.result
+            if len(rest) == 1:
+                result = await self._decide(tenant, pending, consent)
+                run = ServerToolRun(pending.as_tool_call(), result)
+            if result is None:
+                resolved.append(message)
+                continue
+            resolved += _call_and_result(pending, result)
+            if consent is Consent.UNCLEAR:
+                resolved.append(Message(Role.ASSISTANT, "All right, I have not done that."))
+                run = None
+            else:
+                rest.pop(0)
+        return History(tuple(resolved), run)
+
+    async def _decide(self, tenant: str, pending: PendingCall, consent: Consent) -> str:
+        if consent is Consent.YES:
+            return await self._store.confirm(tenant, pending)
+        return await self._store.decline(tenant, pending)
+
+    async def _read_back_in(self, tenant: str, message: Message) -> PendingCall | None:
+        if message.role is not Role.ASSISTANT:
+            return None
+        found = _REFERENCE.fullmatch(message.content)
+        if found is None:
+            return None
+        pending = await self._store.pending(tenant, found["reference"])
+        # The question must be ours, word for word: consent to another sentence is no consent.
+        return pending if pending and _question(pending) == message.content else None
+
+
+def _question(pending: PendingCall) -> str:
+    return f"{read_back(pending.tool, pending.arguments)} (ref {pending.reference})"
+
+
+def _call_and_result(pending: PendingCall, result: str) -> list[Message]:
+    return [
+        Message(Role.ASSISTANT, tool_calls=(pending.as_tool_call(),)),
+        Message(Role.TOOL, result, tool_call_id=pending.reference),
+    ]
+
+
+def _retry_key(call: ToolCall, arguments: Arguments, messages: Sequence[Message]) -> str:
+    """The id under which a stateless client's retry of the same request finds the same call.
+
+    Call ids differ from try to try and are left out of the conversation's digest.
+    """
+    conversation = [(message.role, message.content) for message in messages]
+    text = msgspec.json.encode((conversation, call.name, arguments), order="deterministic")
+    return f"retry_{hashlib.sha256(text).hexdigest()}"

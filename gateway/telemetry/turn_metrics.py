@@ -1,0 +1,176 @@
+"""What one turn's record adds to the metrics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.stages import Outcome
+from gateway.telemetry import instruments
+from gateway.telemetry.series import CounterSeries, HistogramSeries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.metrics import Observation
+    from opentelemetry.sdk.metrics.export import Metric
+
+    from gateway.core.stages import RouteDecision, TurnRecord
+    from gateway.telemetry.series import HistogramCell
+
+
+class _ModelCells(NamedTuple):
+    """The cells of one served model, looked up once a turn."""
+
+    time_to_first_token: HistogramCell
+    time_per_output_token: HistogramCell
+    input_tokens: HistogramCell
+    output_tokens: HistogramCell
+
+
+class TurnMetrics:
+    """Counts every turn. Written by the loop's thread, read by whoever collects.
+
+    `core_site` is the id of the core tier: a turn sent there was escalated, not forwarded.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        *,
+        core_site: str = "core",
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._site = site
+        self._core_site = core_site
+        self._wall_ns = wall_ns
+        self._lock = threading.Lock()
+        self._models: dict[str, _ModelCells] = {}
+        started_ns = wall_ns()
+        self._time_to_first_token = HistogramSeries(
+            instruments.TIME_TO_FIRST_TOKEN, started_ns=started_ns
+        )
+        self._time_per_output_token = HistogramSeries(
+            instruments.TIME_PER_OUTPUT_TOKEN, started_ns=started_ns
+        )
+        self._duration = HistogramSeries(instruments.REQUEST_DURATION, started_ns=started_ns)
+        self._tokens = HistogramSeries(instruments.TOKEN_USAGE, started_ns=started_ns)
+        self._stages = HistogramSeries(instruments.TURN_DURATION, started_ns=started_ns)
+        self._histograms = (
+            self._time_to_first_token,
+            self._time_per_output_token,
+            self._duration,
+            self._tokens,
+            self._stages,
+        )
+        self._attainment = CounterSeries(instruments.SLO_ATTAINMENT)
+        self._decisions = CounterSeries(instruments.ROUTE_DECISIONS)
+        self._shed = CounterSeries(instruments.SHED)
+        self._forward = CounterSeries(instruments.FORWARD)
+        self._escalate = CounterSeries(instruments.ESCALATE)
+        self.counters = (
+            self._attainment,
+            self._decisions,
+            self._shed,
+            self._forward,
+            self._escalate,
+        )
+
+    def record(self, record: TurnRecord) -> None:
+        """Count one turn."""
+        with self._lock:
+            self._observe_times(record)
+            self._observe_tokens(record)
+            for decision in record.decisions:
+                self._count_decision(decision)
+            if record.outcome is Outcome.SHED:
+                self._shed.add(_shed_reason(record))
+            met = record.within_budget
+            if met is not None:
+                self._attainment.add(
+                    record.turn_class, record.site or self._site, "true" if met else "false"
+                )
+
+    def explicit(self) -> list[Metric]:
+        """All histograms with explicit buckets."""
+        with self._lock:
+            now_ns = self._wall_ns()
+            return [series.explicit(now_ns) for series in self._histograms]
+
+    def exponential(self) -> list[Metric]:
+        """All histograms with exponential buckets."""
+        with self._lock:
+            now_ns = self._wall_ns()
+            return [series.exponential(now_ns) for series in self._histograms]
+
+    def observations(self, series: CounterSeries) -> list[Observation]:
+        """The counts of one of `counters`."""
+        with self._lock:
+            return series.observations()
+
+    def _observe_times(self, record: TurnRecord) -> None:
+        error = "" if record.outcome is Outcome.ANSWERED else record.error or record.outcome
+        self._duration.cell(*_model_attributes(record.model), error).observe(record.duration_s)
+        stage_s: dict[str, float] = {}
+        for span in record.spans:
+            stage_s[span.stage] = stage_s.get(span.stage, 0.0) + span.duration_s
+        for stage, duration_s in stage_s.items():
+            self._stages.cell(record.turn_class, stage).observe(duration_s)
+        if record.ttft_s is None:
+            return
+        cells = self._cells_of(record.model)
+        cells.time_to_first_token.observe(record.ttft_s)
+        num_later_tokens = record.completion_tokens - 1
+        if record.outcome is Outcome.ANSWERED and num_later_tokens > 0 and not record.tools_run:
+            cells.time_per_output_token.observe(
+                (record.duration_s - record.ttft_s) / num_later_tokens
+            )
+
+    def _observe_tokens(self, record: TurnRecord) -> None:
+        if record.prompt_tokens or record.completion_tokens:
+            cells = self._cells_of(record.model)
+            cells.input_tokens.observe(record.prompt_tokens)
+            cells.output_tokens.observe(record.completion_tokens)
+
+    def _count_decision(self, decision: RouteDecision) -> None:
+        match decision.chosen:
+            case "":
+                outcome = "shed"
+            case self._site:
+                outcome = "local"
+            case self._core_site:
+                outcome = "escalate"
+                self._escalate.add()
+            case peer:
+                outcome = "forward"
+                self._forward.add(peer)
+        self._decisions.add(outcome, decision.reason)
+
+    def _cells_of(self, model: str) -> _ModelCells:
+        cells = self._models.get(model)
+        if cells is None:
+            attributes = _model_attributes(model)
+            cells = _ModelCells(
+                time_to_first_token=self._time_to_first_token.cell(*attributes),
+                time_per_output_token=self._time_per_output_token.cell(*attributes),
+                input_tokens=self._tokens.cell(*attributes, "input"),
+                output_tokens=self._tokens.cell(*attributes, "output"),
+            )
+            self._models[model] = cells
+        return cells
+
+
+def _model_attributes(model: str) -> tuple[str, str, str, str]:
+    """Operation, provider, request model, response model."""
+    return (
+        instruments.OPERATION_NAME,
+        instruments.PROVIDER_NAME,
+        model.partition("@")[0],
+        model,
+    )
+
+
+def _shed_reason(record: TurnRecord) -> str:
+    last = record.decisions[-1] if record.decisions else None
+    return last.reason if last is not None and not last.chosen else record.error

@@ -1,0 +1,1 @@
+"""Benchmarks and load tests. A claim is a script here, its command and its committed JSON."""

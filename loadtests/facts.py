@@ -1,0 +1,89 @@
+"""What every result carries: machine, commit, seed, and percentiles with their uncertainty."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import platform
+import random
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results"
+_BOOTSTRAP_ROUNDS = 400
+
+
+def machine() -> dict[str, Any]:
+    """The machine, in the words of its kernel."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory_kib / 2**20, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def commit() -> str:
+    """The commit that was measured, with "+changes" when the tree differs from it."""
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = [line for line in git("status", "--porcelain").splitlines() if "results/" not in line]
+    return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+
+
+def percentile(values: Sequence[float], quantile: float) -> float:
+    """The nearest-rank percentile of a sample that is not empty; `quantile` in 0..1."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, math.ceil(quantile * len(ordered)) - 1))]
+
+
+def summary_ms(values_s: Sequence[float], seed: int) -> dict[str, Any]:
+    """n, p50, p90, p99 in ms, and the p99's 95 % bootstrap interval."""
+    rng = random.Random(seed)
+    values = list(values_s)
+    resampled = sorted(
+        percentile(rng.choices(values, k=len(values)), 0.99) for _ in range(_BOOTSTRAP_ROUNDS)
+    )
+    low, high = resampled[int(0.025 * len(resampled))], resampled[int(0.975 * len(resampled))]
+    return {
+        "n": len(values),
+        "p50": round(percentile(values, 0.5) * 1e3, 3),
+        "p90": round(percentile(values, 0.9) * 1e3, 3),
+        "p99": round(percentile(values, 0.99) * 1e3, 3),
+        "p99_ci95": [round(low * 1e3, 3), round(high * 1e3, 3)],
+    }
+
+
+def save(name: str, seed: int | None, body: dict[str, Any]) -> Path:
+    """Write a result with its facts to `results/NAME.json` and print it."""
+    result = {
+        "benchmark": name,
+        "command": f"python -m loadtests.{name}",
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(),
+        "seed": seed,
+        **body,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    return path

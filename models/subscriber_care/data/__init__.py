@@ -1,0 +1,6 @@
+"""The training data: a seeded grammar of subscriber-care dialogues.
+
+`phrasing` expands patterns, `spoken` says numbers and durations, `places` names countries, `noise`
+makes text look typed or transcribed, `scene` holds one dialogue under construction, `form` plays
+slot filling; one module per intent family; `mix` joins them into an endless stream of dialogues.
+"""

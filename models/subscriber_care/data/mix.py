@@ -1,0 +1,53 @@
+"""The endless stream of training dialogues: which intents meet, and how often."""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from models.subscriber_care.data import billing, chat, connection, home_and_mobile
+from models.subscriber_care.data.scene import Scene
+from models.subscriber_care.format import Turn
+
+EPISODES: dict[Callable[[Scene], None], float] = {
+    connection.outage: 7,
+    connection.restart: 5,
+    connection.speed_test: 3.5,
+    connection.technician: 9,
+    connection.cancel_visit: 3,
+    billing.bill: 6,
+    billing.payment: 11,
+    billing.plan: 6,
+    home_and_mobile.pause_wifi: 12,
+    home_and_mobile.wifi_password: 3,
+    home_and_mobile.data_usage: 3.5,
+    home_and_mobile.roaming: 14,
+    home_and_mobile.block_sim: 5,
+    chat.human: 3.5,
+    chat.person_needed: 3,
+    chat.refused: 3,
+    chat.small_talk: 10,
+    chat.off_subject_turn: 20,
+}
+_MAX_EPISODES = (1, 2, 3, 4)
+_EPISODE_WEIGHTS = (50, 30, 15, 5)
+
+
+def dialogues(seed: int, *, start: int = 0) -> Iterator[Sequence[Turn]]:
+    """Yield dialogues for ever; dialogue `i` depends on the seed and `i` alone."""
+    index = start
+    while True:
+        yield dialogue(seed, index)
+        index += 1
+
+
+def dialogue(seed: int, index: int) -> Sequence[Turn]:
+    """Return one dialogue of one to four episodes."""
+    scene = Scene(Random(f"{seed}:{index}"))
+    if scene.chance(0.12):
+        chat.talk_of(scene, "greeting")
+    for _ in range(scene.rng.choices(_MAX_EPISODES, _EPISODE_WEIGHTS)[0]):
+        scene.rng.choices(tuple(EPISODES), tuple(EPISODES.values()))[0](scene)
+        if scene.chance(0.06):
+            chat.talk_of(scene, "thanks")
+    if scene.chance(0.08):
+        chat.talk_of(scene, "bye")
+    return scene.turns

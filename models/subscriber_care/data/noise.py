@@ -1,0 +1,109 @@
+"""What typing and speech recognition do to a sentence, without changing what it asks for."""
+
+import re
+from functools import cache
+from random import Random
+from typing import Literal, TypeAlias
+
+from models.subscriber_care.data.places import proper_names
+
+Style: TypeAlias = Literal["neat", "sloppy", "transcript"]
+
+_QUESTION = re.compile(
+    r"^(so |and |hi |hello |hey |well )?(is|are|can|could|would|will|do|does|did|what|what's|how|"
+    r"how's|when|where|why|who|which|may|am|have|has|should)\b"
+)
+_KEEP_CASE = {"tv": "TV", "sim": "SIM", "i": "I", "i'm": "I'm", "i'd": "I'd", "i've": "I've",
+              "i'll": "I'll", "uk": "UK", "usa": "USA", "uae": "UAE", "ai": "AI", "nz": "NZ"}  # fmt: skip
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DROPPABLE = frozenset("the a an my to please is can would of i and".split())
+_FILLERS = ("um", "uh", "er", "like", "you know", "well", "so", "okay", "i mean", "hmm", "erm")
+_MISHEARD = {
+    "wifi": ("wi fi", "why fi", "wife i"), "wi-fi": ("wi fi", "wifi"),
+    "router": ("rooter", "rotor", "writer"), "modem": ("mode m", "modern", "motem"),
+    "bill": ("bell", "bills", "build"), "sim": ("sym", "seem", "sin"), "tv": ("t v", "tee vee"),
+    "plan": ("plane", "plans"), "outage": ("out age", "outrage"), "roaming": ("roman", "romping"),
+    "technician": ("tech nation", "technicians"), "password": ("pass word", "passwords"),
+    "internet": ("inter net", "internets"), "restart": ("re start", "restarts"),
+    "unlimited": ("un limited",), "pause": ("paws", "pores"), "guests": ("guest", "guess"),
+    "kids": ("kid's", "kits"), "balance": ("balanced",), "data": ("date a", "dater"),
+    "reboot": ("re boot", "robot"), "stolen": ("stole in",), "speed": ("speeds",),
+    "dollars": ("dollar",), "want": ("wanna", "won't"), "phone": ("fone", "phones"),
+    "cancel": ("council", "cancelled"), "usage": ("use age",), "payment": ("pavement",),
+}  # fmt: skip
+
+
+def restyle(text: str, style: Style, rng: Random) -> str:
+    """Return lower-case grammar text as a caller of this style would send it."""
+    if style == "neat":
+        return _neat(text, rng)
+    if style == "sloppy":
+        return _sloppy(text, rng)
+    return _transcript(text, rng)
+
+
+def _neat(text: str, rng: Random) -> str:
+    words = [_KEEP_CASE.get(word, word) for word in text.split(" ")]
+    text = re.sub(r"\bwifi\b", rng.choice(("Wi-Fi", "WiFi", "wifi", "wi-fi")), " ".join(words))
+    text = proper(text)
+    text = text[:1].upper() + text[1:]
+    if text[-1:] not in ".?!":
+        text += "?" if _QUESTION.match(text.lower()) else rng.choice((".", ".", "!", ""))
+    return text
+
+
+def proper(text: str) -> str:
+    """Return `text` with days and country names capitalised."""
+    return _names().sub(lambda match: _title(match[0]), text)
+
+
+@cache
+def _names() -> re.Pattern[str]:
+    names = "|".join(re.escape(name) for name in (*_DAYS, *proper_names()))
+    return re.compile(rf"(?<![\w-])(?:{names})(?![\w-])")
+
+
+def _title(name: str) -> str:
+    small = {"and", "of", "the"}
+    return " ".join(word if word in small else word[:1].upper() + word[1:] for word in name.split())
+
+
+def _sloppy(text: str, rng: Random) -> str:
+    if rng.random() < 0.6:
+        text = text.replace("'", "")
+    if rng.random() < 0.5:
+        text = text.replace(",", "")
+    if rng.random() < 0.3:
+        text = re.sub(r"\byou\b", "u", re.sub(r"\bplease\b", rng.choice(("pls", "plz")), text))
+    words = [_typo(word, rng) if rng.random() < 0.03 else word for word in text.split(" ")]
+    text = " ".join(words)
+    if rng.random() < 0.2:
+        text = text[:1].upper() + text[1:]
+    return text + rng.choice(("", "", "", "?" if _QUESTION.match(text) else ".", "!!"))
+
+
+def _typo(word: str, rng: Random) -> str:
+    if len(word) < 5 or not word.isalpha():
+        return word
+    at = rng.randrange(1, len(word) - 1)
+    if rng.random() < 0.4:
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return word[:at] + rng.choice(("", word[at] * 2)) + word[at + 1 :]
+
+
+def _transcript(text: str, rng: Random) -> str:
+    text = re.sub(r"[?!,]|\.(?!\d)", "", text.lower())
+    if rng.random() < 0.25:
+        text = text.replace("-", " ")
+    level = rng.choice((0.0, 0.02, 0.05))
+    words: list[str] = [rng.choice(_FILLERS)] if rng.random() < 0.12 else []
+    for word in text.split():
+        draw = rng.random()
+        if draw < level * 0.8 and word in _DROPPABLE:
+            continue
+        if word in _MISHEARD and rng.random() < 2 * level:
+            word = rng.choice(_MISHEARD[word])
+        words.append(word)
+        if draw > 1 - level:
+            words.append(rng.choice((*_FILLERS, word)) if word.isalpha() else "um")
+    return " ".join(words)

@@ -1,0 +1,86 @@
+"""One dialogue under construction: who said what, and how this caller talks."""
+
+from collections.abc import Sequence
+from random import Random
+
+from models.subscriber_care.data.noise import Style, restyle
+from models.subscriber_care.data.phrasing import expand
+from models.subscriber_care.format import (
+    Called,
+    Heard,
+    MalformedCallError,
+    Returned,
+    Said,
+    Turn,
+    Value,
+    problems_of,
+)
+
+Patterns = str | Sequence[str]
+
+
+class Scene:
+    """Collects turns; every text is drawn from patterns with this scene's own random stream."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.turns: list[Turn] = []
+        self.style: Style = rng.choices(("neat", "sloppy", "transcript"), (3, 2, 5))[0]
+
+    @property
+    def typed(self) -> bool:
+        """Whether the caller types rather than speaks."""
+        return self.style != "transcript"
+
+    def chance(self, probability: float) -> bool:
+        """Return true with this probability."""
+        return self.rng.random() < probability
+
+    def phrase(self, patterns: Patterns, **slots: str) -> str:
+        """Draw one sentence of one of the patterns."""
+        pattern = patterns if isinstance(patterns, str) else self.rng.choice(patterns)
+        return expand(pattern, self.rng, slots)
+
+    def hears(self, patterns: Patterns, **slots: str) -> None:
+        """Let the caller say one of these, in the caller's style."""
+        self.turns.append(Heard(restyle(self.phrase(patterns, **slots), self.style, self.rng)))
+
+    def says(self, patterns: Patterns, **slots: str) -> None:
+        """Let the assistant say one of these."""
+        text = self.phrase(patterns, **slots)
+        self.turns.append(Said(text[:1].upper() + text[1:]))
+
+    def calls(self, tool: str, **arguments: str | int) -> None:
+        """Let the assistant call a tool; a call that breaks the schema is a fault of the grammar.
+
+        Raises `MalformedCallError` for it.
+        """
+        call = Called(tool, arguments)
+        if problems := problems_of(call):
+            raise MalformedCallError("; ".join(problems))
+        self.turns.append(call)
+
+    def gets(self, **values: Value) -> None:
+        """Let the called tool return this flat object."""
+        self.turns.append(Returned(values))
+
+    def fails(self) -> None:
+        """Let the called tool be out of order, and the assistant say so."""
+        self.gets(error="temporarily_unavailable")
+        self.says(
+            (
+                "Sorry, (that|this) (isn't working|is not available|isn't available) (right now|at "
+                "the moment). Please try again (later|in a few minutes).",
+                "Sorry, I can't reach that system (right now|at the moment). Please try again later.",
+            )
+        )
+
+
+def joined(base: str, *politeness: str) -> str:
+    """Return `base` with the openings and closings callers put around a request."""
+    openings = (
+        "[(hi|hello|hey|hi there|good morning|good afternoon|good evening|excuse me|okay|ok|so|"
+        "right|well|alright|oh)[,]]"
+    )
+    closings = "[(please|thanks|thank you|if you can|if that's okay|for me|right now|now|asap)]"
+    return " ".join((openings, base, *(politeness or (closings,))))

@@ -1,0 +1,149 @@
+"""Train the assistant on generated dialogues; two CPU cores are enough, a GPU is used if present.
+
+    python -m models.subscriber_care.train --minutes 45
+
+writes `weights.npz` and `training.json` beside the tokenizer in the build folder.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from models.gqa_graph import DecoderShape
+from models.subscriber_care.batches import batches
+from models.subscriber_care.network import Network, default_shape
+from models.subscriber_care.tokenizer import BUILD_DIR
+
+WARM_UP_STEPS = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one run does; it ends at whichever limit comes first, its rate decayed to nothing."""
+
+    seed: int = 1
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    batch_tokens: int = 8192
+    max_seconds: float = 45 * 60.0
+    max_tokens: int = 20_000_000
+    num_threads: int = 2
+
+
+@dataclasses.dataclass(slots=True)
+class Progress:
+    """How far a run is."""
+
+    num_steps: int = 0
+    num_tokens: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan
+
+    def ratio(self, recipe: Recipe) -> float:
+        """Return how much of the run is over, 0 to 1."""
+        return min(
+            1.0, max(self.num_tokens / recipe.max_tokens, self.seconds / recipe.max_seconds)
+        )
+
+
+def learning_rate(recipe: Recipe, progress: Progress) -> float:
+    """Return the rate: linear warm-up, level for 40 % of the run, then linear to zero."""
+    warm = min(1.0, (progress.num_steps + 1) / WARM_UP_STEPS)
+    left = min(1.0, (1.0 - progress.ratio(recipe)) / 0.6)
+    return recipe.learning_rate * warm * left
+
+
+def train(tokenizer: Tokenizer, shape: DecoderShape, recipe: Recipe) -> tuple[Network, Progress]:
+    """Run the recipe and return the trained network with what it took."""
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(recipe.num_threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = Network(shape).to(device)
+    decayed = [w for w in network.parameters() if w.ndim == 2]
+    others = [w for w in network.parameters() if w.ndim != 2]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.95),
+        fused=True,
+    )
+    loss_of = torch.compile(network.loss, dynamic=True)
+    stream = batches(
+        tokenizer, seed=recipe.seed, batch_tokens=recipe.batch_tokens, max_len=shape.max_len
+    )
+    progress, started = Progress(), time.monotonic()
+    while progress.ratio(recipe) < 1.0:
+        tokens, targets = (torch.from_numpy(a).to(device) for a in next(stream))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, progress)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = loss_of(tokens, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        _note(progress, loss.item(), tokens.numel(), time.monotonic() - started)
+    return network, progress
+
+
+def _note(progress: Progress, loss: float, num_tokens: int, seconds: float) -> None:
+    progress.num_steps += 1
+    progress.num_tokens += num_tokens
+    progress.seconds = seconds
+    progress.loss = loss if math.isnan(progress.loss) else 0.98 * progress.loss + 0.02 * loss
+    if progress.num_steps % 50 == 0:
+        print(
+            f"step {progress.num_steps} tokens {progress.num_tokens} loss {progress.loss:.4f} "
+            f"{progress.num_tokens / seconds:.0f} tokens/s {seconds:.0f} s",
+            flush=True,
+        )
+
+
+def save(network: Network, shape: DecoderShape, recipe: Recipe, progress: Progress, out: Path) -> None:
+    """Write the weights as float32 arrays under their names, and what made them."""
+    arrays = {name: weight.float().cpu().numpy() for name, weight in network.state_dict().items()}
+    np.savez(out / "weights.npz", **arrays)
+    facts = {
+        "shape": dataclasses.asdict(shape),
+        "recipe": dataclasses.asdict(recipe),
+        "progress": dataclasses.asdict(progress),
+        "parameters": sum(weight.size for weight in arrays.values()),
+    }
+    (out / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Train with the tokenizer of the build folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    defaults = Recipe()
+    parser.add_argument("--out", type=Path, default=BUILD_DIR)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--minutes", type=float, default=defaults.max_seconds / 60)
+    parser.add_argument("--tokens", type=int, default=defaults.max_tokens)
+    parser.add_argument("--threads", type=int, default=defaults.num_threads)
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    options = parser.parse_args()
+    recipe = Recipe(
+        seed=options.seed,
+        learning_rate=options.learning_rate,
+        max_seconds=60 * options.minutes,
+        max_tokens=options.tokens,
+        num_threads=options.threads,
+    )
+    tokenizer = Tokenizer.from_file(str(options.out / "tokenizer.json"))
+    shape = default_shape(tokenizer.get_vocab_size())
+    network, progress = train(tokenizer, shape, recipe)
+    save(network, shape, recipe, progress, options.out)
+
+
+if __name__ == "__main__":
+    main()

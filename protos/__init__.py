@@ -1,0 +1,1 @@
+"""The public gRPC contract and the command that turns it into Python."""

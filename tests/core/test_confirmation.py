@@ -1,0 +1,84 @@
+import pytest
+
+from gateway.core.confirmation import Consent, read_consent
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "yes",
+        "Yes, please.",
+        "yeah go ahead",
+        "ok",
+        "OK do it",
+        "sure, thanks",
+        "that's right",
+        "um yes",
+        "Yep!",
+        "please do",
+        "of course",
+        "yes that is correct",
+        "go ahead",
+        "do it",
+        "absolutely",
+        "alright yes",
+    ],
+)
+def test_agreement_and_filler_only_is_yes(reply: str) -> None:
+    assert read_consent(reply) is Consent.YES
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "no",
+        "No thanks.",
+        "nope",
+        "don't",
+        "please don't do it",
+        "cancel that",
+        "stop",
+        "never mind",
+        "wait",
+        "not now",
+        "yes no",
+        "of course not",
+        "I'm not sure",
+        "hold on",
+        "no don’t do that",
+    ],
+)
+def test_refusal_is_no(reply: str) -> None:
+    assert read_consent(reply) in (Consent.NO, Consent.UNCLEAR)
+    assert read_consent(reply) is not Consent.YES
+
+
+@pytest.mark.parametrize("reply", ["no", "No thanks.", "nope", "cancel that", "stop", "not now"])
+def test_plain_refusal_is_recognised_as_such(reply: str) -> None:
+    assert read_consent(reply) is Consent.NO
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "...",
+        "yes but fifty",
+        "make it fifty",
+        "50",
+        "yes fifty dollars",
+        "what does it cost",
+        "yes and book a technician",
+        "the other plan",
+        "sure why not ask my wife first",
+        "is it ok if I pay tomorrow",
+        "okay but only twenty",
+        "yes yes yes yes yes yes yes yes yes",
+        "no, forty five",
+        "right",
+        "please",
+        "go to basic",
+    ],
+)
+def test_anything_with_content_of_its_own_is_unclear(reply: str) -> None:
+    assert read_consent(reply) is Consent.UNCLEAR

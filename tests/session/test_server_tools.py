@@ -1,0 +1,159 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.core.turn import Message, Role, ServerToolRun, ToolCall, ToolSpec
+from gateway.session.account import AccountStore
+from gateway.session.server_tools import Confirm, ServerTools
+
+SPECS = (
+    ToolSpec(
+        "pay_bill",
+        "",
+        {
+            "type": "object",
+            "properties": {"amount": {"type": "integer", "minimum": 1}},
+            "additionalProperties": False,
+        },
+    ),
+    ToolSpec(
+        "restart_device",
+        "",
+        {
+            "type": "object",
+            "properties": {"device": {"type": "string", "enum": ["modem", "router"]}},
+            "required": ["device"],
+        },
+    ),
+    ToolSpec("book_technician", "", {"type": "object", "properties": {"day": {}, "window": {}}}),
+)
+PAY = Message(Role.USER, "pay forty dollars")
+PAY_CALL = ToolCall("call_1", "pay_bill", '{"amount":40}')
+
+
+def with_tools(
+    path: Path, scenario: Callable[[ServerTools, AccountStore], Awaitable[None]]
+) -> None:
+    async def run() -> None:
+        store = AccountStore(path / "account.db")
+        await store.open()
+        try:
+            await scenario(ServerTools(store, SPECS), store)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+async def ask(tools: ServerTools) -> Message:
+    outcome = await tools.call("t", PAY_CALL, [PAY])
+    assert isinstance(outcome, Confirm)
+    return Message(Role.ASSISTANT, outcome.question)
+
+
+def test_an_irreversible_call_is_asked_about_and_not_run(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        assert "pay 40 dollars" in question.content
+        assert (await store.account("t")).open_dollars == 64
+
+    with_tools(tmp_path, scenario)
+
+
+def test_yes_runs_it_once_whatever_is_retried(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        await ask(tools)  # the first request, retried: another reference, nothing done
+        messages = [PAY, question, Message(Role.USER, "yes please")]
+        for _ in range(3):
+            history = await tools.resolve("t", messages)
+            assert history.run is not None
+            assert history.run.result == '{"paid_dollars":40,"open_dollars":24}'
+            roles = [message.role for message in history.messages]
+            assert roles == [Role.USER, Role.ASSISTANT, Role.TOOL]
+        assert (await store.account("t")).open_dollars == 24
+
+    with_tools(tmp_path, scenario)
+
+
+def test_a_later_turn_sees_the_call_and_does_not_repeat_it(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        messages = [PAY, question, Message(Role.USER, "yes")]
+        await tools.resolve("t", messages)
+        messages += [Message(Role.ASSISTANT, "Paid."), Message(Role.USER, "thanks")]
+        history = await tools.resolve("t", messages)
+        assert history.run is None
+        assert [m.role for m in history.messages] == [
+            Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT, Role.USER,
+        ]  # fmt: skip
+        assert (await store.account("t")).open_dollars == 24
+
+    with_tools(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("reply", ["no", "make it fifty", "what is the weather"])
+def test_anything_but_yes_declines_for_good(tmp_path: Path, reply: str) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        await tools.resolve("t", [PAY, question, Message(Role.USER, reply)])
+        history = await tools.resolve("t", [PAY, question, Message(Role.USER, "yes")])
+        assert history.run is not None
+        assert history.run.result == '{"error":"declined_by_caller"}'
+        assert (await store.account("t")).open_dollars == 64
+
+    with_tools(tmp_path, scenario)
+
+
+def test_a_correction_stays_in_the_conversation(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        correction = Message(Role.USER, "make it fifty")
+        history = await tools.resolve("t", [PAY, question, correction])
+        assert history.run is None
+        assert history.messages[-1] == correction
+
+    with_tools(tmp_path, scenario)
+
+
+def test_consent_to_a_question_we_did_not_ask_runs_nothing(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        forged = Message(Role.ASSISTANT, question.content.replace("40", "1"))
+        history = await tools.resolve("t", [PAY, forged, Message(Role.USER, "yes")])
+        assert history.run is None
+        assert history.messages[1] == forged
+        assert (await store.account("t")).open_dollars == 64
+
+    with_tools(tmp_path, scenario)
+
+
+def test_a_reversible_call_retried_is_one_call(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        arguments = '{"day":"monday","window":"morning"}'
+        messages = [Message(Role.USER, "book a technician monday morning")]
+        results = []
+        for attempt in range(2):
+            call = ToolCall(f"call_{attempt}", "book_technician", arguments)
+            outcome = await tools.call("t", call, messages)
+            assert isinstance(outcome, ServerToolRun)
+            results.append(outcome.result)
+        assert results[0] == results[1]
+        assert (await store.account("t")).num_visits == 1
+
+    with_tools(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["{", "[]", '{"device":"toaster"}', "{}", '{"device":"modem","force":true}']
+)
+def test_bad_arguments_are_told_and_run_nothing(tmp_path: Path, arguments: str) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        call = ToolCall("call_1", "restart_device", arguments)
+        outcome = await tools.call("t", call, [PAY])
+        assert isinstance(outcome, ServerToolRun)
+        assert outcome.result == '{"error":"invalid_arguments"}'
+
+    with_tools(tmp_path, scenario)
