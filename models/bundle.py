@@ -73,7 +73,8 @@ def write_bundle(
 
     `tools_json` is the only tool list the model was trained on. `extra_files` (a model card, a
     licence) are listed in the manifest like the rest. Existing files of the same names are
-    replaced. Raises BundleError when the result would not be readable.
+    replaced; the weights of a large graph move from `graphs` to their file. Raises
+    BundleError when the result would not be readable.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     texts = {"tokenizer.json": tokenizer_json, "chat_template.jinja": chat_template}
@@ -110,6 +111,8 @@ def _write_graph(graph: ModelProto, path: Path) -> list[str]:
         location=data_path.name,
         size_threshold=_EXTERNAL_TENSOR_BYTES,
     )
+    # onnx makes the data file readable for its owner only.
+    data_path.chmod(path.stat().st_mode)
     return [path.name, data_path.name]
 
 

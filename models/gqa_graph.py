@@ -56,9 +56,8 @@ class DecoderShape:
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"{self.num_heads} heads do not share {self.num_kv_heads} KV heads")
         if self.head_dim % _GQA_HEAD_DIM_MULTIPLE:
-            raise ValueError(
-                f"head_dim {self.head_dim} is not a multiple of {_GQA_HEAD_DIM_MULTIPLE}"
-            )
+            multiple = _GQA_HEAD_DIM_MULTIPLE
+            raise ValueError(f"head_dim {self.head_dim} is not a multiple of {multiple}")
 
     @property
     def kv_values_per_token(self) -> int:
@@ -300,8 +299,7 @@ class _DecoderGraph:
         self, name: str, x: str, weight: NDArray[np.float32], output: str | None = None
     ) -> str:
         """Multiply ``x`` [..., in] with ``weight`` [out, in] in the graph's precision."""
-        stem = name.removeprefix("/").replace("/", ".")
-        output = output or f"{name}/output_0"
+        stem, output = name[1:].replace("/", "."), output or f"{name}/output_0"
         if not self.quantised:
             transposed = self._float(f"{stem}.weight", np.ascontiguousarray(weight.T))
             self._append("MatMul", f"{name}/MatMul", [x, transposed], [output])

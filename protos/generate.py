@@ -61,9 +61,10 @@ def _run_protoc(out: Path) -> None:
 def _rehome(text: str) -> str:
     """Point module names at the package the files live in; the proto's own name stays."""
     folder = PROTO.rpartition("/")[0].replace("/", ".")
-    return text.replace(f"from {folder} import", f"from {OUTPUT_PACKAGE} import").replace(
-        f"'{folder}.agent_pb2'", f"'{OUTPUT_PACKAGE}.agent_pb2'"
-    )
+    text = text.replace(f"from {folder} import", f"from {OUTPUT_PACKAGE} import")
+    text = text.replace(f"'{folder}.agent_pb2'", f"'{OUTPUT_PACKAGE}.agent_pb2'")
+    # protoc writes messages given as dictionaries without type arguments, which mypy refuses.
+    return text.replace(", _Mapping]", ", _Mapping[str, object]]")
 
 
 def _service_types(contract: descriptor_pb2.FileDescriptorProto) -> str:

@@ -167,7 +167,7 @@ class SiteLimits(msgspec.Struct, frozen=True):
     ] = 30.0
     max_queued: Annotated[
         int, Meta(ge=0, le=1 << 20, description="Turns that may wait for a slot.")
-    ] = 1024
+    ] = 512
     drain_timeout_s: Annotated[
         float,
         Meta(

@@ -67,7 +67,8 @@ def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Each statement of a valid document with its first line."""
     pending: list[str] = []
     first = 1
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): TOML ends a line only here, Python also at U+0085 and others in a text.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if not pending:
             if not line.strip() or line.lstrip().startswith("#"):
                 continue

@@ -225,7 +225,9 @@ def check(scheduler: Scheduler) -> list[str]:
         violations.append("the queue holds a key twice or is out of order")
     pending = sum(job.prompt_tokens - job.prefilled_tokens for job in scheduler._jobs.values())
     if pending != scheduler.pending_prompt_tokens:
-        violations.append(f"{scheduler.pending_prompt_tokens} pending tokens counted, {pending} are")
+        violations.append(
+            f"{scheduler.pending_prompt_tokens} pending tokens counted, {pending} are"
+        )
     for key in prefilling:
         if table.lengths[table.row_of[key]] != scheduler._jobs[key].prefilled_tokens:
             violations.append(f"the row of {key} is not as long as what was prefilled")

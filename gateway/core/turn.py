@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -146,6 +147,11 @@ class ModelInfo(msgspec.Struct, frozen=True):
     def full_name(self) -> str:
         """`name@digest`, the digest's first 12 digits."""
         return f"{self.model_id}@{self.digest[:12]}"
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a request's `model` means this one; aliases may hold `*` for any text."""
+        names = ("default", self.model_id, self.full_name, *self.aliases)
+        return any(fnmatchcase(name, known) for known in names)
 
 
 class LogprobEntry(msgspec.Struct, frozen=True):

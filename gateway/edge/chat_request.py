@@ -131,9 +131,9 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     tools: list[_Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | _NamedChoice | _AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
-    response_format: (
-        _TextFormat | _JsonObjectFormat | _JsonSchemaFormat | _RegexFormat | None
-    ) = None
+    response_format: _TextFormat | _JsonObjectFormat | _JsonSchemaFormat | _RegexFormat | None = (
+        None
+    )
 
     max_tokens: _Int64 | None = None
     max_completion_tokens: _Int64 | None = None
@@ -180,12 +180,9 @@ _INDEX = re.compile(r"\[[^\]]*\]")
 _MAX_REASON_CHARS = 300
 """A reason quotes the offending value, which may be as long as the body."""
 
-_T = TypeVar("_T", int, float)
-
 _decoder = msgspec.json.Decoder(ChatRequest)
-_object_T = TypeVar("_T", int, float)
-
-_decoder = msgspec.json.Decoder(dict[str, Any])
+_object_decoder = msgspec.json.Decoder(dict[str, Any])
+_T = TypeVar("_T", int, float)
 
 
 def decode_chat(body: bytes) -> ChatRequest:

@@ -113,8 +113,8 @@ class _Firsthop(msgspec.Struct, kw_only=True):
     finish: str | UnsetType = UNSET
     stages: dict[str, float] | UnsetType = UNSET
     """Milliseconds by stage, in the order in which they were first entered."""
-    ttft_ms: float | None | UnsetType = UNSET
-    budget_ms: float | None | UnsetType = UNSET
+    ttft_ms: float | UnsetType | None = UNSET
+    budget_ms: float | UnsetType | None = UNSET
     tool_run: _ToolRun | UnsetType = UNSET
     tool_runs: list[_ToolRun] | UnsetType = UNSET
 
@@ -126,7 +126,7 @@ class _Envelope(msgspec.Struct, kw_only=True):
     model: str
     system_fingerprint: str
     choices: list[_ChunkChoice] | list[_Choice]
-    usage: _Usage | None | UnsetType = UNSET
+    usage: _Usage | UnsetType | None = UNSET
     firsthop: _Firsthop | UnsetType = UNSET
 
 
@@ -205,7 +205,7 @@ class ChatStream:
         self,
         choices: list[_ChunkChoice],
         *,
-        usage: _Usage | None | UnsetType,
+        usage: _Usage | UnsetType | None,
         firsthop: _Firsthop | UnsetType,
     ) -> bytes:
         model, _, digest = self._trail.model.partition("@")

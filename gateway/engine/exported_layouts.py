@@ -8,6 +8,7 @@ chat template. Whether the graph itself can be served is for the worker to say.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -37,6 +38,7 @@ _PUBLIC_GRAPHS: dict[Provider, tuple[tuple[str, str], ...]] = {
     "cpu": (("model_q4.onnx", "int4"), ("model.onnx", "fp32")),
     "cuda": (("model_fp16.onnx", "fp16"), ("model_q4f16.onnx", "int4")),
 }
+_WRITES_ROLES = re.compile(r"\{\{[^}]*\brole\b")
 _SIDE_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -187,7 +189,7 @@ def _bundle(
         languages=(),
         tools=tools,
         tool_format=tool_format,
-        instructions="any" if "system" in template else "none",
+        instructions=_instruction_support(template),
         max_context_tokens=max_context_tokens,
         kv_bytes_per_token=kv_bytes_per_token,
         begin_token=begin_token,
@@ -220,6 +222,13 @@ def _tool_support(template: str) -> tuple[str, ToolFormat]:
     """What the template's text says about tools: which it takes and how calls are written."""
     tools = "any" if "tools" in template else "none"
     return tools, "hermes" if "<tool_call>" in template else "llama"
+
+
+def _instruction_support(template: str) -> Literal["any", "none"]:
+    """Whether the template's text places system messages, by name or by writing every role."""
+    if "system role not supported" in template.lower():
+        return "none"
+    return "any" if "system" in template or _WRITES_ROLES.search(template) else "none"
 
 
 def _token_strings(tokenizer_path: Path, ids: tuple[int, ...]) -> tuple[str, ...]:

@@ -12,10 +12,17 @@ from typing import Generic, TypeVar
 import msgspec
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
+from gateway.core.errors import InvalidRequest
 from gateway.core.generation import EngineLoad, GenerationEvent, GenerationRequest
 
 MAX_FRAME_BYTES = 32 << 20
 """Far above the largest prompt; a longer frame means the stream is out of step."""
+
+INVALID_SCHEMA = "invalid_schema"
+"""How the error of a GenerationEnd begins whose grammar cannot be used."""
+
+QUEUE_FULL = "queue_full"
+"""The error of a GenerationEnd EXPIRED that never waited, because too many waited already."""
 
 _LENGTH = struct.Struct(">I")
 _Frame = TypeVar("_Frame")
@@ -129,7 +136,7 @@ class FrameDecoder(Generic[_Frame]):
     def _decode(self, body: bytes) -> _Frame:
         try:
             return self._decoder.decode(body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, InvalidRequest) as error:
             raise FrameError(f"a frame cannot be read: {error}") from error
 
 

@@ -44,6 +44,7 @@ class Router:
         self._engine = engine
         self._max_num_queued = max_num_queued
         self._monotonic = monotonic
+        self._running: dict[str, TurnTrail] = {}
 
     @property
     def max_context_tokens(self) -> int:
@@ -59,16 +60,26 @@ class Router:
         EngineFault when the engine refused it, EngineUnavailable when there is no engine.
         """
         self._decide(request, budget, trail)
-        async with aclosing(self._engine.generate(request)) as events:
-            async for event in events:
-                self._mark(event, trail)
-                if isinstance(event, GenerationEnd):
-                    self._check_end(event, budget)
-                yielded_s = self._monotonic()
-                yield event
-                resumed_s = self._monotonic()
-                if resumed_s - yielded_s > _NOTICEABLE_WAIT_S:
-                    trail.clock.mark(Stage.EGRESS, resumed_s)
+        self._running[request.request_id] = trail
+        try:
+            async with aclosing(self._engine.generate(request)) as events:
+                async for event in events:
+                    self._mark(event, trail)
+                    if isinstance(event, GenerationEnd):
+                        self._check_end(event, budget)
+                    yielded_s = self._monotonic()
+                    yield event
+                    resumed_s = self._monotonic()
+                    if resumed_s - yielded_s > _NOTICEABLE_WAIT_S:
+                        trail.clock.mark(Stage.EGRESS, resumed_s)
+        finally:
+            self._running.pop(request.request_id, None)
+
+    def count_resume(self, request_id: str) -> None:
+        """A running generation went on in another engine process."""
+        trail = self._running.get(request_id)
+        if trail is not None:
+            trail.num_resumes += 1
 
     def _decide(self, request: GenerationRequest, budget: Budget, trail: TurnTrail) -> None:
         now_s = self._monotonic()

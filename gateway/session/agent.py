@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import (
     ContextLengthExceeded,
+    EngineFault,
     InvalidRequest,
     UnknownModel,
     UnsupportedTools,
@@ -34,10 +34,12 @@ from gateway.core.turn import (
     ToolCall,
     ToolCallDelta,
     ToolChoice,
+    ToolChoiceMode,
     TurnEnd,
     TurnFinish,
     Usage,
 )
+from gateway.engine.tool_format.parser import MalformedToolCall
 from gateway.session.phrases import NO_ACCESS, NO_CORE_MODEL, TOOL_LOOP
 from gateway.session.server_tools import Confirm
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import Constraint
     from gateway.core.stages import TurnTrail
     from gateway.core.turn import ModelInfo, ToolSpec, Turn, TurnEvent
+    from gateway.engine.assembly import AnswerDelta, TurnAssembler
     from gateway.engine.text_model import TextModel
     from gateway.router.router import Router
     from gateway.session.server_tools import ServerTools
@@ -93,7 +96,6 @@ class Agent:
         self._router = router
         self._server_tools = server_tools
         self._monotonic = monotonic
-        self._names = ("default", info.model_id, info.full_name, *info.aliases)
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
@@ -125,7 +127,7 @@ class Agent:
         yield TurnEnd(TurnFinish.STOP, talk.usage)
 
     def _open(self, turn: Turn, trail: TurnTrail) -> _Conversation:
-        if not any(fnmatchcase(turn.model, name) for name in self._names):
+        if not self._info.answers_to(turn.model):
             raise UnknownModel(turn.model, (self._info.model_id, *self._info.aliases))
         trail.model = self._info.full_name
         limit_tokens = self._router.max_context_tokens
@@ -134,31 +136,29 @@ class Agent:
                 f"max_tokens is {turn.max_tokens}; this model's context holds {limit_tokens}",
                 param="max_tokens",
             )
-        self._model.check_instructions(turn.messages)
         tools = turn.tools
         if turn.server_tools:
             if self._server_tools is None:
                 raise UnsupportedTools("this model has no tools of its own to run on the server")
             tools = self._server_tools.specs
-        self._model.check_tools(tools)
         return _Conversation(list(turn.messages), tools, frozenset(tool.name for tool in tools))
 
     async def _generate(
         self, turn: Turn, talk: _Conversation, trail: TurnTrail, result: _Round
-    ) -> AsyncGenerator[TextDelta | ToolCallDelta, None]:
+    ) -> AsyncGenerator[AnswerDelta, None]:
         """One round. Deltas of calls that the client is to run are passed on, others kept."""
         request = self._request(turn, talk)
         trail.clock.mark(Stage.PROMPT, self._monotonic())
+        assembler = self._model.new_assembler(self._callable(turn, talk), stop=turn.stop)
         passed_on: set[int] = set()
-        assembler = self._model.new_assembler(
-            talk.tools, stop=turn.stop, logprobs=turn.sampling.top_logprobs is not None
-        )
+        num_tokens = 0
         async with aclosing(self._router.generate(request, turn.budget, trail)) as events:
             async for event in events:
                 if isinstance(event, TokenFrame):
+                    num_tokens += len(event.ids)
                     deltas = assembler.feed(event.ids, event.logprobs)
                 else:
-                    deltas = assembler.finish()
+                    deltas = _last_deltas(assembler, event)
                     result.reason = event.reason
                     _count(talk, trail, event)
                 for delta in deltas:
@@ -169,9 +169,11 @@ class Agent:
                             continue
                     yield delta
                 if assembler.stopped and isinstance(event, TokenFrame):
-                    _count(talk, trail, _cut_off(request, assembler.num_tokens))
+                    # Leaving the loop aborts the generation; its end will not be seen.
+                    prompt_tokens = len(request.prompt)
+                    _count(talk, trail, GenerationEnd(FinishReason.STOP, prompt_tokens, num_tokens))
                     break
-        result.calls = assembler.tool_calls
+        result.calls = tuple(assembler.tool_calls)
 
     def _request(self, turn: Turn, talk: _Conversation) -> GenerationRequest:
         prompt = self._model.render(talk.messages, talk.tools)
@@ -190,9 +192,23 @@ class Agent:
             first_token_deadline_s=deadline_s,
         )
 
+    def _callable(self, turn: Turn, talk: _Conversation) -> tuple[ToolSpec, ...]:
+        """The tools the model may call in this round.
+
+        A model that was trained on fixed tools means what it does by calling one, offered or not:
+        a call that nobody can run is answered honestly, where a forbidden one would come out as
+        a sentence that claims it was done.
+        """
+        must_call = turn.tool_choice.mode is ToolChoiceMode.REQUIRED and talk.may_shed
+        free_form = turn.constraint is None and not must_call
+        return (self._model.fixed_tools if free_form else ()) or talk.tools
+
     def _constraint(self, turn: Turn, talk: _Conversation) -> Constraint | None:
+        fixed = bool(self._model.fixed_tools)
         choice = turn.tool_choice if talk.may_shed else ToolChoice()
-        return self._model.constraint(talk.tools, choice, turn.constraint)
+        if fixed and choice.mode is ToolChoiceMode.NONE:
+            choice = ToolChoice()
+        return self._model.constraint(self._callable(turn, talk), choice, turn.constraint)
 
     async def _settle(
         self, turn: Turn, talk: _Conversation, trail: TurnTrail, calls: tuple[ToolCall, ...]
@@ -236,9 +252,11 @@ def _count(talk: _Conversation, trail: TurnTrail, end: GenerationEnd) -> None:
     trail.cached_tokens = talk.usage.cached_tokens
 
 
-def _cut_off(request: GenerationRequest, num_tokens: int) -> GenerationEnd:
-    """The end of a generation that a stop string cut off."""
-    return GenerationEnd(FinishReason.STOP, len(request.prompt), num_tokens)
+def _last_deltas(assembler: TurnAssembler, end: GenerationEnd) -> list[AnswerDelta]:
+    try:
+        return assembler.finish(cut_off=end.reason is FinishReason.LENGTH)
+    except MalformedToolCall as error:
+        raise EngineFault(f"the model wrote a tool call that is none: {error}") from error
 
 
 def _finish_of(reason: FinishReason) -> TurnFinish:

@@ -1,4 +1,4 @@
-"""Counters and histograms kept by the gateway itself, read by the OpenTelemetry SDK when it collects.
+"""Counters and histograms kept by the gateway itself, for the OpenTelemetry SDK to collect.
 
 The SDK's own recording costs some 10 us a value, and a turn has about fifteen values. Here a
 value costs about 1 us and goes into both shapes of histogram at once: explicit buckets for
@@ -83,7 +83,8 @@ class _Attributes:
         if self._num_kept >= MAX_NUM_CELLS:
             return None
         self._num_kept += 1
-        return {name: value for name, value in zip(self._names, values, strict=True) if value}
+        named = zip(self._names, values, strict=True)
+        return {name: str(value) for name, value in named if value}
 
 
 class HistogramSeries:

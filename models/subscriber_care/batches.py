@@ -24,7 +24,6 @@ def batches(
     """
     stream = dialogues(seed)
     order = Random(seed)
-    pad = tokenizer.token_to_id(PAD)
     while True:
         texts = [render(next(stream)) for _ in range(_POOL_SIZE)]
         rows = [e.ids[: max_len + 1] for e in tokenizer.encode_batch(texts)]
@@ -32,7 +31,7 @@ def batches(
         groups = _grouped(rows, batch_tokens)
         order.shuffle(groups)
         for group in groups:
-            yield _as_arrays(group, tokenizer, pad)
+            yield _as_arrays(group, tokenizer)
 
 
 def _grouped(rows: Sequence[list[int]], batch_tokens: int) -> list[Sequence[list[int]]]:
@@ -46,9 +45,10 @@ def _grouped(rows: Sequence[list[int]], batch_tokens: int) -> list[Sequence[list
 
 
 def _as_arrays(
-    group: Sequence[list[int]], tokenizer: Tokenizer, pad: int
+    group: Sequence[list[int]], tokenizer: Tokenizer
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    tokens = np.full((len(group), max(map(len, group))), pad, dtype=np.int64)
+    width = max(map(len, group))
+    tokens = np.full((len(group), width), tokenizer.token_to_id(PAD), dtype=np.int64)
     for row, ids in zip(tokens, group, strict=True):
         row[: len(ids)] = ids
     learnt = spoken_by_assistant(tokens, tokenizer)

@@ -98,26 +98,24 @@ def special_tokens() -> list[str]:
 
 
 def render(turns: Iterable[Turn], *, generate: bool = False) -> str:
-    """Return the prompt text of a conversation; `generate` opens the assistant's next turn."""
+    """Return the prompt text of a conversation; `generate` opens the assistant's next turn.
+
+    Texts are taken as they are: a caller's text that spells a marker must be defused before.
+    """
     return BEGIN + "".join(map(_render_turn, turns)) + (ASSISTANT if generate else "")
 
 
 def _render_turn(turn: Turn) -> str:
     match turn:
         case Heard(text):
-            return USER + inert(text)
+            return USER + text
         case Said(text):
-            return ASSISTANT + inert(text) + END
+            return ASSISTANT + text + END
         case Called(tool, arguments):
             values = (str(arguments.get(name, "")) for name in TOOLS[tool].properties)
-            return f"{ASSISTANT}{CALL}<t:{tool}>{ARG.join(map(inert, values))}{END}"
+            return f"{ASSISTANT}{CALL}<t:{tool}>{ARG.join(values)}{END}"
         case Returned(values):
-            return RESULT + inert("; ".join(f"{k}={_scalar(v)}" for k, v in values.items()))
-
-
-def inert(text: str) -> str:
-    """Return `text` so that nothing in it can be read as a marker: `<` never touches a letter."""
-    return text.replace("<", "< ")
+            return RESULT + "; ".join(f"{k}={_scalar(v)}" for k, v in values.items())
 
 
 def _scalar(value: Value) -> str:

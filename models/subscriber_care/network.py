@@ -53,13 +53,17 @@ class _Attention(nn.Module):
         value = heads(self.v_proj(hidden), shape.num_kv_heads)
         groups = shape.num_heads // shape.num_kv_heads
         key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        # Written out: the fused kernel's backward pass takes half of a step on the CPU.
+        future = torch.full((length, length), -torch.inf, dtype=query.dtype, device=query.device)
+        scores = query @ key.transpose(-1, -2) * shape.head_dim**-0.5 + future.triu(1)
+        mixed = torch.softmax(scores, dim=-1).to(value.dtype) @ value
         projected: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(rows, length, -1))
         return projected
 
 
 def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the two halves of each head against each other (the half-split rotary convention)."""
+    cos, sin = cos.to(states.dtype), sin.to(states.dtype)
     first, second = states.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
@@ -124,6 +128,11 @@ class Network(nn.Module):
                 residual = name.endswith(("o_proj.weight", "down_proj.weight"))
                 depth_scale = (2 * shape.num_layers) ** -0.5 if residual else 1.0
                 nn.init.normal_(weight, std=0.02 * depth_scale)
+
+    def compile_layers(self) -> None:
+        """Fuse each layer's small operations; more than doubles the speed on a CPU."""
+        for layer in self.model.layers:
+            layer.compile(dynamic=True)
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross entropy over the targets that are not `IGNORED`.

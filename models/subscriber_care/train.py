@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -29,9 +30,9 @@ class Recipe:
     """What one run does; it ends at whichever limit comes first, its rate decayed to nothing."""
 
     seed: int = 1
-    learning_rate: float = 3e-3
+    learning_rate: float = 2.5e-3
     weight_decay: float = 0.05
-    batch_tokens: int = 8192
+    batch_tokens: int = 4096
     max_seconds: float = 45 * 60.0
     max_tokens: int = 20_000_000
     num_threads: int = 2
@@ -48,9 +49,7 @@ class Progress:
 
     def ratio(self, recipe: Recipe) -> float:
         """Return how much of the run is over, 0 to 1."""
-        return min(
-            1.0, max(self.num_tokens / recipe.max_tokens, self.seconds / recipe.max_seconds)
-        )
+        return min(1.0, max(self.num_tokens / recipe.max_tokens, self.seconds / recipe.max_seconds))
 
 
 def learning_rate(recipe: Recipe, progress: Progress) -> float:
@@ -66,6 +65,8 @@ def train(tokenizer: Tokenizer, shape: DecoderShape, recipe: Recipe) -> tuple[Ne
     torch.set_num_threads(recipe.num_threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = Network(shape).to(device)
+    if shutil.which("c++") is not None:
+        network.compile_layers()
     decayed = [w for w in network.parameters() if w.ndim == 2]
     others = [w for w in network.parameters() if w.ndim != 2]
     optimizer = torch.optim.AdamW(
@@ -76,7 +77,6 @@ def train(tokenizer: Tokenizer, shape: DecoderShape, recipe: Recipe) -> tuple[Ne
         betas=(0.9, 0.95),
         fused=True,
     )
-    loss_of = torch.compile(network.loss, dynamic=True)
     stream = batches(
         tokenizer, seed=recipe.seed, batch_tokens=recipe.batch_tokens, max_len=shape.max_len
     )
@@ -86,8 +86,8 @@ def train(tokenizer: Tokenizer, shape: DecoderShape, recipe: Recipe) -> tuple[Ne
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, progress)
         with torch.autocast(device.type, torch.bfloat16):
-            loss = loss_of(tokens, targets)
-        loss.backward()
+            loss = network.loss(tokens, targets)
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -108,7 +108,9 @@ def _note(progress: Progress, loss: float, num_tokens: int, seconds: float) -> N
         )
 
 
-def save(network: Network, shape: DecoderShape, recipe: Recipe, progress: Progress, out: Path) -> None:
+def save(
+    network: Network, shape: DecoderShape, recipe: Recipe, progress: Progress, out: Path
+) -> None:
     """Write the weights as float32 arrays under their names, and what made them."""
     arrays = {name: weight.float().cpu().numpy() for name, weight in network.state_dict().items()}
     np.savez(out / "weights.npz", **arrays)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -147,3 +147,4 @@ class MeterMachine(RuleBasedStateMachine):
 
 
 TestMeter = MeterMachine.TestCase
+TestMeter.settings = settings(max_examples=40, stateful_step_count=30)

@@ -255,6 +255,21 @@ def test_genai_template_beside_the_config_wins(tmp_path: Path) -> None:
     assert bundle.tools == "none"
 
 
+@pytest.mark.parametrize(
+    ("template", "instructions"),
+    [
+        ("{{ '<|' + message['role'] + '|>' }}", "any"),
+        ("{% if message.role == 'system' %}{{ message.content }}{% endif %}", "any"),
+        ("{{ raise_exception('System role not supported') }}", "none"),
+        ("{% if message.role == 'user' %}{{ message.content }}{% endif %}", "none"),
+    ],
+)
+def test_template_tells_whether_system_messages_count(
+    tmp_path: Path, template: str, instructions: str
+) -> None:
+    assert load_bundle(genai_directory(tmp_path, template)).instructions == instructions
+
+
 def test_computed_digest_covers_weights_and_tokenizer(tmp_path: Path) -> None:
     before = load_bundle(genai_directory(tmp_path / "a", HERMES)).digest
     assert load_bundle(genai_directory(tmp_path / "b", HERMES)).digest == before

@@ -221,6 +221,15 @@ def test_layout_is_read_off_the_graph(tmp_path: Path, precision: Any, kv_dtype: 
     assert layout.kv_bytes_per_token == SHAPE.kv_values_per_token * (2 if "16" in kv_dtype else 4)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int4"])
+def test_head_size_is_found_where_the_builder_leaves_it_symbolic(precision: Precision) -> None:
+    model = exported(SHAPE, precision)
+    for value in (*model.graph.input[2:], *model.graph.output[1:]):
+        value.type.tensor_type.shape.dim[3].dim_param = "kv_cache_dim"
+    layout = detect_layout(model)
+    assert (layout.num_kv_heads, layout.head_dim) == (2, 16)
+
+
 def test_position_ids_of_the_public_layout_are_reported() -> None:
     model = exported(SHAPE)
     dims = ["batch_size", "sequence_length"]
@@ -290,6 +299,10 @@ def headless(model: ModelProto) -> None:
     model.graph.node[-1].op_type = "Softmax"
 
 
+def sizeless(model: ModelProto) -> None:
+    model.graph.output[0].type.tensor_type.shape.dim[2].dim_param = "vocab"
+
+
 def fewer_caches(model: ModelProto) -> None:
     del model.graph.input[-2:]
 
@@ -307,6 +320,7 @@ REFUSALS = {
     no_mask: "no input attention_mask",
     no_logits: "no output logits",
     headless: "but a Softmax",
+    sizeless: "does not state its KV and logits sizes",
     fewer_caches: "2 attention layers but 1 KV inputs",
     quantised_cache: "type INT8",
 }

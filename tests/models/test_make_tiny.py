@@ -142,9 +142,10 @@ def test_benchmark_bundle_keeps_large_weights_beside_the_graph(
     monkeypatch.setitem(make_tiny.BENCHMARK_SHAPES, "small", shape)
     monkeypatch.setattr("models.bundle._INLINE_LIMIT_BYTES", 1024)
     write_benchmark_bundle(tmp_path, "small", "int8")
-    assert (tmp_path / "model_cpu_int8.onnx.data").is_file()
+    graph, data = tmp_path / "model_cpu_int8.onnx", tmp_path / "model_cpu_int8.onnx.data"
+    assert data.stat().st_mode == graph.stat().st_mode
     assert '"model_cpu_int8.onnx.data"' in (tmp_path / "manifest.toml").read_text()
-    session: Any = ort.InferenceSession(str(tmp_path / "model_cpu_int8.onnx"))
+    session: Any = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     assert session.get_outputs()[0].name == "logits"
 
 

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from llguidance._lib import JsonCompileOptions
     from numpy.typing import NDArray
 
     from gateway.core.generation import Constraint
 
 MAX_GRAMMAR_CHARS = 1 << 18
 _MAX_NUM_COMPILED = 128
+# Without a bound, a weak model fills the answer with blanks.
+_JSON_OPTIONS: JsonCompileOptions = {"whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,16}"}
 
 
 class UnusableGrammar(Exception):
@@ -69,9 +72,7 @@ class Matcher:
 class GrammarCompiler:
     """Compiles constraints for one tokenizer, one at a time, off the caller's thread."""
 
-    def __init__(
-        self, tokenizer_path: Path, vocab_size: int, end_token_ids: Sequence[int]
-    ) -> None:
+    def __init__(self, tokenizer_path: Path, vocab_size: int, end_token_ids: Sequence[int]) -> None:
         self._tokenizer_path = tokenizer_path
         self._vocab_size = vocab_size
         self._end_token_ids = list(end_token_ids)
@@ -103,7 +104,7 @@ class GrammarCompiler:
         try:
             match constraint.kind:
                 case ConstraintKind.JSON_SCHEMA:
-                    grammar = LLMatcher.grammar_from_json_schema(constraint.text)
+                    grammar = LLMatcher.grammar_from_json_schema(constraint.text, _JSON_OPTIONS)
                 case ConstraintKind.REGEX:
                     grammar = LLMatcher.grammar_from_regex(constraint.text)
                 case ConstraintKind.LARK:

@@ -190,7 +190,8 @@ class DecoderModel:
         self._mask[:total] = 1
         self._logits_index[0] = num_ids - 1
         self._run(self._bind(row=row, num_rows=1, num_ids=num_ids, total=total))
-        return self._logits[0]
+        logits: Floats = self._logits[0]
+        return logits
 
     def _bind(self, *, row: int, num_rows: int, num_ids: int, total: int) -> _Binding:
         binding = self._session.io_binding()

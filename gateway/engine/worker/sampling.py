@@ -10,6 +10,7 @@ arXiv 1411.0030).
 from __future__ import annotations
 
 from collections import Counter
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,15 +69,14 @@ class Sampler:
         `allowed` bool[V] is the grammar's mask. Raises EngineFault when nothing can be drawn.
         """
         shaped = self._shape(logits, allowed)
+        likeliest = int(shaped.argmax())
+        if not isfinite(shaped.item(likeliest)):
+            raise EngineFault("no token can be drawn: the model's logits are not numbers")
         sampling = self.sampling
         if sampling.temperature == 0.0 or sampling.top_k == 1:
-            token_id = int(shaped.argmax())
-        else:
-            ids, scaled = self._candidates(shaped)
-            token_id = int(ids[(scaled + gumbel(sampling.seed, position, ids)).argmax()])
-        if not np.isfinite(shaped[token_id]):
-            raise EngineFault("no token can be drawn: the model's logits are not numbers")
-        return token_id
+            return likeliest
+        ids, scaled = self._candidates(shaped)
+        return int(ids[(scaled + gumbel(sampling.seed, position, ids)).argmax()])
 
     def _shape(self, logits: Floats, allowed: Mask | None) -> Floats:
         """Mask, bias and penalties, in this order."""

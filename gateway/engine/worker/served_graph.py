@@ -89,15 +89,16 @@ def detect_layout(model: ModelProto) -> Layout:
     if kv_dtype is None:
         kind = TensorProto.DataType.Name(cast("TensorProto.DataType", past.elem_type))
         raise UnsupportedLayout(f"the KV cache has type {kind}; {_REEXPORT}")
-    dims = [dim.dim_value for dim in past.shape.dim]
     logits_dims = [dim.dim_value for dim in logits.type.tensor_type.shape.dim]
-    if len(dims) != 4 or not dims[1] or not dims[3] or len(logits_dims) != 3 or not logits_dims[2]:
+    num_heads, num_kv_heads = (_attribute(attentions[0], n) for n in ("num_heads", "kv_num_heads"))
+    width = _attention_width(graph, attentions[0])
+    if len(logits_dims) != 3 or not (logits_dims[2] and num_heads and num_kv_heads and width):
         raise UnsupportedLayout(f"the graph does not state its KV and logits sizes; {_REEXPORT}")
     pruned = logits_dims[1] == 1 or _picks_positions(graph)
     return Layout(
         num_layers=len(layers),
-        num_kv_heads=dims[1],
-        head_dim=dims[3],
+        num_kv_heads=num_kv_heads,
+        head_dim=width // num_heads,
         vocab_size=logits_dims[2],
         kv_dtype=kv_dtype,
         has_position_ids="position_ids" in inputs,
@@ -224,6 +225,26 @@ def _refuse_foreign_inputs(inputs: dict[str, ValueInfoProto]) -> None:
         raise UnsupportedLayout(f"the graph wants input {foreign[0]}, not known here; {_REEXPORT}")
     if missing:
         raise UnsupportedLayout(f"the graph has no input {sorted(missing)[0]}; {_REEXPORT}")
+
+
+def _attention_width(graph: GraphProto, attention: NodeProto) -> int:
+    """num_heads * head_dim, or 0 if unknown: the columns of the projection after the attention.
+
+    The builder leaves the last dimension of the cache symbolic, so it cannot be read there.
+    """
+    output = attention.output[0]
+    projection = next((node for node in graph.node if output in node.input[:1]), None)
+    if projection is None:
+        return 0
+    if projection.op_type == "MatMulNBits":
+        return _attribute(projection, "K")
+    dims = {tensor.name: tensor.dims for tensor in graph.initializer}
+    return next((dims[name][0] for name in projection.input if name in dims), 0)
+
+
+def _attribute(node: NodeProto, name: str) -> int:
+    """An integer attribute, 0 when it is absent."""
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), 0)
 
 
 def _rotary_rows(graph: GraphProto) -> int | None:

@@ -54,7 +54,7 @@ class Message(_message.Message):
     content: str
     tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
     tool_call_id: str
-    def __init__(self, role: _Optional[_Union[Role, str]] = ..., content: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ..., tool_call_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., content: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping[str, object]]]] = ..., tool_call_id: _Optional[str] = ...) -> None: ...
 
 class ToolCall(_message.Message):
     __slots__ = ("call_id", "name", "arguments_json")
@@ -157,7 +157,7 @@ class GenerateRequest(_message.Message):
     sampling: Sampling
     max_tokens: int
     stop: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GenerateEvent(_message.Message):
     __slots__ = ("text_delta", "tool_call_delta", "tool_run", "summary")
@@ -169,7 +169,7 @@ class GenerateEvent(_message.Message):
     tool_call_delta: ToolCallDelta
     tool_run: ToolRun
     summary: TurnSummary
-    def __init__(self, text_delta: _Optional[_Union[TextDelta, _Mapping]] = ..., tool_call_delta: _Optional[_Union[ToolCallDelta, _Mapping]] = ..., tool_run: _Optional[_Union[ToolRun, _Mapping]] = ..., summary: _Optional[_Union[TurnSummary, _Mapping]] = ...) -> None: ...
+    def __init__(self, text_delta: _Optional[_Union[TextDelta, _Mapping[str, object]]] = ..., tool_call_delta: _Optional[_Union[ToolCallDelta, _Mapping[str, object]]] = ..., tool_run: _Optional[_Union[ToolRun, _Mapping[str, object]]] = ..., summary: _Optional[_Union[TurnSummary, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConverseRequest(_message.Message):
     __slots__ = ("start", "user_message", "tool_result", "cancel")
@@ -181,7 +181,7 @@ class ConverseRequest(_message.Message):
     user_message: UserMessage
     tool_result: ToolResult
     cancel: CancelTurn
-    def __init__(self, start: _Optional[_Union[SessionStart, _Mapping]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping]] = ..., cancel: _Optional[_Union[CancelTurn, _Mapping]] = ...) -> None: ...
+    def __init__(self, start: _Optional[_Union[SessionStart, _Mapping[str, object]]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping[str, object]]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping[str, object]]] = ..., cancel: _Optional[_Union[CancelTurn, _Mapping[str, object]]] = ...) -> None: ...
 
 class SessionStart(_message.Message):
     __slots__ = ("model", "history", "turn_class", "latency_budget_ms", "tools", "tool_choice", "server_tools", "response_format", "sampling", "max_tokens", "stop")
@@ -207,7 +207,7 @@ class SessionStart(_message.Message):
     sampling: Sampling
     max_tokens: int
     stop: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., history: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., history: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UserMessage(_message.Message):
     __slots__ = ("turn_id", "text", "latency_budget_ms")
@@ -251,7 +251,7 @@ class ConverseEvent(_message.Message):
     usage: Usage
     turn_summary: TurnSummary
     turn_error: TurnError
-    def __init__(self, turn_id: _Optional[str] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping]] = ..., tool_call: _Optional[_Union[ToolCall, _Mapping]] = ..., tool_run: _Optional[_Union[ToolRun, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., turn_summary: _Optional[_Union[TurnSummary, _Mapping]] = ..., turn_error: _Optional[_Union[TurnError, _Mapping]] = ...) -> None: ...
+    def __init__(self, turn_id: _Optional[str] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping[str, object]]] = ..., tool_call: _Optional[_Union[ToolCall, _Mapping[str, object]]] = ..., tool_run: _Optional[_Union[ToolRun, _Mapping[str, object]]] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., turn_summary: _Optional[_Union[TurnSummary, _Mapping[str, object]]] = ..., turn_error: _Optional[_Union[TurnError, _Mapping[str, object]]] = ...) -> None: ...
 
 class TextDelta(_message.Message):
     __slots__ = ("text", "logprobs")
@@ -259,7 +259,7 @@ class TextDelta(_message.Message):
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     text: str
     logprobs: _containers.RepeatedCompositeFieldContainer[TokenLogprob]
-    def __init__(self, text: _Optional[str] = ..., logprobs: _Optional[_Iterable[_Union[TokenLogprob, _Mapping]]] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., logprobs: _Optional[_Iterable[_Union[TokenLogprob, _Mapping[str, object]]]] = ...) -> None: ...
 
 class TokenLogprob(_message.Message):
     __slots__ = ("text", "utf8", "logprob", "top")
@@ -271,7 +271,7 @@ class TokenLogprob(_message.Message):
     utf8: bytes
     logprob: float
     top: _containers.RepeatedCompositeFieldContainer[TopLogprob]
-    def __init__(self, text: _Optional[str] = ..., utf8: _Optional[bytes] = ..., logprob: _Optional[float] = ..., top: _Optional[_Iterable[_Union[TopLogprob, _Mapping]]] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., utf8: _Optional[bytes] = ..., logprob: _Optional[float] = ..., top: _Optional[_Iterable[_Union[TopLogprob, _Mapping[str, object]]]] = ...) -> None: ...
 
 class TopLogprob(_message.Message):
     __slots__ = ("text", "utf8", "logprob")
@@ -301,7 +301,7 @@ class ToolRun(_message.Message):
     RESULT_JSON_FIELD_NUMBER: _ClassVar[int]
     call: ToolCall
     result_json: str
-    def __init__(self, call: _Optional[_Union[ToolCall, _Mapping]] = ..., result_json: _Optional[str] = ...) -> None: ...
+    def __init__(self, call: _Optional[_Union[ToolCall, _Mapping[str, object]]] = ..., result_json: _Optional[str] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("prompt_tokens", "completion_tokens", "cached_tokens")
@@ -351,7 +351,7 @@ class TurnSummary(_message.Message):
     duration_ms: float
     budget_ms: float
     usage: Usage
-    def __init__(self, finish: _Optional[_Union[FinishReason, str]] = ..., request_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., site: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., stages: _Optional[_Iterable[_Union[StageSpan, _Mapping]]] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., budget_ms: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+    def __init__(self, finish: _Optional[_Union[FinishReason, str]] = ..., request_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., site: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., stages: _Optional[_Iterable[_Union[StageSpan, _Mapping[str, object]]]] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., budget_ms: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ...) -> None: ...
 
 class TurnError(_message.Message):
     __slots__ = ("code", "message", "param", "retryable", "estimate_ms", "budget_ms", "retry_after_ms", "request_id")
@@ -381,7 +381,7 @@ class ListModelsResponse(_message.Message):
     __slots__ = ("models",)
     MODELS_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[Model]
-    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping[str, object]]]] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("id", "version", "digest", "precision", "max_context_tokens", "tools", "aliases")

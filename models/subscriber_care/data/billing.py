@@ -153,7 +153,9 @@ def _after_bill(scene: Scene, open_sum: int) -> None:
                     "that|now|on it|please]", amount=amount.words)  # fmt: skip
         _pay(scene, int(amount.value), balance=open_sum)
     else:
-        scene.hears("(and|what about|how about) (last month|the last one|the previous one|the one before)")
+        scene.hears(
+            "(and|what about|how about) (last month|the last one|the previous one|the one before)"
+        )
         _read_bill(scene, "last")
 
 
@@ -182,7 +184,9 @@ def payment(scene: Scene) -> None:
             f"{number(cents, scene.rng, digits=False)} cents"
         )  # fmt: skip
         scene.hears(_PAY_SUM, amount=scene.phrase(said))
-        scene.says("(Sorry, I|I) can only take whole dollars. (How many|How many dollars) shall I pay?")
+        scene.says(
+            "(Sorry, I|I) can only take whole dollars. (How many|How many dollars) shall I pay?"
+        )
         _hear_sum(scene, ("{amount}", "{amount} then", "make it {amount}", "okay {amount} please"))
 
 
@@ -224,9 +228,14 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
         scene.fails()
     elif draw < 0.15:
         scene.gets(error="declined_by_caller")
-        scene.says("(Okay|Alright|No problem), (nothing was paid|I have not paid anything). [Anything else?]")
+        scene.says(
+            "(Okay|Alright|No problem), (nothing was paid|I have not paid anything). [Anything else?]"
+        )
         if scene.chance(0.5):
-            _hear_sum(scene, ("(make it|pay|i want to pay|it should be|i said) {amount} [instead|please]",))
+            _hear_sum(
+                scene,
+                ("(make it|pay|i want to pay|it should be|i said) {amount} [instead|please]",),
+            )
     elif draw < 0.22:
         scene.gets(error="nothing_to_pay")
         scene.says("(Good news|No need), there's nothing (to pay|open) (right now|at the moment).")
@@ -245,7 +254,11 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
                 scene.says("(Okay|Alright), (nothing was paid|I have not paid anything).")
     else:
         paid = amount or balance or any_size(scene.rng)
-        left = 0 if amount is None or amount == balance else max(balance - paid, 0) or any_size(scene.rng)
+        left = (
+            0
+            if amount is None or amount == balance
+            else max(balance - paid, 0) or any_size(scene.rng)
+        )
         _paid(scene, paid, left)
 
 
@@ -254,7 +267,9 @@ def _paid(scene: Scene, paid: int, left: int) -> None:
     scene.says(
         "(Done|Thank you|All done), (you paid {paid}|{paid} paid). {rest}",
         paid=_dollars(paid),
-        rest=f"{_dollars(left)} remain{'s' * (left == 1)} open." if left else "Nothing is open any more.",
+        rest=f"{_dollars(left)} remain{'s' * (left == 1)} open."
+        if left
+        else "Nothing is open any more.",
     )
 
 
@@ -277,11 +292,15 @@ def _read_plan(scene: Scene, arguments: Mapping[str, str | int]) -> bool:
     draw = scene.rng.random()
     if draw < 0.12:
         scene.gets(error="already_on_plan", plan=plan)
-        scene.says("You're already on the {plan} plan[, so nothing changes].", plan=plan.capitalize())
+        scene.says(
+            "You're already on the {plan} plan[, so nothing changes].", plan=plan.capitalize()
+        )
         return True
     if draw < 0.24:
         scene.gets(error="declined_by_caller")
-        scene.says("(Okay|Alright|No problem), (your plan stays as it is|I have not changed your plan).")
+        scene.says(
+            "(Okay|Alright|No problem), (your plan stays as it is|I have not changed your plan)."
+        )
         return scene.chance(0.4)
     starts = scene.rng.choice(("next bill", "next bill", "today", "tomorrow", "next month"))
     scene.gets(plan=plan, starts=starts)
@@ -302,9 +321,20 @@ _CHANGE_PLAN = Form(
     slots={
         "plan": Slot(
             _plan,
-            ("{value} [please]", "[i'll take|i want|let's go with|give me|i'd like] {value} [please]"),
-            vague=("a better plan", "something cheaper", "a bigger plan", "the premium plan",
-                   "a smaller plan", "the gold plan", "something else", "the family plan"),
+            (
+                "{value} [please]",
+                "[i'll take|i want|let's go with|give me|i'd like] {value} [please]",
+            ),
+            vague=(
+                "a better plan",
+                "something cheaper",
+                "a bigger plan",
+                "the premium plan",
+                "a smaller plan",
+                "the gold plan",
+                "something else",
+                "the family plan",
+            ),
             vague_answer="[um] {vague} [please]",
         )
     },

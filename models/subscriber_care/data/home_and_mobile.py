@@ -54,9 +54,22 @@ _PAUSE = Form(
         "minutes": Slot(
             _minutes,
             ("[for] {value} [please]", "[maybe|about|let's say|say] {value}", "{value}"),
-            vague=("a while", "a bit", "some time", "until tonight", "until dinner", "until 8 pm",
-                   "the evening", "a few hours", "until tomorrow morning", "the night", "a moment",
-                   "as long as possible", "until they finish their homework", "bedtime"),
+            vague=(
+                "a while",
+                "a bit",
+                "some time",
+                "until tonight",
+                "until dinner",
+                "until 8 pm",
+                "the evening",
+                "a few hours",
+                "until tomorrow morning",
+                "the night",
+                "a moment",
+                "as long as possible",
+                "until they finish their homework",
+                "bedtime",
+            ),
         ),
     },
     requests={
@@ -112,8 +125,13 @@ def pause_wifi(scene: Scene) -> None:
         who = scene.phrase(_who(scene).words)
         said = scene.phrase("(two|three|4|five|2|a couple of|several) days|(a|one|two|3|the whole|this) "
                             "week|(30|40|thirty|forty eight|48|72) hours|a month|the weekend")  # fmt: skip
-        scene.hears(joined("{wish}"), wish=scene.phrase(_PAUSE.requests["who minutes"], who=who, minutes=said))
-        scene.says("Sorry, I can pause Wi-Fi for 24 hours at most. (How long shall it be|For how long)?")
+        scene.hears(
+            joined("{wish}"),
+            wish=scene.phrase(_PAUSE.requests["who minutes"], who=who, minutes=said),
+        )
+        scene.says(
+            "Sorry, I can pause Wi-Fi for 24 hours at most. (How long shall it be|For how long)?"
+        )
         return
     fill(scene, _PAUSE)
 
@@ -210,7 +228,9 @@ def _read_roaming(scene: Scene, arguments: Mapping[str, str | int]) -> bool:
         return True
     if draw < 0.16:
         scene.gets(error="already_active", country=name)
-        scene.says("You already have (a|an active) (roaming |)pass for {country}.", country=proper(name))
+        scene.says(
+            "You already have (a|an active) (roaming |)pass for {country}.", country=proper(name)
+        )
         return False
     price = any_size(scene.rng, 400)
     scene.gets(country=name, days=length, price_dollars=price)
@@ -236,9 +256,22 @@ _ROAMING = Form(
         "days": Slot(
             _days,
             ("[for] {value} [please]", "[about|just] {value}", "{value}"),
-            vague=("a while", "the weekend", "a long weekend", "a few days", "next week",
-                   "the summer", "until friday", "some time", "the holidays", "as long as needed",
-                   "the whole trip", "until the end of the month", "christmas", "a short trip"),
+            vague=(
+                "a while",
+                "the weekend",
+                "a long weekend",
+                "a few days",
+                "next week",
+                "the summer",
+                "until friday",
+                "some time",
+                "the holidays",
+                "as long as needed",
+                "the whole trip",
+                "until the end of the month",
+                "christmas",
+                "a short trip",
+            ),
         ),
     },
     requests={
@@ -281,7 +314,9 @@ _ROAMING = Form(
         "country days": (
             "(Sure, which|Okay, which|Which|Of course, which) country, and for how many days?",
         ),
-        "country": ("(Sure, which|Okay, which|Which) country (is it|are you going to|do you need it for)?",),
+        "country": (
+            "(Sure, which|Okay, which|Which) country (is it|are you going to|do you need it for)?",
+        ),
         "days": (
             "(Sure, for|Okay, for|For) how many days do you need {country}?",
             "(Okay, how|Sure, how|How) many days (will you be in|in) {country}?",
@@ -316,7 +351,9 @@ def roaming(scene: Scene) -> None:
     fill(scene, _ROAMING)
 
 
-_PHONE = "(phone|sim|sim card|mobile|cell phone|cellphone|phone|mobile phone|smartphone|cell|iphone)"
+_PHONE = (
+    "(phone|sim|sim card|mobile|cell phone|cellphone|phone|mobile phone|smartphone|cell|iphone)"
+)
 _REASONS = {
     "lost": "[it's|it is|i] (lost|lost it|lost my phone|i lost it|missing|gone missing|lost somewhere|i can't "
     "find it|misplaced)",
@@ -339,10 +376,15 @@ def _read_block(scene: Scene, arguments: Mapping[str, str | int]) -> bool:
         return False
     if draw < 0.2:
         scene.gets(error="declined_by_caller")
-        scene.says("(Okay|Alright), (I have not blocked it|your SIM is not blocked). [Anything else?]")
+        scene.says(
+            "(Okay|Alright), (I have not blocked it|your SIM is not blocked). [Anything else?]"
+        )
         return False
     scene.gets(blocked=True, reason=reason)
-    scene.says("(Done|Okay|All right), your SIM is blocked (as {reason}|now). [Nobody can use it.]", reason=reason)
+    scene.says(
+        "(Done|Okay|All right), your SIM is blocked (as {reason}|now). [Nobody can use it.]",
+        reason=reason,
+    )
     return False
 
 

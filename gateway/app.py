@@ -1,0 +1,256 @@
+"""The composition root: builds a site from its configuration, starts it, drains it.
+
+May import every room; only the command line imports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvloop
+
+from gateway import __version__
+from gateway.core.errors import ConfigError, EngineUnavailable, SetupError
+from gateway.core.turn import ModelInfo
+from gateway.edge import grpc_server, http_server
+from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
+from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
+from gateway.edge.desk import Desk
+from gateway.edge.http_app import build_http_app
+from gateway.engine.bundle import load_bundle
+from gateway.engine.client import EngineClient
+from gateway.engine.frames import Start
+from gateway.engine.text_model import TextModel
+from gateway.router.router import Router
+from gateway.runtime.signals import termination
+from gateway.runtime.tasks import first_cause
+from gateway.session.account import AccountStore
+from gateway.session.agent import Agent
+from gateway.session.care import CARE_TOOLS
+from gateway.session.server_tools import ServerTools
+from gateway.telemetry.logs import configure_logging
+from gateway.telemetry.metrics import SiteFigures
+from gateway.telemetry.site_telemetry import SiteTelemetry
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from gateway.config.site import SiteConfig
+    from gateway.engine.bundle_facts import Bundle
+
+    Announce = Callable[[SiteConfig], None]
+
+_log = logging.getLogger(__name__)
+
+_CUT_OFF_S = 1.0
+"""After the drain time, what is left is cut and given this long to unwind."""
+
+
+def run_site(config: SiteConfig, announce: Announce) -> None:
+    """Serve one site until SIGTERM or SIGINT, then drain it.
+
+    `announce` is called once, when the site takes requests, with the ports that were bound.
+    Raises SetupError when the site cannot start.
+    """
+    configure_logging(config.telemetry.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, announce))
+
+
+async def _serve(config: SiteConfig, announce: Announce) -> None:
+    with first_cause():
+        async with AsyncExitStack() as stack:
+            listeners = _bind(config, stack)
+            bundle = load_bundle(config.model.path)
+            site = await _Site.start(config, bundle, stack)
+            with termination(on_reload=site.reload_keys) as asked_to_end:
+                await site.serve(listeners, asked_to_end, announce)
+
+
+def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]:
+    """Take the HTTP ports first: a port in use is the commonest reason not to start."""
+    listeners = {}
+    for name, at in (("http", config.http), ("admin", config.admin)):
+        listeners[name] = http_server.bind_listener(at.host, at.port)
+        stack.callback(listeners[name].close)
+    return listeners
+
+
+class _Site:
+    """A started site, before its ports are open."""
+
+    def __init__(self, config: SiteConfig, engine: EngineClient, agent: Agent) -> None:
+        self._config = config
+        self._engine = engine
+        self._started_s = time.monotonic()
+        self.telemetry = SiteTelemetry(
+            site=config.site.id,
+            version=__version__,
+            figures=self._figures,
+            records_kept=config.telemetry.records_kept,
+            otlp_endpoint=config.telemetry.otlp_endpoint,
+        )
+        keys_file = config.auth.keys_file
+        self.gatekeeper = KeyGatekeeper(Path(keys_file)) if keys_file else OpenGatekeeper()
+        self.desk = Desk(
+            runner=agent,
+            gatekeeper=self.gatekeeper,
+            sink=self.telemetry.sink,
+            defaults=config.budgets.defaults(),
+        )
+
+    @classmethod
+    async def start(cls, config: SiteConfig, bundle: Bundle, stack: AsyncExitStack) -> _Site:
+        """Start the engine and, while it loads its model, everything else."""
+        engine = EngineClient(_engine_start(config, bundle))
+        async with asyncio.TaskGroup() as starting:
+            loading = starting.create_task(asyncio.to_thread(TextModel.from_bundle, bundle))
+            try:
+                await stack.enter_async_context(engine)
+            except EngineUnavailable as error:
+                raise SetupError(f"the engine does not start: {error}") from error
+        model = loading.result()
+        server_tools = await _server_tools(config, model, stack)
+        router = Router(site=config.site.id, engine=engine, max_num_queued=config.limits.max_queued)
+        engine.on_resume = router.count_resume
+        info = _model_info(config, bundle, engine.max_context_tokens)
+        agent = Agent(model=model, info=info, router=router, server_tools=server_tools)
+        site = cls(config, engine, agent)
+        stack.push_async_callback(site.telemetry.close)
+        return site
+
+    async def serve(
+        self,
+        listeners: dict[str, socket.socket],
+        asked_to_end: asyncio.Event,
+        announce: Announce,
+    ) -> None:
+        """Open the ports, serve until asked to end, drain."""
+        config, limits, tls = self._config, self._config.limits, self._config.tls
+        public = http_server.HttpServer(
+            build_http_app(
+                self.desk,
+                readiness=lambda: self._engine.is_available,
+                max_body_bytes=limits.max_body_bytes,
+                stall_limit_s=limits.stall_limit_s,
+            ),
+            listeners["http"],
+            tls=http_server.TlsFiles(tls.cert, tls.key) if tls.enabled else None,
+            drain_timeout_s=_CUT_OFF_S,
+        )
+        admin = http_server.HttpServer(
+            build_admin_app(
+                identity=self._identity(),
+                desk=self.desk,
+                engine=EngineSource(self._engine.load, lambda: self._engine.restarts),
+                telemetry=self.telemetry,
+            ),
+            listeners["admin"],
+            drain_timeout_s=_CUT_OFF_S,
+        )
+        agents = await grpc_server.start_grpc_server(
+            self.desk,
+            host=config.grpc.host,
+            port=config.grpc.port,
+            tls=grpc_server.TlsFiles(Path(tls.cert), Path(tls.key)) if tls.enabled else None,
+            stall_limit_s=limits.stall_limit_s,
+            max_message_bytes=limits.max_body_bytes,
+        )
+        async with asyncio.TaskGroup() as serving:
+            serving.create_task(public.serve())
+            serving.create_task(admin.serve())
+            await public.wait_started()
+            await admin.wait_started()
+            announce(_with_ports(config, public.port, agents.port, admin.port))
+            await asked_to_end.wait()
+            await self._drain(agents)
+            public.stop()
+            admin.stop()
+
+    async def _drain(self, agents: grpc_server.GrpcServer) -> None:
+        """Refuse new turns, let the running ones end, then cut what is left."""
+        timeout_s = self._config.limits.drain_timeout_s
+        _log.info("draining", extra={"turns": self.desk.num_active, "timeout_s": timeout_s})
+        self.desk.drain()
+        await agents.drain()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.desk.wait_idle()
+        except TimeoutError:
+            _log.warning("cut off", extra={"turns": self.desk.num_active})
+        await agents.stop(grace_s=_CUT_OFF_S)
+
+    def reload_keys(self) -> None:
+        """Read the keys file again; on an error the old keys stay and the log says why."""
+        try:
+            self.gatekeeper.reload()
+        except ConfigError as error:
+            _log.error("keys not reloaded: %s", error)
+        else:
+            _log.info("keys reloaded")
+
+    def _identity(self) -> SiteIdentity:
+        site = self._config.site
+        return SiteIdentity(site.id, site.region, __version__, self._started_s)
+
+    def _figures(self) -> SiteFigures:
+        load = self._engine.load()
+        return SiteFigures(
+            num_turns_active=self.desk.num_active,
+            num_engine_active=load.num_active,
+            num_engine_queued=load.num_queued,
+            num_engine_restarts=self._engine.restarts,
+        )
+
+
+def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:
+    # The router refuses first, with an estimate; the engine's own limit is only the backstop.
+    return Start(
+        bundle_path=str(bundle.root),
+        num_slots=config.model.num_slots,
+        max_context_tokens=config.model.max_context_tokens,
+        num_threads=config.model.threads,
+        allow_spinning=config.model.spinning,
+        max_num_queued=config.limits.max_queued + 1,
+    )
+
+
+async def _server_tools(
+    config: SiteConfig, model: TextModel, stack: AsyncExitStack
+) -> ServerTools | None:
+    """The assistant's own tools, when the model knows the ones the account has."""
+    if not CARE_TOOLS.keys() <= {tool.name for tool in model.fixed_tools}:
+        return None
+    store = AccountStore(Path(config.account.database))
+    await store.open()
+    stack.push_async_callback(store.close)
+    return ServerTools(store, model.fixed_tools)
+
+
+def _model_info(config: SiteConfig, bundle: Bundle, max_context_tokens: int) -> ModelInfo:
+    return ModelInfo(
+        model_id=bundle.name,
+        version=bundle.version,
+        digest=bundle.digest.removeprefix("sha256:"),
+        precision=bundle.artifact(config.model.accelerator).precision,
+        max_context_tokens=max_context_tokens,
+        tools=bundle.tools,
+        aliases=config.model.aliases,
+    )
+
+
+def _with_ports(config: SiteConfig, http: int, grpc: int, admin: int) -> SiteConfig:
+    change = msgspec.structs.replace
+    return change(
+        config,
+        http=change(config.http, port=http),
+        grpc=change(config.grpc, port=grpc),
+        admin=change(config.admin, port=admin),
+    )

@@ -1,0 +1,120 @@
+"""`firsthop doctor`: what works on this machine, one line each, with the mend."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.cli.machine import Check, State, check_ports, machine_checks
+from gateway.cli.up import ADMIN_OFFSET, DEFAULT_PORT_BASE, GRPC_OFFSET, HTTP_OFFSET, add_port_base
+from gateway.config.site import Model
+from gateway.core.errors import SetupError
+from gateway.engine.bundle import load_bundle
+from gateway.engine.graph_report import RuntimeReport, probe_runtime
+
+if TYPE_CHECKING:
+    from gateway.cli.main import Subparsers
+
+_EPILOG = """\
+examples:
+  firsthop doctor
+  firsthop doctor --model ~/models/qwen2.5-0.5b-int4
+  firsthop doctor --json
+
+Exit code 1 when something fails; warnings name parts that are left out.
+"""
+_COLOURS = {State.OK: "\x1b[32m", State.WARN: "\x1b[33m", State.FAIL: "\x1b[31m"}
+
+
+def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add `doctor`."""
+    parser = subparsers.add_parser(
+        "doctor",
+        description="Say what works on this machine, one line each, with the mend.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default="", metavar="DIR", help="model directory to try")
+    add_port_base(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run every check and print it; 1 when one fails."""
+    base: int = args.port_base or DEFAULT_PORT_BASE
+    ports = {"HTTP": base + HTTP_OFFSET, "gRPC": base + GRPC_OFFSET, "admin": base + ADMIN_OFFSET}
+    checks = [*machine_checks(), *engine_checks(args.model), *check_ports(ports)]
+    if args.json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(checks)).decode() + "\n")
+    else:
+        print(report(checks, colour=sys.stdout.isatty()))
+    return 1 if any(check.state is State.FAIL for check in checks) else 0
+
+
+def report(checks: list[Check], *, colour: bool) -> str:
+    """One line per check: state, name, what was found, and after an arrow the mend."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        state = f"{check.state:<5}"
+        if colour:
+            state = f"{_COLOURS[check.state]}{state}\x1b[0m"
+        mend = f" -> {check.mend}" if check.mend else ""
+        lines.append(f"{state} {check.name:<{width}}  {check.detail}{mend}")
+    return "\n".join(lines)
+
+
+def engine_checks(model_directory: str) -> list[Check]:
+    """ONNX Runtime, its accelerators, and a model that is verified and runs."""
+    try:
+        runtime = probe_runtime()
+    except SetupError as error:
+        return [Check("onnxruntime", State.FAIL, str(error), "make setup")]
+    checks = [
+        Check(
+            "onnxruntime",
+            State.OK,
+            f"{runtime.version}, runs on {' and '.join(runtime.accelerators)}",
+        )
+    ]
+    if Path("/dev/nvidiactl").exists() and "cuda" not in runtime.accelerators:
+        checks.append(
+            Check(
+                "cuda",
+                State.WARN,
+                "there is an NVIDIA GPU, but CUDA 13 or cuDNN is missing",
+                "pip install 'firsthop[cuda]'",
+            )
+        )
+    return [*checks, _check_model(model_directory)]
+
+
+def _check_model(model_directory: str) -> Check:
+    try:
+        path = Model(directory=model_directory).path
+        bundle = load_bundle(path)
+        runtime = probe_runtime(path, run=True)
+    except SetupError as error:
+        cause, _, mend = str(error).rpartition("; ")
+        return Check("model", State.FAIL, cause or mend, mend if cause else "")
+    return _trial_check(f"{bundle.name} {bundle.version}", runtime)
+
+
+def _trial_check(name: str, runtime: RuntimeReport) -> Check:
+    for graph in runtime.graphs:
+        if graph.trial is not None:
+            return Check(
+                "model",
+                State.OK,
+                f"{name} verifies and runs: one row decodes "
+                f"{graph.trial.decode_tokens_per_s:.0f} tokens/s",
+            )
+    problem = next((graph.problem for graph in runtime.graphs if graph.problem), "")
+    if problem:
+        return Check("model", State.FAIL, f"{name}: {problem}")
+    return Check("model", State.WARN, f"{name} verifies; it has no graph for the CPU to try")

@@ -1,0 +1,130 @@
+"""`firsthop up`: a local site with the shipped assistant, ready to be talked to."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from gateway import __version__
+from gateway.config.load import Given, load_site
+
+if TYPE_CHECKING:
+    from gateway.cli.main import Subparsers
+    from gateway.config.load import LoadedConfig
+    from gateway.config.site import SiteConfig
+
+HTTP_OFFSET, GRPC_OFFSET, ADMIN_OFFSET = 0, 1, 3
+"""From the port base to each listener of the first site."""
+DEFAULT_PORT_BASE = 8080
+_HIGHEST_BASE = 65_535 - ADMIN_OFFSET
+
+_CLIENT_HABITS = ("gpt-4o*", "gpt-realtime*")
+"""Model names that clients send when nobody told them another; a local site takes them."""
+
+_EPILOG = """\
+examples:
+  firsthop up
+  firsthop up --port-base 9000 --model ~/models/qwen2.5-0.5b-int4
+  firsthop up --accelerator cuda --model ~/models/qwen2.5-0.5b-cuda
+
+FIRSTHOP_SECTION_KEY variables apply as for `firsthop serve`. Ctrl-C ends everything.
+"""
+
+_READY = """\
+
+Firsthop {version}: site {site} is ready.
+
+  HTTP   {http}/v1    OpenAI-compatible chat completions
+  gRPC   {grpc}          firsthop.v1.AgentService, with reflection
+  admin  {admin}       /metrics, /v1/site, /v1/requests
+
+Try it:
+
+  curl -N {http}/v1/chat/completions -H 'content-type: application/json' \
+-H 'x-firsthop-tools: server' \
+-d '{{"stream": true, "messages": [{{"role": "user", "content": "What is my balance?"}}]}}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{http}/v1", api_key="none")
+  answer = client.chat.completions.create(
+      model="default", messages=[{{"role": "user", "content": "What can you do for me?"}}]
+  )
+  print(answer.choices[0].message.content)
+
+Demonstration account: {database}
+Ctrl-C ends everything.
+"""
+
+
+def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add `up`."""
+    parser = subparsers.add_parser(
+        "up",
+        description="Start a local site on loopback: HTTP, gRPC and admin ports.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_port_base(parser)
+    parser.add_argument(
+        "--model", metavar="DIR", help="model directory (default: the shipped assistant)"
+    )
+    parser.add_argument("--accelerator", choices=("cpu", "cuda"), help="default: cpu")
+    parser.set_defaults(run=run)
+
+
+def add_port_base(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where the ports of a local site begin."""
+    parser.add_argument(
+        "--port-base",
+        type=_port_base,
+        metavar="PORT",
+        help=f"HTTP port; gRPC is one above, admin three above (default {DEFAULT_PORT_BASE})",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM."""
+    # The site's libraries take most of a second to load; `up --help` and a wrong option need none.
+    from gateway.app import run_site
+
+    loaded = local_site(port_base=args.port_base, model=args.model, accelerator=args.accelerator)
+    _ = loaded.site.model.path  # named as missing before anything starts
+    print(f"Starting site {loaded.site.site.id} with the model in {loaded.site.model.path} …")
+    run_site(loaded.site, announce=lambda site: print(ready_text(site), flush=True))
+    return 0
+
+
+def local_site(
+    *, port_base: int | None = None, model: str | None = None, accelerator: str | None = None
+) -> LoadedConfig:
+    """The configuration of the first site of a local grid. Raises ConfigError."""
+    overrides: dict[str, object] = {}
+    if port_base is not None:
+        overrides["http.port"] = port_base + HTTP_OFFSET
+        overrides["grpc.port"] = port_base + GRPC_OFFSET
+        overrides["admin.port"] = port_base + ADMIN_OFFSET
+    if model is not None:
+        overrides["model.directory"] = model
+    if accelerator is not None:
+        overrides["model.accelerator"] = accelerator
+    presets = {"model.aliases": Given(_CLIENT_HABITS, "firsthop up")}
+    return load_site(presets=presets, overrides=overrides)
+
+
+def ready_text(site: SiteConfig) -> str:
+    """What a person needs to talk to the site; `site` carries the ports that were bound."""
+    scheme = "https" if site.tls.enabled else "http"
+    return _READY.format(
+        version=__version__,
+        site=site.site.id,
+        http=f"{scheme}://{site.http.host}:{site.http.port}",
+        grpc=f"{site.grpc.host}:{site.grpc.port}",
+        admin=f"http://{site.admin.host}:{site.admin.port}",
+        database=site.account.database,
+    )
+
+
+def _port_base(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _HIGHEST_BASE:
+        raise argparse.ArgumentTypeError(f"a port from 1 to {_HIGHEST_BASE}, not {text!r}")
+    return int(text)

@@ -1,0 +1,254 @@
+"""The admin port: metrics, the site's state and its recent turns.
+
+It asks for no key: only operators may reach it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.core.budget import TurnClass
+from gateway.core.errors import GatewayError, InvalidRequest, RecordNotFound
+from gateway.core.stages import Outcome
+from gateway.edge.http_app import answer_gateway_error, answer_route_error
+from gateway.edge.turn_view import TurnView, record_json, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from gateway.core.generation import EngineLoad
+    from gateway.core.turn import ModelInfo
+    from gateway.edge.desk import Desk
+    from gateway.telemetry.records import KeptTurn
+    from gateway.telemetry.site_telemetry import SiteTelemetry
+
+DEFAULT_NUM_TURNS = 50
+MAX_NUM_TURNS = 1000
+
+_JSON = "application/json"
+_Choice = TypeVar("_Choice", TurnClass, Outcome)
+
+
+class SiteIdentity(msgspec.Struct, frozen=True):
+    """What does not change while a site runs."""
+
+    site: str
+    region: str
+    version: str
+    started_s: float
+    """Monotonic clock of this host."""
+
+
+class EngineSource(msgspec.Struct, frozen=True):
+    """Where the figures of the engine come from."""
+
+    load: Callable[[], EngineLoad]
+    num_restarts: Callable[[], int]
+
+
+def build_admin_app(
+    *,
+    identity: SiteIdentity,
+    desk: Desk,
+    engine: EngineSource,
+    telemetry: SiteTelemetry,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Starlette:
+    """The application of the admin port."""
+    admin = _Admin(identity, desk, engine, telemetry, monotonic)
+    app = Starlette(
+        routes=[
+            Route("/metrics", admin.metrics),
+            Route("/v1/site", admin.site),
+            Route("/v1/requests", admin.requests),
+            Route("/v1/requests/{request_id:path}", admin.request),
+            Route("/healthz", admin.healthz),
+        ],
+        exception_handlers={HTTPException: answer_route_error, GatewayError: answer_gateway_error},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _EngineFigures(msgspec.Struct):
+    """The engine's last report; `age_ms` says how old it is."""
+
+    source: str
+    age_ms: float
+    num_slots: int
+    num_active: int
+    num_queued: int
+    queued_prompt_tokens: int
+    prefill_ms_per_token: float
+    decode_step_ms: float
+    mean_remaining_tokens: float
+
+
+class _SiteFigures(msgspec.Struct):
+    """What the site counts itself, at the instant of the answer."""
+
+    source: str
+    age_ms: float
+    uptime_s: float
+    draining: bool
+    num_turns_active: int
+    num_records_kept: int
+    num_engine_restarts: int
+
+
+class _SiteState(msgspec.Struct):
+    site: str
+    region: str
+    version: str
+    models: tuple[ModelInfo, ...]
+    now: _SiteFigures
+    engine: _EngineFigures
+
+
+class _TurnList(msgspec.Struct):
+    data: list[TurnView]
+    object: str = "list"
+
+
+class _Admin:
+    """The port's endpoints."""
+
+    def __init__(
+        self,
+        identity: SiteIdentity,
+        desk: Desk,
+        engine: EngineSource,
+        telemetry: SiteTelemetry,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._identity = identity
+        self._desk = desk
+        self._engine = engine
+        self._telemetry = telemetry
+        self._monotonic = monotonic
+
+    async def healthz(self, _: Request) -> Response:
+        """The process answers."""
+        return Response(b'{"status":"ok"}', media_type=_JSON)
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus or OpenMetrics text, as the scraper asks for."""
+        accept = request.headers.get("accept", "")
+        body, content_type = await asyncio.to_thread(self._telemetry.exposition, accept)
+        return Response(body, headers={"content-type": content_type})
+
+    async def site(self, _: Request) -> Response:
+        """The site's state."""
+        now_s = self._monotonic()
+        identity = self._identity
+        state = _SiteState(
+            site=identity.site,
+            region=identity.region,
+            version=identity.version,
+            models=self._desk.runner.models,
+            now=_SiteFigures(
+                source="this site",
+                age_ms=0.0,
+                uptime_s=round(now_s - identity.started_s, 3),
+                draining=self._desk.draining,
+                num_turns_active=self._desk.num_active,
+                num_records_kept=len(self._telemetry.ring),
+                num_engine_restarts=self._engine.num_restarts(),
+            ),
+            engine=_engine_figures(self._engine.load(), now_s),
+        )
+        return Response(msgspec.json.encode(state), media_type=_JSON)
+
+    async def requests(self, request: Request) -> Response:
+        """Recent turns, newest first. Raises InvalidRequest."""
+        wanted = _Filter.of(request)
+        turns = (turn for turn in self._telemetry.ring.newest_first() if wanted.takes(turn))
+        views = [view_of(turn) for turn in islice(turns, wanted.limit)]
+        return Response(msgspec.json.encode(_TurnList(views)), media_type=_JSON)
+
+    async def request(self, request: Request) -> Response:
+        """One turn. Raises RecordNotFound."""
+        request_id = request.path_params["request_id"]
+        turn = self._telemetry.ring.find(request_id)
+        if turn is None:
+            raise RecordNotFound(request_id)
+        return Response(record_json(turn), media_type=_JSON)
+
+
+class _Filter(msgspec.Struct, frozen=True):
+    """Which turns `/v1/requests` was asked for."""
+
+    limit: int
+    turn_class: TurnClass | None
+    outcome: Outcome | None
+    slow: bool
+
+    @classmethod
+    def of(cls, request: Request) -> _Filter:
+        """From `?limit=&class=&outcome=&slow=1`. Raises InvalidRequest."""
+        query = request.query_params
+        for name in query:
+            if name not in ("limit", "class", "outcome", "slow"):
+                raise InvalidRequest(
+                    f"{name!r} is no filter; there are limit, class, outcome and slow", param=name
+                )
+        return cls(
+            limit=_limit(query.get("limit", str(DEFAULT_NUM_TURNS))),
+            turn_class=_choice(TurnClass, "class", query.get("class")),
+            outcome=_choice(Outcome, "outcome", query.get("outcome")),
+            slow=_flag("slow", query.get("slow", "0")),
+        )
+
+    def takes(self, turn: KeptTurn) -> bool:
+        """Whether the turn was asked for; slow are those that missed their budget."""
+        record = turn.record
+        return (
+            (self.turn_class is None or record.turn_class is self.turn_class)
+            and (self.outcome is None or record.outcome is self.outcome)
+            and (not self.slow or record.within_budget is False)
+        )
+
+
+def _limit(given: str) -> int:
+    if given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_NUM_TURNS:
+        return int(given)
+    raise InvalidRequest(f"limit must be 1 to {MAX_NUM_TURNS}, not {given!r}", param="limit")
+
+
+def _choice(kind: type[_Choice], param: str, given: str | None) -> _Choice | None:
+    if given is None:
+        return None
+    if given in list(kind):
+        return kind(given)
+    raise InvalidRequest(f"{param} must be one of {', '.join(kind)}, not {given!r}", param=param)
+
+
+def _flag(param: str, given: str) -> bool:
+    if given in ("0", "1"):
+        return given == "1"
+    raise InvalidRequest(f"{param} must be 0 or 1, not {given!r}", param=param)
+
+
+def _engine_figures(load: EngineLoad, now_s: float) -> _EngineFigures:
+    return _EngineFigures(
+        source="engine report",
+        age_ms=round(max(0.0, now_s - load.as_of_s) * 1e3, 3),
+        num_slots=load.num_slots,
+        num_active=load.num_active,
+        num_queued=load.num_queued,
+        queued_prompt_tokens=load.queued_prompt_tokens,
+        prefill_ms_per_token=round(load.prefill_s_per_token * 1e3, 6),
+        decode_step_ms=round(load.decode_step_s * 1e3, 6),
+        mean_remaining_tokens=round(load.mean_remaining_tokens, 3),
+    )

@@ -1,0 +1,103 @@
+"""One Converse call: opening, reading and ending a session. `converse_turns` answers its turns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.dialogue import Dialogue
+from gateway.core.errors import InvalidRequest, SiteDraining
+from gateway.core.turn import Message, Role
+from gateway.edge.converse_turns import ConverseTurns
+from gateway.wire import agent_convert as convert
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.edge.desk import Desk
+    from gateway.edge.grpc_call import InboundCall
+    from gateway.wire.pb import agent_pb2 as pb
+
+_MAX_SESSION_ID_CHARS: Final = 112
+"""Leaves room in a turn's request id for the number of the turn."""
+
+
+class ConverseSession:
+    """Serves one Converse call.
+
+    The call's own task reads what the client sends, so that a cancellation is seen at any time;
+    turns are answered beside it.
+    """
+
+    def __init__(self, desk: Desk, call: InboundCall[pb.ConverseEvent], session_id: str) -> None:
+        self._desk = desk
+        self._call = call
+        self._session_id = session_id
+        self._turns: ConverseTurns | None = None
+        self._reading: asyncio.Timeout | None = None
+        self._draining = False
+
+    async def run(self, requests: AsyncIterator[pb.ConverseRequest]) -> None:
+        """Serve the session to its end. Raises GatewayError for what ends the whole call."""
+        self._desk.gatekeeper.authenticate(self._call.authorization)
+        if self._desk.draining:
+            raise SiteDraining
+        try:
+            async with asyncio.timeout(None) as reading, asyncio.TaskGroup() as legs:
+                self._reading = reading
+                async for request in requests:
+                    if self._turns is None:
+                        self._turns = self._open(request, legs)
+                    else:
+                        await self._turns.take(request)
+                self._reading = None
+        except TimeoutError:
+            raise SiteDraining from None
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        if self._turns is None:
+            raise InvalidRequest("the session ended before its start", param="start")
+
+    def drain(self) -> None:
+        """End the session as soon as nothing is being answered."""
+        self._draining = True
+        if self._turns is None or self._turns.idle:
+            self._stop_reading()
+
+    def _leg_ended(self) -> None:
+        if self._draining:
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.reschedule(asyncio.get_running_loop().time())
+            self._reading = None
+
+    def _open(self, request: pb.ConverseRequest, legs: asyncio.TaskGroup) -> ConverseTurns:
+        """Begin, or refuse what no turn could be served with. Raises InvalidRequest."""
+        if request.WhichOneof("request") != "start":
+            raise InvalidRequest("a session begins with start", param="start")
+        if len(self._session_id) > _MAX_SESSION_ID_CHARS:
+            raise InvalidRequest(
+                f"a session's x-request-id takes up to {_MAX_SESSION_ID_CHARS} characters",
+                param="x-request-id",
+            )
+        terms = convert.terms_of(request.start)
+        history = convert.messages_of(request.start.history, "history")
+        turns = ConverseTurns(
+            desk=self._desk,
+            call=self._call,
+            session_id=self._session_id,
+            terms=terms,
+            dialogue=Dialogue(history),
+            legs=legs,
+            on_leg_end=self._leg_ended,
+        )
+        trial = turns.visit()
+        terms.turn(
+            request_id=self._session_id,
+            messages=(*history, Message(Role.USER)),
+            budget=turns.budget(trial, None),
+            principal=trial.principal,
+        )
+        return turns

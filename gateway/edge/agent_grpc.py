@@ -1,0 +1,168 @@
+"""The gRPC AgentService: protobuf in, turns at the desk, protobuf out."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from gateway.core.errors import InvalidRequest
+from gateway.core.turn import ServerToolRun, TurnEnd
+from gateway.edge.agent_converse import ConverseSession
+from gateway.edge.grpc_call import InboundCall
+from gateway.edge.turn_summary import summarise
+from gateway.wire import agent_convert as convert
+from gateway.wire.pb import agent_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gateway.core.turn import Turn
+    from gateway.edge.desk import Desk, Visit
+
+SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["AgentService"].full_name
+
+_Request = TypeVar("_Request", bound=Message)
+
+
+class Undecodable(NamedTuple):
+    """Bytes that are not the message they should be."""
+
+    reason: str
+
+
+class Arrival(NamedTuple, Generic[_Request]):
+    """A request as it came off the wire."""
+
+    content: _Request | Undecodable
+
+    def request(self) -> _Request:
+        """The message. Raises InvalidRequest for bytes that are none."""
+        if isinstance(self.content, Undecodable):
+            raise InvalidRequest(self.content.reason)
+        return self.content
+
+
+class AgentService:
+    """Serves the calls of `firsthop.v1.AgentService`."""
+
+    def __init__(self, desk: Desk, *, stall_limit_s: float) -> None:
+        self._desk = desk
+        self._stall_limit_s = stall_limit_s
+        self._sessions: set[ConverseSession] = set()
+
+    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """For the server's registry. Malformed messages reach the handlers, to be refused."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "Converse": grpc.stream_stream_rpc_method_handler(
+                    self.converse, _decoder(pb.ConverseRequest), _encode
+                ),
+                "Generate": grpc.unary_stream_rpc_method_handler(
+                    self.generate, _decoder(pb.GenerateRequest), _encode
+                ),
+                "ListModels": grpc.unary_unary_rpc_method_handler(
+                    self.list_models, _decoder(pb.ListModelsRequest), _encode
+                ),
+            },
+        )
+
+    def drain(self) -> None:
+        """End idle sessions now and the others after their running turn."""
+        for session in tuple(self._sessions):
+            session.drain()
+
+    async def generate(
+        self,
+        arrival: Arrival[pb.GenerateRequest],
+        context: grpc.aio.ServicerContext[Any, pb.GenerateEvent],
+    ) -> None:
+        """One turn; its events, then its summary."""
+        call = self._call(context)
+        request_id = call.request_id or uuid.uuid4().hex
+        async with call.answering(request_id):
+            visit = self._desk.visit(
+                interface="grpc", request_id=request_id, traceparent=call.traceparent
+            )
+            with visit:
+                visit.authenticate(call.authorization)
+                await self._answer(call, visit, self._turn(arrival.request(), call, visit))
+
+    async def converse(
+        self,
+        arrivals: AsyncIterator[Arrival[pb.ConverseRequest]],
+        context: grpc.aio.ServicerContext[Any, pb.ConverseEvent],
+    ) -> None:
+        """A session; see ConverseSession."""
+        call = self._call(context)
+        session_id = call.request_id or uuid.uuid4().hex
+        async with call.answering(session_id):
+            session = ConverseSession(self._desk, call, session_id)
+            self._sessions.add(session)
+            try:
+                await session.run(arrival.request() async for arrival in arrivals)
+            finally:
+                self._sessions.discard(session)
+
+    async def list_models(
+        self,
+        arrival: Arrival[pb.ListModelsRequest],
+        context: grpc.aio.ServicerContext[Any, pb.ListModelsResponse],
+    ) -> pb.ListModelsResponse:
+        """What is served."""
+        call = self._call(context)
+        async with call.answering(call.request_id or ""):
+            self._desk.gatekeeper.authenticate(call.authorization)
+            arrival.request()
+        models = self._desk.runner.models
+        return pb.ListModelsResponse(models=[convert.model_message(info) for info in models])
+
+    def _call(self, context: grpc.aio.ServicerContext[Any, Any]) -> InboundCall[Any]:
+        return InboundCall(context, stall_limit_s=self._stall_limit_s)
+
+    def _turn(
+        self, request: pb.GenerateRequest, call: InboundCall[pb.GenerateEvent], visit: Visit
+    ) -> Turn:
+        terms = convert.terms_of(request)
+        return terms.turn(
+            request_id=visit.trail.request_id,
+            messages=convert.messages_of(request.messages, "messages"),
+            budget=visit.budget(
+                terms.turn_class,
+                requested_s=terms.latency_budget_s,
+                call_deadline_s=call.deadline_s(self._desk.monotonic()),
+            ),
+            principal=visit.principal,
+        )
+
+    async def _answer(self, call: InboundCall[pb.GenerateEvent], visit: Visit, turn: Turn) -> None:
+        request_id, trail = turn.request_id, visit.trail
+        async with aclosing(visit.run(turn)) as events:
+            async for event in events:
+                if isinstance(event, TurnEnd):
+                    summary = summarise(self._desk, trail, event.finish, event.usage)
+                    last = pb.GenerateEvent(summary=summary)
+                    await call.write(last, request_id=request_id, trail=trail)
+                    return
+                await call.write(convert.generate_event(event), request_id=request_id, trail=trail)
+                if not isinstance(event, ServerToolRun):
+                    visit.content_written()
+        raise RuntimeError("the runner ended a turn without a TurnEnd")
+
+
+def _decoder(kind: type[_Request]) -> Callable[[bytes], Arrival[_Request]]:
+    def decode(data: bytes) -> Arrival[_Request]:
+        try:
+            return Arrival(kind.FromString(data))
+        except DecodeError as error:
+            return Arrival(Undecodable(f"not a {kind.DESCRIPTOR.full_name}: {error}"))
+
+    return decode
+
+
+def _encode(message: Message) -> bytes:
+    return message.SerializeToString()

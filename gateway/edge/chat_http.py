@@ -1,0 +1,188 @@
+"""`POST /v1/chat/completions`: one turn, answered as a stream or as one body.
+
+Raw ASGI, because this is the hot path. Headers leave with the first event or with the refusal;
+what fails after that ends the stream with an error event and without `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from gateway.core.budget import TurnClass
+from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
+from gateway.core.stages import Stage
+from gateway.core.turn import TextDelta, ToolCallDelta, TurnEnd, TurnEvent
+from gateway.edge.chat_request import ChatRequest, decode_chat, turn_of
+from gateway.edge.chat_response import ChatBody, ChatStream, turn_headers
+from gateway.edge.http_errors import error_body, error_headers
+from gateway.edge.http_exchange import Exchange
+from gateway.edge.sse import SSE_HEADERS, sse_event
+from gateway.wire.status import status_of
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from gateway.core.budget import Budget
+    from gateway.core.stages import TurnTrail
+    from gateway.core.turn import Turn
+    from gateway.edge.desk import Desk, Visit
+    from gateway.edge.http_errors import HttpHeader
+
+_logger = logging.getLogger(__name__)
+
+_DAY_MS = 86_400_000.0
+
+
+class ChatCompletions:
+    """The endpoint, an ASGI application."""
+
+    def __init__(self, desk: Desk, *, max_body_bytes: int, stall_limit_s: float) -> None:
+        self._desk = desk
+        self._max_body_bytes = max_body_bytes
+        self._stall_limit_s = stall_limit_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens on the way."""
+        exchange = Exchange(scope, receive, send, stall_limit_s=self._stall_limit_s)
+        trail: TurnTrail | None = None
+        try:
+            visit = self._desk.visit(
+                interface="openai",
+                request_id=exchange.header(b"x-request-id"),
+                traceparent=exchange.header(b"traceparent") or "",
+            )
+            trail = visit.trail
+            with visit:
+                await self._serve(exchange, visit)
+        except GatewayError as error:
+            await _refuse(exchange, trail, error)
+        except Exception:
+            _logger.exception("chat completion failed")
+            await _refuse(exchange, trail, GatewayError("the site failed on this request"))
+
+    async def _serve(self, exchange: Exchange, visit: Visit) -> None:
+        visit.authenticate(exchange.header(b"authorization"))
+        body = await exchange.read_body(self._max_body_bytes)
+        if body is None:
+            return
+        chat = decode_chat(body)
+        turn_class, budget = _class_and_budget(exchange, visit)
+        turn = turn_of(
+            chat,
+            request_id=visit.trail.request_id,
+            budget=budget,
+            turn_class=turn_class,
+            principal=visit.principal,
+            server_tools=_wants_server_tools(exchange),
+        )
+        answer = self._stream if chat.stream else self._whole
+        await exchange.while_connected(answer(exchange, visit, turn, chat))
+
+    async def _stream(
+        self, exchange: Exchange, visit: Visit, turn: Turn, chat: ChatRequest
+    ) -> None:
+        trail = visit.trail
+        stream = ChatStream(trail, created_s=_now_unix_s(), include_usage=chat.include_usage)
+        content_is_out = False
+        async with aclosing(visit.run(turn)) as events:
+            async for event in events:
+                if isinstance(event, TurnEnd):
+                    # The final word on the stages reaches up to its own writing.
+                    trail.clock.mark(Stage.EGRESS, self._desk.monotonic())
+                chunks = stream.render(event)
+                if not chunks:
+                    continue
+                if not exchange.started:
+                    await exchange.start(200, (*SSE_HEADERS, *turn_headers(trail)))
+                await exchange.write(chunks, more=not isinstance(event, TurnEnd))
+                if not content_is_out and _is_content(event):
+                    content_is_out = True
+                    visit.content_written()
+
+    async def _whole(self, exchange: Exchange, visit: Visit, turn: Turn, chat: ChatRequest) -> None:
+        body = ChatBody(visit.trail, created_s=_now_unix_s())
+        async with aclosing(visit.run(turn)) as events:
+            async for event in events:
+                if isinstance(event, TurnEnd):
+                    # All content leaves with the body, which states the time to it.
+                    visit.content_written()
+                    await _send_json(exchange, 200, body.render(event), turn_headers(visit.trail))
+                else:
+                    body.add(event)
+
+
+async def _refuse(exchange: Exchange, trail: TurnTrail | None, error: GatewayError) -> None:
+    """Tell the client, in the way its response still allows."""
+    if isinstance(error, ClientStalled) and exchange.started:
+        exchange.abort()
+        return
+    try:
+        if exchange.started:
+            await exchange.write(sse_event(error_body(error)), more=False)
+        else:
+            headers = [*error_headers(error), *(turn_headers(trail) if trail else ())]
+            await _send_json(exchange, status_of(error).http, error_body(error), headers)
+    except ClientStalled:
+        exchange.abort()
+
+
+async def _send_json(
+    exchange: Exchange, status: int, body: bytes, headers: list[HttpHeader]
+) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await exchange.start(status, ((b"content-type", b"application/json"), length, *headers))
+    await exchange.write(body, more=False)
+
+
+def _is_content(event: TurnEvent) -> bool:
+    match event:
+        case TextDelta(text=text):
+            return bool(text)
+        case ToolCallDelta():
+            return True
+        case _:
+            return False
+
+
+def _class_and_budget(exchange: Exchange, visit: Visit) -> tuple[TurnClass, Budget]:
+    class_given = exchange.header(b"x-firsthop-class")
+    try:
+        turn_class = TurnClass.AGENT if class_given is None else TurnClass(class_given)
+    except ValueError:
+        raise InvalidRequest(
+            f"x-firsthop-class is one of {', '.join(TurnClass)}, not {class_given!r}",
+            param="x-firsthop-class",
+        ) from None
+    budget_given = exchange.header(b"x-slo-ttft-ms")
+    requested_s = None if budget_given is None else _budget_s(budget_given)
+    return turn_class, visit.budget(turn_class, requested_s=requested_s)
+
+
+def _budget_s(given_ms: str) -> float:
+    try:
+        budget_ms = float(given_ms)
+    except ValueError:
+        budget_ms = math.nan
+    if not 0.0 < budget_ms < _DAY_MS:
+        raise InvalidRequest(
+            f"x-slo-ttft-ms takes milliseconds above 0 and below a day, not {given_ms!r}",
+            param="x-slo-ttft-ms",
+        )
+    return budget_ms / 1e3
+
+
+def _wants_server_tools(exchange: Exchange) -> bool:
+    given = exchange.header(b"x-firsthop-tools") or "client"
+    if given not in ("client", "server"):
+        raise InvalidRequest(
+            f"x-firsthop-tools is client or server, not {given!r}", param="x-firsthop-tools"
+        )
+    return given == "server"
+
+
+def _now_unix_s() -> int:
+    return int(time.time())  # noqa: TID251 - `created` is wall-clock time on the wire

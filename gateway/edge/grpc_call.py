@@ -1,0 +1,119 @@
+"""One inbound gRPC call: what it carries, what may be written to it and how it is refused.
+
+It knows calls, not turns. Every wait on the client ends after the stall limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
+
+import grpc
+
+from gateway.core.errors import ClientStalled, GatewayError
+from gateway.wire.agent_convert import error_metadata
+from gateway.wire.status import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.core.stages import TurnTrail
+
+_logger = logging.getLogger(__name__)
+
+_Event = TypeVar("_Event")
+
+_STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_MAX_DETAILS_CHARS = 600
+"""Details travel percent-encoded, up to nine bytes a character, and clients accept 8 KiB of
+trailing metadata by default."""
+
+
+class InboundCall(Generic[_Event]):
+    """A call and its stream of events. One writer at a time reaches the wire."""
+
+    def __init__(
+        self, context: grpc.aio.ServicerContext[Any, _Event], *, stall_limit_s: float
+    ) -> None:
+        self._context = context
+        self._stall_limit_s = stall_limit_s
+        self._writing = asyncio.Lock()
+        self._opened = False
+        self._stalled = False
+        self._metadata: dict[str, str] = {}
+        for key, value in context.invocation_metadata() or ():
+            if isinstance(value, str):
+                self._metadata.setdefault(key, value)
+
+    @property
+    def authorization(self) -> str | None:
+        """The caller's key."""
+        return self._metadata.get("authorization")
+
+    @property
+    def request_id(self) -> str | None:
+        """The id the caller chose."""
+        return self._metadata.get("x-request-id")
+
+    @property
+    def traceparent(self) -> str:
+        """The caller's trace context, "" without one."""
+        return self._metadata.get("traceparent", "")
+
+    def deadline_s(self, now_s: float) -> float | None:
+        """The instant at which the caller gives up, on the clock of `now_s`."""
+        remaining_s: float | None = self._context.time_remaining()
+        return None if remaining_s is None else now_s + remaining_s
+
+    async def write(self, event: _Event, *, request_id: str, trail: TurnTrail | None) -> None:
+        """Send an event; before the first one, metadata that says who answers.
+
+        Waits while the client does not read. Raises ClientStalled.
+        """
+        async with self._writing:
+            if self._stalled:
+                raise ClientStalled(stalled_s=self._stall_limit_s)
+            try:
+                async with asyncio.timeout(self._stall_limit_s):
+                    if not self._opened:
+                        self._opened = True
+                        await self._context.send_initial_metadata(_head(request_id, trail))
+                    await self._context.write(event)
+            except TimeoutError:
+                self._stalled = True
+                raise ClientStalled(stalled_s=self._stall_limit_s) from None
+            except grpc.aio.InternalError as error:
+                # The connection is gone and the call's cancellation about to arrive.
+                raise asyncio.CancelledError from error
+
+    @asynccontextmanager
+    async def answering(self, request_id: str) -> AsyncIterator[None]:
+        """Turn whatever the block raises into the call's status."""
+        try:
+            yield
+        except GatewayError as error:
+            await self._refuse(error, request_id)
+        except Exception:
+            _logger.exception("call failed", extra={"request_id": request_id})
+            await self._refuse(GatewayError("internal error"), request_id)
+
+    async def _refuse(self, error: GatewayError, request_id: str) -> NoReturn:
+        """End the call. A client that has stalled learns it when it reads on or goes away."""
+        await self._context.abort(
+            _STATUS_CODES[status_of(error).grpc],
+            error.message[:_MAX_DETAILS_CHARS],
+            error_metadata(error, request_id),
+        )
+
+
+def _head(request_id: str, trail: TurnTrail | None) -> tuple[tuple[str, str], ...]:
+    pairs = [("x-request-id", request_id)]
+    if trail is not None:
+        pairs += [
+            ("x-firsthop-site", trail.site),
+            ("x-firsthop-path", ",".join(trail.path)),
+            ("x-firsthop-model", trail.model),
+        ]
+    return tuple(pair for pair in pairs if pair[1])

@@ -1,0 +1,146 @@
+"""The gRPC listener of a site: AgentService, health and reflection on one port."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined] # not in the stubs
+from grpc_reflection.v1alpha import reflection
+
+from gateway.core.errors import ConfigError, PortInUse
+from gateway.edge.agent_grpc import SERVICE_NAME, AgentService
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.edge.desk import Desk
+
+MAX_MESSAGE_BYTES: Final = 1 << 20
+MAX_CONCURRENT_CALLS: Final = 1024
+"""Sessions and health watches included; one more is refused with RESOURCE_EXHAUSTED."""
+STALL_LIMIT_S: Final = 30.0
+_IDENTITY_ONLY: Final = 1 << 0
+"""No compression: a small message could inflate to the size limit many times a second."""
+
+
+class TlsFiles(NamedTuple):
+    """PEM files of the server's certificate chain and its key."""
+
+    cert: Path
+    key: Path
+
+
+class _Health(Protocol):
+    """The part of grpc_health's asyncio servicer that is used here."""
+
+    async def set(self, service: str, status: int) -> None: ...
+    async def enter_graceful_shutdown(self) -> None: ...
+
+
+class GrpcServer:
+    """A running listener; made by `start_grpc_server`."""
+
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        agent: AgentService,
+        health_service: _Health,
+        port: int,
+    ) -> None:
+        self._server = server
+        self._agent = agent
+        self._health = health_service
+        self.port = port
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING and end idle sessions; running turns go on."""
+        await self._health.enter_graceful_shutdown()
+        self._agent.drain()
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Drain, take no new calls, give running ones `grace_s`, then cut them."""
+        await self.drain()
+        await self._server.stop(grace_s)
+
+
+async def start_grpc_server(
+    desk: Desk,
+    *,
+    host: str,
+    port: int,
+    tls: TlsFiles | None = None,
+    stall_limit_s: float = STALL_LIMIT_S,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    max_concurrent_calls: int = MAX_CONCURRENT_CALLS,
+) -> GrpcServer:
+    """Listen on `host`:`port` (0: a free one). Raises PortInUse, ConfigError."""
+    _require_free(host, port)
+    server = grpc.aio.server(
+        options=_options(max_message_bytes), maximum_concurrent_rpcs=max_concurrent_calls
+    )
+    agent = AgentService(desk, stall_limit_s=stall_limit_s)
+    server.add_generic_rpc_handlers((agent.handlers(),))
+    health_service = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    await health_service.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+    names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    bound_port = _bind(server, _address(host, port), tls)
+    await server.start()
+    return GrpcServer(server, agent, health_service, bound_port)
+
+
+def _options(max_message_bytes: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_metadata_size", 16 << 10),
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
+        # A peer that vanished without a word is noticed within 40 s and its turns end.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+    ]
+
+
+def _bind(server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> int:
+    try:
+        if tls is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, _credentials(tls))
+    except RuntimeError as error:
+        raise ConfigError(f"cannot listen on {address}: {error}") from None
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    try:
+        pair = (tls.key.read_bytes(), tls.cert.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from None
+    return grpc.ssl_server_credentials([pair])
+
+
+def _require_free(host: str, port: int) -> None:
+    """gRPC does not say why it cannot bind; a socket of our own does."""
+    address = _address(host, port)
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(address) from None
+        raise ConfigError(f"cannot listen on {address}: {error.strerror}") from None
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,312 @@
+"""The engine as the site sees it: streams that outlive the engine process.
+
+The client starts the process, hands it requests and, when it dies, starts another and gives it
+every live stream again, with the tokens received so far. The consumer of a stream notices a pause
+and nothing else.
+
+A generation that was in two processes when they died is a suspect: the next process gets suspects
+one at a time, the next only after the one before has produced something. A suspect whose process
+dies before that has killed it, and fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from gateway.core.errors import EngineError, EngineFault, EngineUnavailable
+from gateway.engine.frames import Batch, Cancel, Failed, Load, Ready, Start, Submit
+from gateway.engine.live_stream import LiveStream, is_end
+from gateway.engine.process import WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from types import TracebackType
+
+    from gateway.core.generation import EngineLoad, GenerationEvent, GenerationRequest
+    from gateway.engine.frames import WorkerFrame
+
+_log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 5.0
+_MAX_FAILED_STARTS = 5
+"""After so many in a row, live streams fail; starting is tried on."""
+_SUSPECT_CRASHES = 2
+_MAX_CRASHES = 8
+_STALL_LIMIT_S = 30.0
+"""A busy engine reports its load several times a second; one silent for so long is killed."""
+
+
+class EngineClient:
+    """A TextEngine in a process of its own; an async context manager.
+
+    Entering starts the process and returns when it is ready, or raises EngineUnavailable with the
+    reason. The context's task group owns everything that runs; leaving ends the process and fails
+    the streams that are left. `on_resume` is called with a request's id whenever its stream goes
+    on in a new process.
+    """
+
+    def __init__(
+        self, start: Start, *, on_resume: Callable[[str], None] = lambda request_id: None
+    ) -> None:
+        self.start = start
+        self.on_resume = on_resume
+        self.restarts = 0
+        self._worker: WorkerProcess | None = None
+        self._facts: Ready | None = None
+        self._load: EngineLoad | None = None
+        self._failed_starts = 0
+        self._last_key = 0
+        self._streams: dict[int, LiveStream] = {}
+        self._in_worker: set[int] = set()
+        self._unreported: deque[int] = deque()
+        """Prompt tokens of the Submits that no load report covers yet."""
+        self._num_submits = 0
+        self._suspects: deque[LiveStream] = deque()
+        self._on_trial: LiveStream | None = None
+        self._waiting_since_s: float | None = None
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start the engine. Raises EngineUnavailable."""
+        self._tasks = await self._exit.enter_async_context(asyncio.TaskGroup())
+        try:
+            await self._spawn()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        self._supervisor = self._tasks.create_task(self._supervise(), name="engine supervisor")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the engine."""
+        self._supervisor.cancel()
+        if self._worker is not None:
+            await self._worker.close()
+        self._fail_all(EngineUnavailable("the engine was shut down"))
+        await self._exit.aclose()
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Prompt and answer together."""
+        return self.facts.max_context_tokens
+
+    @property
+    def facts(self) -> Ready:
+        """What the engine said of itself when it was ready. Raises EngineUnavailable before."""
+        if self._facts is None:
+            raise EngineUnavailable("the engine has not been started")
+        return self._facts
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a process is running and ready."""
+        return self._worker is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the engine, while there is one."""
+        return None if self._worker is None else self._worker.pid
+
+    def load(self) -> EngineLoad:
+        """The engine's last report plus what was submitted since. Raises EngineUnavailable."""
+        if self._load is None:
+            raise EngineUnavailable("the engine has not been started")
+        if not self._unreported:
+            return self._load
+        return msgspec.structs.replace(
+            self._load,
+            num_queued=self._load.num_queued + len(self._unreported),
+            queued_prompt_tokens=self._load.queued_prompt_tokens + sum(self._unreported),
+        )
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        """Run a generation; see TextEngine.
+
+        Raises EngineUnavailable when the engine is gone and did not come back, and EngineFault
+        when this request ended the engine process repeatedly.
+        """
+        if self._failed_starts >= _MAX_FAILED_STARTS:
+            raise EngineUnavailable("the engine process does not start; see the log")
+        self._last_key += 1
+        stream = LiveStream(self._last_key, request)
+        self._streams[stream.key] = stream
+        try:
+            await self._submit(stream)
+            while True:
+                event = await stream.next()
+                yield event
+                if is_end(event):
+                    return
+        finally:
+            self._drop(stream)
+
+    async def _submit(self, stream: LiveStream) -> None:
+        """Hand a stream to the process; without one it waits for the next."""
+        worker = self._worker
+        if worker is None:
+            return
+        self._send_submit(worker, stream)
+        await worker.drain()
+
+    def _send_submit(self, worker: WorkerProcess, stream: LiveStream) -> None:
+        worker.send(Submit(stream.key, stream.remaining_request()))
+        self._in_worker.add(stream.key)
+        self._num_submits += 1
+        self._unreported.append(len(stream.request.prompt))
+        if self._waiting_since_s is None:
+            self._waiting_since_s = time.monotonic()
+
+    def _drop(self, stream: LiveStream) -> None:
+        """The consumer is done with a stream: cancel what still runs."""
+        if self._streams.pop(stream.key, None) is None:
+            return
+        if self._worker is not None and stream.key in self._in_worker:
+            self._worker.send(Cancel(stream.key))
+        self._leave_worker(stream)
+
+    def _leave_worker(self, stream: LiveStream) -> None:
+        self._in_worker.discard(stream.key)
+        if self._on_trial is stream:
+            self._try_next_suspect()
+
+    async def _spawn(self) -> None:
+        worker, self._facts = await WorkerProcess.spawn(self.start)
+        self._load = self._facts.load
+        self._in_worker.clear()
+        self._unreported.clear()
+        self._num_submits = 0
+        self._waiting_since_s = None
+        self._failed_starts = 0
+        self._worker = worker
+        self._tasks.create_task(worker.log_stderr(), name=f"engine {worker.pid} stderr")
+
+    async def _supervise(self) -> None:
+        """Serve, and start again after every crash."""
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            if self._worker is not None:
+                served = await self._serve(self._worker)
+                self._after_crash(await self._worker.close())
+                backoff_s = _FIRST_BACKOFF_S if served else min(2 * backoff_s, _MAX_BACKOFF_S)
+            await asyncio.sleep(backoff_s)
+            try:
+                await self._spawn()
+            except (EngineError, OSError, TimeoutError) as error:
+                self._count_failed_start(error)
+                backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
+            else:
+                self.restarts += 1
+                self._resume_streams()
+
+    async def _serve(self, worker: WorkerProcess) -> bool:
+        """Receive until the process is gone or stalled; whether it produced anything."""
+        produced = False
+        while True:
+            try:
+                async with asyncio.timeout(_STALL_LIMIT_S / 4):
+                    frames = await worker.receive()
+            except TimeoutError:
+                if self._has_stalled():
+                    _log.error("engine %d: silent for %g s, killed", worker.pid, _STALL_LIMIT_S)
+                    worker.kill()
+                continue
+            if not frames:
+                return produced
+            for frame in frames:
+                produced |= isinstance(frame, Batch)
+                self._handle(frame)
+            self._waiting_since_s = time.monotonic() if self._in_worker else None
+
+    def _has_stalled(self) -> bool:
+        since_s = self._waiting_since_s
+        return since_s is not None and time.monotonic() - since_s > _STALL_LIMIT_S
+
+    def _handle(self, frame: WorkerFrame) -> None:
+        match frame:
+            case Batch(events):
+                for key, event in events:
+                    self._receive(key, event)
+            case Load(load, num_submits_seen):
+                self._load = load
+                while self._num_submits - len(self._unreported) < num_submits_seen:
+                    self._unreported.popleft()
+            case Failed(message):
+                _log.error("engine: %s", message)
+            case Ready():
+                raise ValueError("an engine becomes ready once")
+
+    def _receive(self, key: int, event: GenerationEvent) -> None:
+        stream = self._streams.get(key)
+        if stream is None:
+            return
+        stream.receive(event)
+        if is_end(event):
+            del self._streams[key]
+            self._leave_worker(stream)
+        elif self._on_trial is stream:
+            self._try_next_suspect()
+
+    def _after_crash(self, status: int) -> None:
+        """Count the crash against the streams that were in the process."""
+        self._worker = None
+        _log.error(
+            "the engine process ended (status %d) with %d generations; starting another",
+            status,
+            len(self._in_worker),
+        )
+        for stream in [self._streams[key] for key in self._in_worker if key in self._streams]:
+            stream.num_crashes += 1
+            if stream is self._on_trial or stream.num_crashes >= _MAX_CRASHES:
+                self._fail(stream, EngineFault("this request ended the engine process repeatedly"))
+        self._in_worker.clear()
+        self._on_trial = None
+
+    def _resume_streams(self) -> None:
+        """Give the new process what the old one left."""
+        worker = self._worker
+        live = list(self._streams.values())
+        self._suspects = deque(one for one in live if one.num_crashes >= _SUSPECT_CRASHES)
+        for stream in live:
+            if worker is not None and stream.num_crashes < _SUSPECT_CRASHES:
+                self._resume(worker, stream)
+        self._try_next_suspect()
+
+    def _resume(self, worker: WorkerProcess, stream: LiveStream) -> None:
+        self._send_submit(worker, stream)
+        if stream.num_crashes:
+            self.on_resume(stream.request.request_id)
+
+    def _try_next_suspect(self) -> None:
+        self._on_trial = None
+        while self._suspects and self._worker is not None:
+            stream = self._suspects.popleft()
+            if stream.key in self._streams:
+                self._on_trial = stream
+                self._resume(self._worker, stream)
+                return
+
+    def _count_failed_start(self, error: Exception) -> None:
+        self._failed_starts += 1
+        _log.error("the engine process does not start (%d): %s", self._failed_starts, error)
+        if self._failed_starts >= _MAX_FAILED_STARTS:
+            self._fail_all(EngineUnavailable(f"the engine process does not start: {error}"))
+
+    def _fail_all(self, error: EngineError) -> None:
+        for stream in list(self._streams.values()):
+            self._fail(stream, error)
+
+    def _fail(self, stream: LiveStream, error: EngineError) -> None:
+        del self._streams[stream.key]
+        stream.fail(error)

@@ -1,0 +1,113 @@
+"""``python -m gateway.engine.worker --fd N``: the engine process, at one end of a socket pair."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from gateway.core.errors import ConfigError, GatewayError
+from gateway.core.scheduling import Scheduler
+from gateway.engine.bundle import Bundle, BundleUnreadable, load_bundle
+from gateway.engine.frames import Failed, Ready, SiteFrame, Start, encode, site_frames
+from gateway.engine.worker.engine import Engine
+from gateway.engine.worker.grammar import GrammarCompiler
+from gateway.engine.worker.loop import EngineLoop, Wake
+from gateway.engine.worker.model import DecoderModel
+
+
+def main() -> int:
+    """Serve the site at the other end; 0 when it is gone, 1 when serving is impossible."""
+    began_s = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m gateway.engine.worker", description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="inherited socket to the site")
+    sock = socket.socket(fileno=parser.parse_args().fd)
+    # The site decides when its engine ends: a terminal's or a service manager's signal to the
+    # whole group must not cut the answers short that the site still drains.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    decoder = site_frames()
+    frames: list[SiteFrame] = []
+    while not frames:
+        data = sock.recv(1 << 16)
+        if not data:
+            return 0
+        frames = decoder.feed(data)
+    start, *pending = frames
+    if not isinstance(start, Start):
+        raise ValueError(f"the first frame must be Start, not {type(start).__name__}")
+    wake = Wake()
+    try:
+        engine = build_engine(start, wake)
+    except (GatewayError, MemoryError) as error:
+        sock.sendall(encode(Failed(str(error) or "not enough memory for the KV cache")))
+        return 1
+    ready = Ready(
+        max_context_tokens=engine.model.max_context_tokens,
+        vocab_size=engine.model.layout.vocab_size,
+        num_slots=start.num_slots,
+        startup_s=time.monotonic() - began_s,
+        load=engine.load(),
+    )
+    sock.sendall(encode(ready))
+    sock.setblocking(False)
+    gc.freeze()
+    EngineLoop(sock, decoder, engine, wake).run(pending)
+    engine.close()
+    return 0
+
+
+def build_engine(start: Start, wake: Wake) -> Engine:
+    """Load the model and run it once. Raises BundleError, ConfigError, EngineFault."""
+    if start.num_slots < 1 or start.chunk_tokens < 1:
+        raise ConfigError("an engine needs at least one slot and one token per prefill chunk")
+    bundle = load_bundle(Path(start.bundle_path), verify=False)
+    limit = start.max_context_tokens or bundle.max_context_tokens
+    scheduler = Scheduler(start.num_slots, start.chunk_tokens, start.max_num_queued)
+    model = DecoderModel.load(
+        bundle.artifact("cpu").path,
+        num_rows=len(scheduler.table.holders),
+        max_context_tokens=min(limit, bundle.max_context_tokens),
+        num_threads=start.num_threads,
+        spin=start.allow_spinning,
+    )
+    end_ids = end_token_ids(bundle)
+    engine = Engine(
+        model,
+        scheduler,
+        GrammarCompiler(bundle.tokenizer_path, model.layout.vocab_size, end_ids),
+        end_ids=frozenset(end_ids),
+        frame_interval_s=start.frame_interval_s,
+        on_compiled=wake.set,
+    )
+    engine.warm_up()
+    return engine
+
+
+def end_token_ids(bundle: Bundle) -> tuple[int, ...]:
+    """The ids of the bundle's end tokens, as its tokenizer.json has them.
+
+    Raises BundleUnreadable for a token that the tokenizer lacks.
+    """
+    path = bundle.tokenizer_path
+    try:
+        tokenizer = json.loads(path.read_bytes())
+        ids = {token["content"]: int(token["id"]) for token in tokenizer["added_tokens"]}
+        vocabulary = tokenizer["model"]["vocab"]
+        if isinstance(vocabulary, dict):
+            ids = vocabulary | ids
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleUnreadable(path, f"is no tokenizer.json ({error!r})") from error
+    for token in bundle.end_tokens:
+        if token not in ids:
+            raise BundleUnreadable(path, f"has no token {token!r}, which ends an answer")
+    return tuple(int(ids[token]) for token in bundle.end_tokens)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

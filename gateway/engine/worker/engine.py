@@ -1,0 +1,267 @@
+"""Executes the scheduler's plans: takes requests, runs steps, gives out events.
+
+Everything here happens in the caller's thread; only grammars are compiled in another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import EngineFault
+from gateway.core.generation import EngineLoad, FinishReason, GenerationEnd
+from gateway.engine.frames import INVALID_SCHEMA, QUEUE_FULL
+from gateway.engine.worker.generation import Generation
+from gateway.engine.worker.grammar import UnusableGrammar
+from gateway.engine.worker.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gateway.core.generation import GenerationEvent, GenerationRequest
+    from gateway.core.scheduling import Prefill, Scheduler
+    from gateway.engine.worker.grammar import GrammarCompiler, Matcher
+    from gateway.engine.worker.model import DecoderModel
+
+_WARM_UP_TOKENS = 32
+_WARM_UP_STEPS = 3
+
+
+class Engine:
+    """One model, its scheduler and the generations under way.
+
+    `on_compiled` is called from the compiler's thread when a grammar is done; the loop then calls
+    `admit_compiled`.
+    """
+
+    def __init__(
+        self,
+        model: DecoderModel,
+        scheduler: Scheduler,
+        compiler: GrammarCompiler,
+        *,
+        end_ids: frozenset[int],
+        frame_interval_s: float,
+        on_compiled: Callable[[], None],
+    ) -> None:
+        self.model = model
+        self.scheduler = scheduler
+        self.pace = Pace()
+        self._compiler = compiler
+        self._end_ids = end_ids
+        self._frame_interval_s = frame_interval_s
+        self._on_compiled = on_compiled
+        self._generations: dict[int, Generation] = {}
+        self._compiling: dict[int, Future[Matcher]] = {}
+        self._compiled: deque[int] = deque()
+        self._events: list[tuple[int, GenerationEvent]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a step would do nothing."""
+        return self.scheduler.is_idle
+
+    @property
+    def num_queued(self) -> int:
+        """Generations without a slot, those whose grammar is being compiled included."""
+        return self.scheduler.num_queued + len(self._compiling)
+
+    def close(self) -> None:
+        """Let the compiler's thread end."""
+        self._compiler.close()
+
+    def warm_up(self) -> None:
+        """Run the model once each way, which also gives the first measurements of its pace."""
+        num_tokens = min(_WARM_UP_TOKENS, self.model.max_context_tokens - _WARM_UP_STEPS)
+        began_s = time.monotonic()
+        self.model.prefill(0, [0] * num_tokens, 0)
+        self.pace.prefilled(num_tokens, time.monotonic() - began_s)
+        for step in range(_WARM_UP_STEPS):
+            began_s = time.monotonic()
+            self.model.decode([0], [num_tokens + step])
+            self.pace.decode_step_s = time.monotonic() - began_s
+
+    def submit(self, key: int, request: GenerationRequest) -> None:
+        """Take a request; its events come under `key`."""
+        generation = Generation(
+            key,
+            request,
+            arrived_s=time.monotonic(),
+            max_context_tokens=self.model.max_context_tokens,
+        )
+        self._generations[key] = generation
+        refusal = self._refusal(generation)
+        if refusal is not None:
+            self._end(generation, refusal)
+        elif request.constraint is None:
+            self._enqueue(generation)
+        else:
+            future = self._compiler.compile(request.constraint)
+            self._compiling[key] = future
+            future.add_done_callback(lambda _: self._note_compiled(key))
+
+    def cancel(self, key: int) -> None:
+        """Drop a generation; its slot is free at the next step."""
+        generation = self._generations.get(key)
+        if generation is None:
+            return
+        future = self._compiling.pop(key, None)
+        if future is not None:
+            future.cancel()
+        self.scheduler.cancel(key)
+        self._end(generation, generation.end(FinishReason.CANCELLED))
+
+    def admit_compiled(self) -> None:
+        """Queue the generations whose grammar is ready; fail those whose grammar is unusable."""
+        while self._compiled:
+            key = self._compiled.popleft()
+            future = self._compiling.pop(key, None)
+            if future is None:
+                continue
+            generation = self._generations[key]
+            try:
+                generation.matcher = future.result()
+            except UnusableGrammar as error:
+                reason = f"{INVALID_SCHEMA}: {error}"
+                self._end(generation, generation.end(FinishReason.FAILED, reason))
+            else:
+                self._enqueue(generation)
+
+    def step(self) -> None:
+        """Plan one step, execute it, commit it."""
+        plan = self.scheduler.plan_step(time.monotonic())
+        for key in plan.expired:
+            generation = self._generations[key]
+            self._end(generation, generation.end(FinishReason.EXPIRED))
+        for move in plan.moves:
+            self.model.kv.move(move)
+        ended: list[int] = []
+        if plan.decode:
+            ended += self._decode([self._generations[key] for key in plan.decode])
+        if plan.prefill is not None:
+            ended += self._prefill(plan.prefill)
+        self.scheduler.commit(plan, ended)
+
+    def take_events(self) -> tuple[tuple[int, GenerationEvent], ...]:
+        """The events since the last call, in order."""
+        events, self._events = tuple(self._events), []
+        return events
+
+    def load(self) -> EngineLoad:
+        """What there is to do now, and how fast it goes."""
+        scheduler, pace = self.scheduler, self.pace
+        active = [self._generations[key] for key in scheduler.table.row_of]
+        remaining = [pace.remaining_tokens(generation.num_left) for generation in active]
+        return EngineLoad(
+            as_of_s=time.monotonic(),
+            num_slots=scheduler.num_slots,
+            num_active=scheduler.num_active,
+            num_queued=self.num_queued,
+            queued_prompt_tokens=scheduler.pending_prompt_tokens
+            + sum(len(self._generations[key].request.prompt) for key in self._compiling),
+            prefill_s_per_token=pace.prefill_s_per_token,
+            decode_step_s=pace.decode_step_s,
+            mean_remaining_tokens=sum(remaining) / len(remaining) if remaining else 0.0,
+        )
+
+    def _refusal(self, generation: Generation) -> GenerationEnd | None:
+        """Why a request ends before it begins, if it does."""
+        request, context = generation.request, self.model.max_context_tokens
+        vocab_size = self.model.layout.vocab_size
+        if not request.prompt:
+            return generation.end(FinishReason.FAILED, "the prompt has no tokens")
+        if len(request.prompt) >= context:
+            reason = f"the prompt has {len(request.prompt)} tokens, the context holds {context}"
+            return generation.end(FinishReason.FAILED, reason)
+        for ids in (request.prompt, request.resume):
+            if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
+                reason = f"a token id is outside the vocabulary of {vocab_size}"
+                return generation.end(FinishReason.FAILED, reason)
+        if generation.max_num_tokens <= len(request.resume):
+            return generation.end(FinishReason.LENGTH)
+        if self.num_queued >= self.scheduler.max_num_queued:
+            return generation.end(FinishReason.EXPIRED, QUEUE_FULL)
+        return None
+
+    def _enqueue(self, generation: Generation) -> None:
+        request = generation.request
+        refusal = self.scheduler.submit(
+            generation.key,
+            prompt_tokens=len(request.prompt),
+            turn_class=request.turn_class,
+            deadline_s=request.first_token_deadline_s,
+        )
+        if refusal is not None:
+            self._end(generation, generation.end(FinishReason.EXPIRED, QUEUE_FULL))
+
+    def _note_compiled(self, key: int) -> None:
+        self._compiled.append(key)
+        self._on_compiled()
+
+    def _decode(self, generations: list[Generation]) -> list[int]:
+        """One token for every decoding row; the keys that ended."""
+        began_s = time.monotonic()
+        lengths = self.scheduler.table.lengths[: len(generations)]
+        try:
+            logits = self.model.decode([one.tokens[-1] for one in generations], lengths)
+        except EngineFault as error:
+            return [self._fail(generation, error) for generation in generations]
+        ended = self._advance(generations, logits)
+        self.pace.decoded(time.monotonic() - began_s)
+        return ended
+
+    def _prefill(self, chunk: Prefill) -> list[int]:
+        """One chunk of a prompt, and after its last one the first token; the keys that ended."""
+        generation = self._generations[chunk.key]
+        began_s = time.monotonic()
+        if chunk.start == 0:
+            generation.prefill_began_s = began_s
+        ids = generation.request.prompt[chunk.start : chunk.stop]
+        try:
+            logits = self.model.prefill(chunk.row, ids, chunk.start)
+        except EngineFault as error:
+            return [self._fail(generation, error)]
+        self.pace.prefilled(len(ids), time.monotonic() - began_s)
+        return self._advance([generation], logits[None]) if chunk.is_last else []
+
+    def _advance(self, generations: Sequence[Generation], logits: NDArray[np.float32]) -> list[int]:
+        """Give each generation the token that follows from its row of logits f32[n, V]."""
+        greedy: list[int] | None = None
+        if any(generation.is_plain_greedy for generation in generations):
+            greedy = logits.argmax(axis=1).tolist()
+        now_s = time.monotonic()
+        ended = []
+        for row, generation in enumerate(generations):
+            try:
+                greedy_id = greedy[row] if greedy and generation.is_plain_greedy else None
+                end = generation.take(logits[row], greedy_id, self._end_ids)
+            except EngineFault as error:
+                ended.append(self._fail(generation, error))
+                continue
+            if end is not None:
+                self.pace.answered(len(generation.tokens))
+                self._end(generation, end)
+                ended.append(generation.key)
+            else:
+                self._deliver(generation, now_s, self._frame_interval_s)
+        return ended
+
+    def _deliver(self, generation: Generation, now_s: float, interval_s: float) -> None:
+        frame = generation.frame(now_s, interval_s=interval_s)
+        if frame is not None:
+            self._events.append((generation.key, frame))
+
+    def _fail(self, generation: Generation, error: EngineFault) -> int:
+        self._end(generation, generation.end(FinishReason.FAILED, error.message))
+        return generation.key
+
+    def _end(self, generation: Generation, end: GenerationEnd) -> None:
+        """Deliver what is left and the end; forget the generation."""
+        self._deliver(generation, time.monotonic(), 0.0)
+        self._events.append((generation.key, end))
+        del self._generations[generation.key]

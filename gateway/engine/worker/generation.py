@@ -1,0 +1,112 @@
+"""One generation in the engine: the tokens it has, what of them is out, and when it is over."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from gateway.core.generation import FinishReason, GenerationEnd, TokenFrame
+from gateway.engine.worker.sampling import Sampler, logprob_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gateway.core.generation import GenerationRequest, TokenLogprob
+    from gateway.engine.worker.grammar import Matcher
+
+
+class Generation:
+    """The state of one request between its arrival and its end.
+
+    Resumed tokens are taken as if they had been drawn, and count as delivered. End tokens end the
+    generation and are not part of the answer.
+    """
+
+    def __init__(
+        self, key: int, request: GenerationRequest, *, arrived_s: float, max_context_tokens: int
+    ) -> None:
+        self.key = key
+        self.request = request
+        self.matcher: Matcher | None = None
+        self.sampler = Sampler(request.sampling, request.prompt)
+        self.tokens: list[int] = []
+        self.max_num_tokens = min(request.max_tokens, max_context_tokens - len(request.prompt))
+        self.arrived_s = arrived_s
+        self.prefill_began_s = arrived_s
+        self._num_delivered = len(request.resume)
+        self._logprobs: list[TokenLogprob] = []
+        self._last_frame_s: float | None = None
+
+    @property
+    def num_left(self) -> int:
+        """Tokens that it may still produce."""
+        return self.max_num_tokens - len(self.tokens)
+
+    @property
+    def is_plain_greedy(self) -> bool:
+        """Whether its next token is the argmax of the raw logits."""
+        return self.matcher is None and self.sampler.is_plain_greedy
+
+    def take(
+        self, logits: NDArray[np.float32], greedy_id: int | None, end_ids: Collection[int]
+    ) -> GenerationEnd | None:
+        """Go on by the token that follows raw logits f32[V]; the end, if that ends it.
+
+        `greedy_id` is the argmax of the logits, where it is known and is what is wanted. Raises
+        EngineFault when no token can be drawn.
+        """
+        position = len(self.tokens)
+        is_resumed = position < len(self.request.resume)
+        if is_resumed:
+            token_id = self.request.resume[position]
+        elif greedy_id is not None and isfinite(logits.item(greedy_id)):
+            token_id = greedy_id
+        else:
+            allowed = None if self.matcher is None else self.matcher.allowed()
+            token_id = self.sampler.draw(logits, position, allowed)
+        if token_id in end_ids and not self.request.ignore_end:
+            return self.end(FinishReason.STOP)
+        if self.matcher is not None and not self.matcher.accept(token_id):
+            reason = self.matcher.error or f"token {token_id} does not follow the grammar"
+            return self.end(FinishReason.FAILED, f"the grammar broke off: {reason}")
+        num_top = self.request.sampling.top_logprobs
+        if num_top is not None and not is_resumed:
+            self._logprobs.append(logprob_of(logits, token_id, num_top))
+        return self._append(token_id)
+
+    def _append(self, token_id: int) -> GenerationEnd | None:
+        self.tokens.append(token_id)
+        self.sampler.saw(token_id)
+        if self.matcher is not None and self.matcher.is_done:
+            return self.end(FinishReason.STOP)
+        return self.end(FinishReason.LENGTH) if self.num_left <= 0 else None
+
+    def end(self, reason: FinishReason, error: str = "") -> GenerationEnd:
+        """The last event."""
+        num_tokens = max(len(self.tokens), len(self.request.resume))
+        return GenerationEnd(reason, len(self.request.prompt), num_tokens, error=error)
+
+    def frame(self, now_s: float, *, interval_s: float) -> TokenFrame | None:
+        """The tokens not delivered yet, if there are any and a frame is due.
+
+        A generation's first frame is due at once, later ones `interval_s` after the one before.
+        """
+        first_index = self._num_delivered
+        if len(self.tokens) <= first_index:
+            return None
+        is_first = self._last_frame_s is None
+        if self._last_frame_s is not None and now_s - self._last_frame_s < interval_s:
+            return None
+        self._num_delivered = len(self.tokens)
+        self._last_frame_s = now_s
+        logprobs, self._logprobs = tuple(self._logprobs), []
+        return TokenFrame(
+            first_index,
+            tuple(self.tokens[first_index:]),
+            logprobs,
+            queue_s=self.prefill_began_s - self.arrived_s if is_first else 0.0,
+            prefill_s=now_s - self.prefill_began_s if is_first else 0.0,
+        )

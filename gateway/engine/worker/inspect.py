@@ -1,0 +1,122 @@
+"""`python -m gateway.engine.worker.inspect [DIR] [--run]`: a RuntimeReport as JSON on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from gateway.core.errors import EngineFault
+from gateway.engine.bundle import BundleError, load_bundle
+from gateway.engine.graph_report import GraphReport, RuntimeReport, TrialRun
+from gateway.engine.worker.model import DecoderModel
+from gateway.engine.worker.served_graph import served_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.engine.bundle import Artifact
+
+_PREFILL_TOKENS, _DECODE_TOKENS = 64, 32
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_SILENT = 4  # ONNX Runtime's log level for fatal errors only
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report; a directory that cannot be read is one line on stderr and code 1."""
+    parser = argparse.ArgumentParser(prog="python -m gateway.engine.worker.inspect")
+    parser.add_argument("directory", nargs="?", type=Path)
+    parser.add_argument("--run", action="store_true", help="run a few tokens on the CPU")
+    args = parser.parse_args(argv)
+    try:
+        artifacts = load_bundle(args.directory, verify=False).artifacts if args.directory else ()
+    except BundleError as error:
+        parser.exit(1, f"{error}\n")
+    report = RuntimeReport(
+        version=onnxruntime.__version__,
+        accelerators=tuple(name for name in _PROVIDERS if _starts_on(name)),
+        graphs=tuple(_report(artifact, run=args.run) for artifact in artifacts),
+    )
+    sys.stdout.buffer.write(msgspec.json.encode(report))
+    return 0
+
+
+def _starts_on(accelerator: str) -> bool:
+    """Whether a session starts on it; a wheel also lists providers whose libraries are absent."""
+    if _PROVIDERS[accelerator] not in onnxruntime.get_available_providers():
+        return False
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "probe", [value], [result])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    onnxruntime.set_default_logger_severity(_SILENT)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=[_PROVIDERS[accelerator]]
+    )
+    return _PROVIDERS[accelerator] in session.get_providers()
+
+
+def _report(artifact: Artifact, *, run: bool) -> GraphReport:
+    report = GraphReport(
+        provider=artifact.provider,
+        precision=artifact.precision,
+        file=artifact.path.name,
+        weights_bytes=_weights_bytes(artifact.path),
+    )
+    try:
+        graph, layout = served_graph(artifact.path)
+        trial = _trial(artifact) if run and artifact.provider == "cpu" else None
+    except (BundleError, EngineFault) as error:
+        return msgspec.structs.replace(report, problem=str(error))
+    return msgspec.structs.replace(
+        report,
+        inputs=tuple(value.name for value in onnx.load_model_from_string(graph).graph.input),
+        num_layers=layout.num_layers,
+        num_kv_heads=layout.num_kv_heads,
+        head_dim=layout.head_dim,
+        vocab_size=layout.vocab_size,
+        kv_dtype=layout.kv_dtype,
+        kv_bytes_per_token=layout.kv_bytes_per_token,
+        max_len_tokens=layout.max_len_tokens,
+        trial=trial,
+    )
+
+
+def _trial(artifact: Artifact) -> TrialRun:
+    """Prefill and decode speed of one row. Raises BundleError, EngineFault."""
+    context = _PREFILL_TOKENS + _DECODE_TOKENS
+    model = DecoderModel.load(
+        artifact.path, num_rows=1, max_context_tokens=context, num_threads=0, spin=False
+    )
+    num_prefill = min(_PREFILL_TOKENS, model.max_context_tokens // 2)
+    num_decode = min(_DECODE_TOKENS, model.max_context_tokens - num_prefill)
+    ids = [token % model.layout.vocab_size for token in range(num_prefill)]
+    model.prefill(0, ids, 0)  # the first run also allocates
+    started_s = time.perf_counter()
+    model.prefill(0, ids, 0)
+    prefilled_s = time.perf_counter()
+    for index in range(num_decode):
+        model.decode([ids[0]], [num_prefill + index])
+    decoded_s = time.perf_counter()
+    return TrialRun(
+        prefill_tokens_per_s=num_prefill / (prefilled_s - started_s),
+        decode_tokens_per_s=num_decode / (decoded_s - prefilled_s),
+    )
+
+
+def _weights_bytes(model_path: Path) -> int:
+    """The graph file with the external data files named after it."""
+    return sum(path.stat().st_size for path in model_path.parent.glob(f"{model_path.name}*"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

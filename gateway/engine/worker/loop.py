@@ -1,0 +1,167 @@
+"""The engine process's only loop: receive, step, send.
+
+The socket is polled between steps and waited for when there is nothing to do. What the socket
+does not take is kept; when the site has not read for long, steps wait for it.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from gateway.engine.frames import Batch, Cancel, Load, Shutdown, Start, Submit, encode
+
+if TYPE_CHECKING:
+    from gateway.engine.frames import FrameDecoder, SiteFrame, WorkerFrame
+    from gateway.engine.worker.engine import Engine
+
+_RECEIVE_BYTES = 1 << 18
+_MAX_UNSENT_BYTES = 8 << 20
+_LOAD_INTERVAL_S = 0.02
+_STEADY_LOAD_INTERVAL_S = 0.25
+
+
+class Wake:
+    """Lets another thread end the loop's wait."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._reader.fileno()
+
+    def set(self) -> None:
+        """Wake the loop; from any thread."""
+        try:
+            self._writer.send(b"\0")
+        except BlockingIOError:
+            return  # unread wake-ups fill the pair: the loop will wake
+
+    def clear(self) -> None:
+        """Forget what was set."""
+        try:
+            self._reader.recv(4096)
+        except BlockingIOError:
+            return
+
+
+class Outbox:
+    """Bytes on their way to the site."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._unsent = bytearray()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the socket took everything."""
+        return not self._unsent
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the site is so far behind that nothing more should be produced."""
+        return len(self._unsent) > _MAX_UNSENT_BYTES
+
+    def put(self, frame: WorkerFrame) -> None:
+        """Add a frame; `flush` sends it."""
+        self._unsent += encode(frame)
+
+    def flush(self) -> None:
+        """Send what the socket takes now. Raises OSError when the site is gone."""
+        while self._unsent:
+            try:
+                num_sent = self._sock.send(self._unsent)
+            except BlockingIOError:
+                return
+            del self._unsent[:num_sent]
+
+
+class SiteGone(Exception):
+    """The site closed the connection or asked the worker to end."""
+
+
+class EngineLoop:
+    """Serves one site over one socket until the site is gone."""
+
+    def __init__(
+        self, sock: socket.socket, decoder: FrameDecoder[SiteFrame], engine: Engine, wake: Wake
+    ) -> None:
+        self._sock = sock
+        self._decoder = decoder
+        self._engine = engine
+        self._wake = wake
+        self._outbox = Outbox(sock)
+        self._num_submits_seen = 0
+        self._reported: tuple[int, ...] = ()
+        self._reported_s = 0.0
+
+    def run(self, pending: list[SiteFrame]) -> None:
+        """Handle the frames that came with Start, then loop. Returns when the site is gone."""
+        try:
+            self._handle(pending)
+            while True:
+                self._receive()
+                self._engine.admit_compiled()
+                if not self._engine.is_idle and not self._outbox.is_full:
+                    self._engine.step()
+                self._send()
+        except (SiteGone, ConnectionError):
+            return
+
+    def _receive(self) -> None:
+        """Read what is there; wait only if no step can be made."""
+        waits = self._engine.is_idle or self._outbox.is_full
+        readers: list[socket.socket | Wake] = [self._sock, self._wake]
+        writers = [] if self._outbox.is_empty else [self._sock]
+        readable, _, _ = select.select(readers, writers, [], None if waits else 0.0)
+        if self._wake in readable:
+            self._wake.clear()
+        if self._sock in readable:
+            data = self._sock.recv(_RECEIVE_BYTES)
+            if not data:
+                raise SiteGone
+            self._handle(self._decoder.feed(data))
+
+    def _handle(self, frames: list[SiteFrame]) -> None:
+        for frame in frames:
+            match frame:
+                case Submit(key, request):
+                    self._num_submits_seen += 1
+                    self._engine.submit(key, request)
+                case Cancel(key):
+                    self._engine.cancel(key)
+                case Shutdown():
+                    raise SiteGone
+                case Start():
+                    raise ValueError("a worker is started once")
+
+    def _send(self) -> None:
+        """One write for everything a step produced."""
+        events = self._engine.take_events()
+        if events:
+            self._outbox.put(Batch(events))
+        self._report_load()
+        self._outbox.flush()
+
+    def _report_load(self) -> None:
+        """Send the load when it changed, not too often; before a wait, always."""
+        scheduler = self._engine.scheduler
+        figures = (
+            self._num_submits_seen,
+            scheduler.num_active,
+            self._engine.num_queued,
+            scheduler.pending_prompt_tokens,
+        )
+        passed_s = time.monotonic() - self._reported_s
+        changed = figures != self._reported
+        idle = self._engine.is_idle
+        if (changed and (idle or passed_s >= _LOAD_INTERVAL_S)) or (
+            not idle and passed_s >= _STEADY_LOAD_INTERVAL_S
+        ):
+            self._outbox.put(Load(self._engine.load(), self._num_submits_seen))
+            self._reported, self._reported_s = figures, time.monotonic()

@@ -1,0 +1,89 @@
+"""A site's telemetry, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
+
+from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
+from gateway.telemetry.records import KeptTurn, RecordFanOut, RecordRing
+from gateway.telemetry.tracing import TurnTracer
+from gateway.telemetry.turn_metrics import TurnMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics.export import MetricExporter
+
+    from gateway.core.stages import TurnSink
+
+
+class SiteTelemetry:
+    """Ring, metrics and traces of one site.
+
+    `figures` is called from the collecting threads and must only read plain attributes. Without
+    an `otlp_endpoint` nothing is sent and no span is ever built.
+    """
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        version: str,
+        figures: Callable[[], SiteFigures],
+        records_kept: int = 2048,
+        otlp_endpoint: str = "",
+        metrics_interval_s: float = 10.0,
+        spans_interval_s: float = 1.0,
+        export_timeout_s: float = 2.0,
+    ) -> None:
+        resource = Resource.create(
+            {SERVICE_NAME: "firsthop", SERVICE_INSTANCE_ID: site, SERVICE_VERSION: version}
+        )
+        self._figures = figures
+        self._tracer: TurnTracer | None = None
+        self.ring = RecordRing(records_kept)
+        turn_metrics = TurnMetrics(site)
+        recorders: list[Callable[[KeptTurn], None]] = [
+            self.ring.keep,
+            lambda turn: turn_metrics.record(turn.record),
+        ]
+        exporter: MetricExporter | None = None
+        if otlp_endpoint:
+            # Loading the exporters takes 0.1 s of the site's start, so they are loaded on demand.
+            from gateway.telemetry import otlp
+
+            exporter = otlp.metric_exporter(otlp_endpoint, timeout_s=export_timeout_s)
+            self._tracer = TurnTracer(
+                otlp.span_exporter(otlp_endpoint, timeout_s=export_timeout_s),
+                resource,
+                export_interval_s=spans_interval_s,
+            )
+            recorders.append(self._tracer.record)
+        self._metrics = MetricsPipeline(
+            turn_metrics,
+            self._all_figures,
+            resource,
+            exporter=exporter,
+            export_interval_s=metrics_interval_s,
+        )
+        self.sink: TurnSink = RecordFanOut(recorders)
+        """Takes every turn's record."""
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """`/metrics` and its content type; takes milliseconds, call it off the event loop."""
+        return self._metrics.exposition(accept)
+
+    async def close(self) -> None:
+        """Send what was not sent yet; waits for the receiver as long as an export may take."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.to_thread(self._metrics.close))
+            if self._tracer is not None:
+                tasks.create_task(asyncio.to_thread(self._tracer.close))
+
+    def _all_figures(self) -> SiteFigures:
+        dropped = 0 if self._tracer is None else self._tracer.num_dropped
+        return msgspec.structs.replace(self._figures(), num_traces_dropped=dropped)

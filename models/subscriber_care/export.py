@@ -1,0 +1,70 @@
+"""Write the bundle: the trained weights as an int8 graph, with tokenizer, template and manifest.
+
+python -m models.subscriber_care.export
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from models.bundle import BundleFacts, write_bundle
+from models.gqa_graph import DecoderShape, build_graph
+from models.subscriber_care.format import BEGIN, END, HERE, TEMPLATE_FILE, TOOLS_FILE
+from models.subscriber_care.tokenizer import BUILD_DIR
+
+BUNDLE_DIR = HERE / "bundle"
+VERSION = "0.1.0"
+_KV_BYTES_PER_VALUE = 4
+
+
+def _weights(path: Path) -> dict[str, np.typing.NDArray[np.float32]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: np.asarray(arrays[name], dtype=np.float32) for name in arrays.files}
+
+
+def export(build_dir: Path, bundle_dir: Path) -> None:
+    """Write the bundle for the weights and tokenizer of `build_dir`."""
+    training = json.loads((build_dir / "training.json").read_text(encoding="utf-8"))
+    shape = DecoderShape(**training["shape"])
+    graph = build_graph(shape, _weights(build_dir / "weights.npz"), "int8")
+    write_bundle(
+        bundle_dir,
+        graphs={("cpu", "int8"): graph},
+        tokenizer_json=Tokenizer.from_file(str(build_dir / "tokenizer.json")).to_str(),
+        chat_template=TEMPLATE_FILE.read_text(encoding="utf-8"),
+        tools_json=TOOLS_FILE.read_text(encoding="utf-8"),
+        facts=BundleFacts(
+            id="subscriber-care",
+            version=VERSION,
+            licence="Apache-2.0",
+            intended_use="Subscriber care of a telecom operator: demonstration and first hop.",
+            limits="English only; amounts, durations and countries must be checked by the caller "
+            "of the model; no knowledge outside its subject.",
+            languages=("en",),
+            tool_format="firsthop",
+            max_context_tokens=shape.max_len,
+            kv_bytes_per_token=shape.kv_values_per_token * _KV_BYTES_PER_VALUE,
+            end_tokens=(END,),
+            begin_token=BEGIN,
+            instructions="none",
+        ),
+        extra_files={"README.md": (HERE / "README.md").read_bytes()},
+    )
+
+
+def main() -> None:
+    """Export the build folder's weights into this folder's `bundle/`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=Path, default=BUILD_DIR)
+    parser.add_argument("--bundle", type=Path, default=BUNDLE_DIR)
+    options = parser.parse_args()
+    export(options.build, options.bundle)
+    files = sorted(options.bundle.iterdir())
+    print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
+
+
+if __name__ == "__main__":
+    main()

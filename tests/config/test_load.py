@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.config.keys import site_keys
+from gateway.config.load import Given, load_site
+from gateway.config.site import SiteConfig
+from gateway.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def site_file(tmp_path: Path) -> Path:
+    return tmp_path / "site.toml"
+
+
+def test_nothing_given_gives_the_defaults() -> None:
+    loaded = load_site(environ={})
+    assert loaded.site == SiteConfig()
+    assert set(loaded.origins) == set(site_keys())
+    assert set(loaded.origins.values()) == {"default"}
+
+
+def test_each_source_is_stronger_than_the_one_before(site_file: Path) -> None:
+    site_file.write_text("# a site\n[model]\nnum_slots = 2\nthreads = 2\nspinning = true\n")
+    loaded = load_site(
+        site_file,
+        environ={"FIRSTHOP_MODEL_NUM_SLOTS": "3", "FIRSTHOP_MODEL_THREADS": "3"},
+        presets={"model.num_slots": Given(1, "preset"), "http.port": Given(1, "preset")},
+        overrides={"model.threads": 4},
+    )
+    model = loaded.site.model
+    assert (model.num_slots, model.threads, model.spinning) == (3, 4, True)
+    assert loaded.site.http.port == 1
+    origins = {
+        name: loaded.origins[f"model.{name}"] for name in ("num_slots", "threads", "spinning")
+    }
+    assert origins == {
+        "num_slots": "environment FIRSTHOP_MODEL_NUM_SLOTS",
+        "threads": "command line",
+        "spinning": f"{site_file}:5",
+    }
+    assert loaded.origins["http.port"] == "preset"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[http]\n\nport = 70000\n", ":3: http.port: takes whole number, 0 to 65535, not 70000"),
+        ("[http]\nport = '80'\n", ":2: http.port: takes whole number, 0 to 65535, not '80'"),
+        ("http.port = true\n", ":1: http.port: takes whole number, 0 to 65535, not True"),
+        ("http = { host = 'x',\n port = 0.5 }\n".replace("\n port", " port"), ":1: http.port: "),
+        ("[http]\nprot = 80\n", ":2: http.prot: unknown key; did you mean http.port?"),
+        ("[htpp]\nport = 80\n", ":1: htpp: unknown section; did you mean http?"),
+        ("\n\nhttp = 3\n", ":3: http: a section, written [http]"),
+        ("[site]\nid = 'Über'\n", ":2: site.id: takes text, matching"),
+        (
+            "[model]\naccelerator = 'tpu'\n",
+            ":2: model.accelerator: takes `cpu` or `cuda`, not 'tpu'",
+        ),
+        ("[model]\naliases = [\n 'a',\n 3,\n]\n", ":2: model.aliases: takes list of text"),
+        ("[budgets]\nvoice_ms = -1\n", ":2: budgets.voice_ms: takes number, above 0"),
+        ("[budgets]\nvoice_ms = nan\n", ":2: budgets.voice_ms: takes number, above 0"),
+        ("[http]\nport = \n", "not valid TOML: Invalid value (at line 2"),
+        ("[tls]\ncert = 'a'\n", ":2: tls.cert: set tls.key too"),
+        ("[http]\nport = 5\n[grpc]\nport = 5\n", ":4: grpc.port: 5 is also http.port"),
+        ("[http]\nhost = '0.0.0.0'\n", ":2: http.host: 0.0.0.0 is a public address"),
+        ("[grpc]\nhost = '::'\n", ":2: grpc.host: :: is a public address"),
+        ("[admin]\nhost = '10.0.0.1'\n", ":2: admin.host: 10.0.0.1 is not a loopback address"),
+    ],
+)
+def test_a_complaint_names_file_line_and_key(site_file: Path, text: str, complaint: str) -> None:
+    site_file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_site(site_file, environ={})
+    assert str(site_file) in str(refused.value)
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_public_address_needs_keys_and_tls_both(site_file: Path) -> None:
+    public = "[http]\nhost = '0.0.0.0'\n"
+    keys, tls = "[auth]\nkeys_file = 'k'\n", "[tls]\ncert = 'c'\nkey = 'k'\n"
+    for text, missing in (
+        (public, "set auth.keys_file and tls.cert with tls.key, or"),
+        (public + keys, "set tls.cert with tls.key, or"),
+        (public + tls, "set auth.keys_file, or"),
+    ):
+        site_file.write_text(text)
+        with pytest.raises(ConfigError, match=missing):
+            load_site(site_file, environ={})
+    site_file.write_text(public + keys + tls)
+    assert load_site(site_file, environ={}).site.http.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_neither(host: str) -> None:
+    assert load_site(environ={"FIRSTHOP_HTTP_HOST": host}).site.http.host == host
+
+
+@pytest.mark.parametrize("host", ["example.org", "localhost.example.org", "::ffff:10.0.0.1", "0"])
+def test_a_name_or_anything_else_counts_as_public(host: str) -> None:
+    with pytest.raises(ConfigError, match="public"):
+        load_site(environ={"FIRSTHOP_HTTP_HOST": host})
+
+
+def test_a_relative_path_in_a_file_is_relative_to_the_file(site_file: Path) -> None:
+    site_file.write_text("[model]\ndirectory = 'm'\n[auth]\nkeys_file = '/k'\n")
+    site = load_site(site_file, environ={"FIRSTHOP_ACCOUNT_DATABASE": "here.sqlite"}).site
+    assert site.model.directory == str(site_file.parent / "m")
+    assert site.auth.keys_file == "/k"
+    assert site.account.database == "here.sqlite"
+
+
+def test_environment_values_take_the_type_of_their_key() -> None:
+    site = load_site(
+        environ={
+            "FIRSTHOP_MODEL_ALIASES": "gpt-4o*, other ,",
+            "FIRSTHOP_MODEL_SPINNING": "true",
+            "FIRSTHOP_BUDGETS_VOICE_MS": "250",
+            "FIRSTHOP_REQUIRE": "node",
+        }
+    ).site
+    assert site.model.aliases == ("gpt-4o*", "other")
+    assert site.model.spinning is True
+    assert site.budgets.defaults().voice_s == 0.25
+
+
+def test_an_unknown_variable_of_a_known_section_is_refused() -> None:
+    with pytest.raises(ConfigError, match="did you mean FIRSTHOP_MODEL_NUM_SLOTS"):
+        load_site(environ={"FIRSTHOP_MODEL_NUM_SLOT": "3"})
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_site(tmp_path / "absent.toml", environ={})
+    (tmp_path / "latin.toml").write_bytes(b"[site]\nregion = '\xe9'\n")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_site(tmp_path / "latin.toml", environ={})
+
+
+def test_a_missing_shipped_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("gateway.config.site.SHIPPED_MODEL", tmp_path / "absent")
+    with pytest.raises(ConfigError, match=r"--model or model\.directory"):
+        _ = SiteConfig().model.path

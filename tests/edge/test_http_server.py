@@ -1,0 +1,174 @@
+"""The listener itself: ports, certificates, half requests, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import signal
+import socket
+import ssl
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.core.errors import PortInUse, SetupError
+from gateway.core.turn import TextDelta
+from gateway.edge import http_protocol
+from gateway.edge.http_server import HttpServer, TlsFiles, bind_listener
+from tests.edge.fakes import END, WAIT_S, Hold, Site, Until, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
+pytestmark = pytest.mark.flow
+
+
+async def greet(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers everything with one word."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def get(port: int, context: ssl.SSLContext | None = None) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    received = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return received
+
+
+async def get_from(server: HttpServer, context: ssl.SSLContext | None = None) -> bytes:
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(server.serve())
+        await server.wait_started()
+        received = await get(server.port, context)
+        server.stop()
+    return received
+
+
+def test_a_taken_port_is_named() -> None:
+    with bind_listener("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(PortInUse) as caught:
+            bind_listener("127.0.0.1", port)
+    assert caught.value.address == f"127.0.0.1:{port}"
+    bind_listener("127.0.0.1", port).close()
+
+
+def test_an_address_that_is_not_ours() -> None:
+    with pytest.raises(SetupError, match=r"192\.0\.2\.1:8080"):
+        bind_listener("192.0.2.1", 8080)
+
+
+def test_it_leaves_signals_alone_and_closes_its_socket() -> None:
+    listener = bind_listener("127.0.0.1", 0)
+    server = HttpServer(greet, listener)
+
+    async def run() -> None:
+        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+        async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+            group.create_task(server.serve())
+            await server.wait_started()
+            assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+            server.stop()
+
+    asyncio.run(run())
+    assert listener.fileno() == -1
+
+
+def test_cancelled_it_closes_everything() -> None:
+    listener = bind_listener("127.0.0.1", 0)
+    server = HttpServer(greet, listener)
+
+    async def run() -> None:
+        async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve())
+            await server.wait_started()
+            serving.cancel()
+
+    asyncio.run(run())
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
+
+
+def test_tls(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "site.pem", tmp_path / "site.key"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", *kind, *subject, *files], check=True, capture_output=True)
+    server = HttpServer(
+        greet, bind_listener("127.0.0.1", 0), tls=TlsFiles(str(certificate), str(key))
+    )
+    context = ssl.create_default_context(cafile=str(certificate))
+    assert asyncio.run(get_from(server, context)).endswith(b"hello\r\n0\r\n\r\n")
+
+
+def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent.pem")
+    server = HttpServer(greet, bind_listener("127.0.0.1", 0), tls=TlsFiles(absent, absent))
+    with pytest.raises(SetupError, match="certificate"):
+        asyncio.run(server.serve())
+
+
+def test_stopping_lets_the_running_answer_end() -> None:
+    request = json.dumps({"messages": [{"role": "user", "content": "hi"}]})
+    with serve() as site:
+        released = Until()
+        site.runner.script = (TextDelta("a"), released, TextDelta("b"), END)
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=WAIT_S)
+        connection.request("POST", "/v1/chat/completions", request)
+        site.runner.started.get(timeout=WAIT_S)
+        site.server.stop()
+        released.event.set()
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+    assert answer["choices"][0]["message"]["content"] == "ab"
+
+
+def test_an_answer_that_outlasts_the_drain_time_is_aborted() -> None:
+    request = json.dumps({"messages": [{"role": "user", "content": "hi"}]})
+    with serve(drain_timeout_s=0.5) as site:
+        site.runner.script = (Hold(),)
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=WAIT_S)
+        connection.request("POST", "/v1/chat/completions", request)
+        site.runner.started.get(timeout=WAIT_S)
+    assert site.runner.left.get(timeout=WAIT_S) is False
+    connection.close()
+
+
+def exchange(site: Site, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=WAIT_S) as client:
+        client.sendall(data)
+        received = b""
+        while more := client.recv(65_536):
+            received += more
+    return received
+
+
+def test_what_is_not_http_gets_the_usual_error(http_site: Site) -> None:
+    received = exchange(http_site, b"EHLO mail.example\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 Bad Request")
+    assert b'"type":"invalid_request_error"' in received
+
+
+def test_a_head_has_a_size_limit(http_site: Site) -> None:
+    start = b"GET /healthz HTTP/1.1\r\nhost: site\r\nconnection: close\r\n"
+    line = b"x-filler: " + b"f" * 8000 + b"\r\n"
+    assert exchange(http_site, start + line * 7 + b"\r\n").startswith(b"HTTP/1.1 200")
+    assert exchange(http_site, start + line * 9).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"), [(b"GET /healthz HTTP/1.1\r\nhost: s", b"HTTP/1.1 408"), (b"", b"")]
+)
+def test_a_head_has_a_time_limit(
+    http_site: Site, monkeypatch: pytest.MonkeyPatch, sent: bytes, answer: bytes
+) -> None:
+    monkeypatch.setattr(http_protocol, "MAX_HEAD_S", 0.05)
+    assert exchange(http_site, sent)[:12] == answer

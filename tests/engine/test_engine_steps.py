@@ -1,0 +1,179 @@
+"""The engine step by step, in this process: slots, faults and the delivery of tokens."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from gateway.core.errors import EngineFault
+from gateway.core.generation import (
+    Constraint,
+    ConstraintKind,
+    FinishReason,
+    GenerationEnd,
+    GenerationRequest,
+    Sampling,
+    TokenFrame,
+)
+from gateway.core.rows import Move
+from gateway.core.scheduling import Scheduler, check
+from gateway.engine.bundle import load_bundle
+from gateway.engine.worker.engine import Engine
+from gateway.engine.worker.grammar import GrammarCompiler
+from gateway.engine.worker.model import DecoderModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gateway.core.generation import GenerationEvent
+
+_GREEDY = Sampling(temperature=0.0)
+_PROMPT = tuple(random.Random(7).choices(range(256), k=140))
+
+MakeEngine = "Callable[..., Engine]"
+
+
+@pytest.fixture(scope="module")
+def model(tiny_dir: Path) -> DecoderModel:
+    path = load_bundle(tiny_dir).artifact("cpu").path
+    return DecoderModel.load(path, num_rows=3, max_context_tokens=400, num_threads=1, spin=False)
+
+
+@pytest.fixture
+def compiled() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def make_engine(
+    model: DecoderModel, tiny_dir: Path, compiled: threading.Event
+) -> Iterator[Callable[[float], Engine]]:
+    compiler = GrammarCompiler(tiny_dir / "tokenizer.json", model.layout.vocab_size, [257])
+
+    def make(frame_interval_s: float = 0.0) -> Engine:
+        return Engine(
+            model,
+            Scheduler(num_slots=2, chunk_tokens=64, max_num_queued=4),
+            compiler,
+            end_ids=frozenset({257}),
+            frame_interval_s=frame_interval_s,
+            on_compiled=compiled.set,
+        )
+
+    yield make
+    compiler.close()
+
+
+def _request(max_tokens: int = 6, constraint: Constraint | None = None) -> GenerationRequest:
+    return GenerationRequest("r", _PROMPT, max_tokens, _GREEDY, constraint)
+
+
+def _finish(engine: Engine) -> dict[int, list[GenerationEvent]]:
+    """Step until nothing is left; the events by key."""
+    while not engine.is_idle:
+        engine.step()
+        assert check(engine.scheduler) == []
+    events: dict[int, list[GenerationEvent]] = {}
+    for key, event in engine.take_events():
+        events.setdefault(key, []).append(event)
+    return events
+
+
+def test_a_cancelled_slot_is_taken_by_the_very_next_step(
+    make_engine: Callable[[float], Engine],
+) -> None:
+    engine = make_engine(0.0)
+    for key in (1, 2, 3):
+        engine.submit(key, _request(100))
+    for _ in range(10):
+        engine.step()
+    assert (engine.load().num_active, engine.load().num_queued) == (2, 1)
+    engine.cancel(1)
+    assert (engine.load().num_active, engine.load().num_queued) == (1, 1)
+    engine.step()
+    assert (engine.load().num_active, engine.load().num_queued) == (2, 0)
+    assert engine.load().queued_prompt_tokens == len(_PROMPT) - 64
+    events = _finish(engine)
+    assert isinstance(events[1][-1], GenerationEnd)
+    assert events[1][-1].reason is FinishReason.CANCELLED
+    assert events[3][-1] == GenerationEnd(FinishReason.LENGTH, len(_PROMPT), 100)
+
+
+def test_the_first_token_leaves_at_once_and_later_ones_together(
+    make_engine: Callable[[float], Engine],
+) -> None:
+    engine = make_engine(3600.0)
+    engine.submit(1, _request(6))
+    frames = [event for event in _finish(engine)[1] if isinstance(event, TokenFrame)]
+    expected = _PROMPT[-128:-122]
+    assert [(frame.first_index, frame.ids) for frame in frames] == [
+        (0, expected[:1]),
+        (1, expected[1:]),
+    ]
+    assert frames[0].prefill_s > 0.0
+    assert frames[1].prefill_s == frames[1].queue_s == 0.0
+
+
+def test_a_fault_in_a_prefill_fails_that_request_alone(
+    make_engine: Callable[[float], Engine], model: DecoderModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(0.0)
+    engine.submit(1, _request())
+    for _ in range(3):
+        engine.step()
+    prefill = model.prefill
+
+    def faulty(row: int, ids: tuple[int, ...], start: int) -> object:
+        if start == 64:
+            raise EngineFault("the model could not be run: broken")
+        return prefill(row, ids, start)
+
+    monkeypatch.setattr(model, "prefill", faulty)
+    engine.submit(2, _request())
+    events = _finish(engine)
+    assert events[2] == [
+        GenerationEnd(FinishReason.FAILED, 140, 0, error="the model could not be run: broken")
+    ]
+    assert events[1][-1] == GenerationEnd(FinishReason.LENGTH, 140, 6)
+
+
+def test_cancelling_while_a_grammar_is_compiled_leaves_nothing(
+    make_engine: Callable[[float], Engine], compiled: threading.Event
+) -> None:
+    engine = make_engine(0.0)
+    constraint = Constraint(ConstraintKind.REGEX, "[0-9]{5}")
+    engine.submit(1, _request(10, constraint))
+    assert engine.load().num_queued == 1
+    assert engine.load().queued_prompt_tokens == 140
+    engine.cancel(1)
+    engine.submit(2, _request(10, constraint))
+    while engine.is_idle:
+        assert compiled.wait(10)
+        compiled.clear()
+        engine.admit_compiled()
+    events = _finish(engine)
+    assert events[1] == [GenerationEnd(FinishReason.CANCELLED, 140, 0)]
+    digits = [i for event in events[2] if isinstance(event, TokenFrame) for i in event.ids]
+    assert bytes(digits).isdigit()
+    assert events[2][-1] == GenerationEnd(FinishReason.STOP, 140, 5)
+
+
+def test_one_runtime_error_leaves_the_model_usable(model: DecoderModel) -> None:
+    ids = list(_PROMPT)
+    alone = model.prefill(0, ids, 0).copy()
+    with pytest.raises(EngineFault, match="could not be run"):
+        model.prefill(0, [10**9], 0)
+    assert np.array_equal(model.prefill(1, ids, 0), alone)
+
+
+def test_moved_rows_decode_as_before(model: DecoderModel) -> None:
+    model.prefill(0, _PROMPT, 0)
+    model.prefill(2, _PROMPT, 0)
+    before = model.decode([5], [140]).copy()
+    model.kv.move(Move(src=2, dst=1, num_tokens=140))
+    assert np.array_equal(model.decode([9, 5], [140, 140])[1], before[0])

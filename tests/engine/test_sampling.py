@@ -1,0 +1,148 @@
+"""Sampling: the right distribution, the right candidates, the same draw for the same counter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.errors import EngineFault
+from gateway.core.generation import Sampling
+from gateway.engine.worker.sampling import Sampler, gumbel, largest, logprob_of, nucleus
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LOGITS = np.array([2.0, 1.0, 0.5, 0.0, -1.0, -3.0], np.float32)
+
+
+def _softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    weights = np.exp(logits.astype(np.float64) / temperature)
+    normalised: NDArray[np.float64] = weights / weights.sum()
+    return normalised
+
+
+def _draws(sampling: Sampling, num_draws: int = 4000) -> NDArray[np.int64]:
+    sampler = Sampler(sampling, ())
+    return np.array([sampler.draw(_LOGITS, position, None) for position in range(num_draws)])
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])
+def test_draws_are_distributed_as_the_softmax(temperature: float) -> None:
+    counts = np.bincount(_draws(Sampling(temperature=temperature, seed=5)), minlength=6)
+    expected = 4000 * _softmax(_LOGITS, temperature)
+    chi_squared = float(((counts - expected) ** 2 / expected).sum())
+    assert chi_squared < 20.5  # the 0.999 quantile at five degrees of freedom
+
+
+def test_noise_is_standard_gumbel_and_independent_across_its_counters() -> None:
+    ids = np.arange(20_000)
+    noise = gumbel(3, 0, ids)
+    assert noise.mean() == pytest.approx(np.euler_gamma, abs=0.03)
+    assert noise.var() == pytest.approx(np.pi**2 / 6, abs=0.06)
+    for other in (gumbel(4, 0, ids), gumbel(3, 1, ids), gumbel(3, 0, ids + 1)):
+        assert abs(np.corrcoef(noise, other)[0, 1]) < 0.03
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 1 << 20))
+def test_a_draw_depends_on_seed_and_position_alone(seed: int, position: int) -> None:
+    ids = np.arange(300)
+    assert np.array_equal(gumbel(seed, position, ids)[7:9], gumbel(seed, position, ids[7:9]))
+    sampling = Sampling(seed=seed)
+    seasoned, fresh = Sampler(sampling, ()), Sampler(sampling, (1, 2))
+    seasoned.draw(_LOGITS, position + 1, None)
+    assert seasoned.draw(_LOGITS, position, None) == fresh.draw(_LOGITS, position, None)
+
+
+def test_different_seeds_draw_differently() -> None:
+    assert not np.array_equal(_draws(Sampling(seed=1), 50), _draws(Sampling(seed=2), 50))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "possible"),
+    [
+        (Sampling(top_k=2), {0, 1}),
+        (Sampling(top_k=1), {0}),
+        (Sampling(temperature=0.0), {0}),
+        (Sampling(top_p=0.5), {0}),
+        (Sampling(top_p=0.8), {0, 1, 2}),
+        (Sampling(min_p=0.2), {0, 1, 2}),
+        (Sampling(min_p=1.0), {0}),
+        (Sampling(logit_bias={0: -100.0, 5: 100.0}), {5}),
+        (Sampling(logit_bias={70_000: 100.0}, top_k=1), {0}),
+    ],
+)
+def test_only_the_candidates_are_drawn_and_each_of_them_is(
+    sampling: Sampling, possible: set[int]
+) -> None:
+    assert set(_draws(sampling, 400).tolist()) == possible
+
+
+def test_the_grammar_mask_comes_first() -> None:
+    allowed = np.array([False, False, False, True, True, False])
+    for sampling in (Sampling(temperature=0.0), Sampling(top_k=2), Sampling(top_p=0.3)):
+        assert Sampler(sampling, ()).draw(_LOGITS, 0, allowed) in (3, 4)
+
+
+@given(
+    st.lists(st.floats(-20, 20), min_size=1, max_size=600),
+    st.floats(0.01, 1.0),
+    st.integers(1, 40),
+)
+def test_nucleus_and_largest_equal_their_definitions(
+    values: list[float], top_p: float, count: int
+) -> None:
+    scaled = np.array(values)
+    order = np.argsort(-scaled, kind="stable")
+    assert np.array_equal(largest(scaled, count), order[:count])
+    probabilities = np.exp(scaled - scaled.max())
+    probabilities /= probabilities.sum()
+    kept = nucleus(scaled, top_p)
+    assert np.array_equal(kept, order[: len(kept)])
+    assert probabilities[kept].sum() >= top_p - 1e-9
+    assert probabilities[kept[:-1]].sum() < top_p + 1e-9
+
+
+def test_penalties_follow_their_definitions() -> None:
+    flat = np.array([1.0, 1.0, 1.0, -1.0], np.float32)
+    once = Sampling(temperature=0.0, presence_penalty=0.5, frequency_penalty=0.25)
+    sampler = Sampler(once, (2,))
+    assert sampler.draw(flat, 0, None) == 0
+    sampler.saw(0)
+    sampler.saw(1)
+    sampler.saw(1)
+    shaped = sampler._shape(flat, None)
+    assert shaped.tolist() == [0.25, 0.0, 1.0, -1.0]
+    repeated = Sampler(Sampling(temperature=0.0, repetition_penalty=2.0), (2, 3))
+    repeated.saw(0)
+    assert repeated._shape(flat, None).tolist() == [0.5, 1.0, 0.5, -2.0]
+    assert flat.tolist() == [1.0, 1.0, 1.0, -1.0]
+
+
+def test_plain_greedy_is_recognised() -> None:
+    assert Sampler(Sampling(temperature=0.0), ()).is_plain_greedy
+    assert not Sampler(Sampling(temperature=0.0, frequency_penalty=0.1), ()).is_plain_greedy
+    assert not Sampler(Sampling(temperature=0.0, logit_bias={1: 1.0}), ()).is_plain_greedy
+    assert not Sampler(Sampling(), ()).is_plain_greedy
+
+
+def test_logprobs_are_those_of_the_raw_logits() -> None:
+    expected = np.log(_softmax(_LOGITS))
+    logprob = logprob_of(_LOGITS, 2, 3)
+    assert logprob.logprob == pytest.approx(expected[2])
+    assert [token_id for token_id, _ in logprob.top] == [0, 1, 2]
+    every = logprob_of(_LOGITS, 0, 20)
+    assert sum(np.exp(value) for _, value in every.top) == pytest.approx(1.0)
+    assert logprob_of(_LOGITS, 0, 0).top == ()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_numbers_fail_the_draw(temperature: float) -> None:
+    sampler = Sampler(Sampling(temperature=temperature), ())
+    with pytest.raises(EngineFault):
+        sampler.draw(np.full(6, np.nan, np.float32), 0, None)
+    with pytest.raises(EngineFault):
+        sampler.draw(_LOGITS, 0, np.zeros(6, np.bool_))
