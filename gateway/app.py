@@ -23,12 +23,13 @@ from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
 from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
 from gateway.edge.desk import Desk
 from gateway.edge.http_app import build_http_app
+from gateway.edge.own_turns import own_turn_route
 from gateway.engine.bundle import load_bundle
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.text_model import TextModel
 from gateway.router.router import Router
-from gateway.runtime.signals import termination
+from gateway.runtime.signals import signals
 from gateway.runtime.tasks import first_cause
 from gateway.session.account import AccountStore
 from gateway.session.agent import Agent
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from gateway.config.site import SiteConfig
     from gateway.engine.bundle_facts import Bundle
+    from gateway.runtime.signals import Signals
 
     Announce = Callable[[SiteConfig], None]
 
@@ -60,18 +62,18 @@ def run_site(config: SiteConfig, announce: Announce) -> None:
     Raises SetupError when the site cannot start.
     """
     configure_logging(config.telemetry.log_format)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, announce))
 
 
 async def _serve(config: SiteConfig, announce: Announce) -> None:
-    with first_cause():
+    with first_cause(), signals() as asked:
         async with AsyncExitStack() as stack:
             listeners = _bind(config, stack)
             bundle = load_bundle(config.model.path)
             site = await _Site.start(config, bundle, stack)
-            with termination(on_reload=site.reload_keys) as asked_to_end:
-                await site.serve(listeners, asked_to_end, announce)
+            await site.serve(listeners, asked, announce)
 
 
 def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]:
@@ -129,20 +131,22 @@ class _Site:
     async def serve(
         self,
         listeners: dict[str, socket.socket],
-        asked_to_end: asyncio.Event,
+        asked: Signals,
         announce: Announce,
     ) -> None:
         """Open the ports, serve until asked to end, drain."""
         config, limits, tls = self._config, self._config.limits, self._config.tls
+        tls_files = http_server.TlsFiles(tls.cert, tls.key) if tls.enabled else None
         public = http_server.HttpServer(
             build_http_app(
                 self.desk,
                 readiness=lambda: self._engine.is_available,
                 max_body_bytes=limits.max_body_bytes,
                 stall_limit_s=limits.stall_limit_s,
+                routes=[own_turn_route(self.desk, self.telemetry.ring)],
             ),
             listeners["http"],
-            tls=http_server.TlsFiles(tls.cert, tls.key) if tls.enabled else None,
+            tls=tls_files,
             drain_timeout_s=_CUT_OFF_S,
         )
         admin = http_server.HttpServer(
@@ -159,7 +163,7 @@ class _Site:
             self.desk,
             host=config.grpc.host,
             port=config.grpc.port,
-            tls=grpc_server.TlsFiles(Path(tls.cert), Path(tls.key)) if tls.enabled else None,
+            tls=tls_files,
             stall_limit_s=limits.stall_limit_s,
             max_message_bytes=limits.max_body_bytes,
         )
@@ -169,8 +173,10 @@ class _Site:
             await public.wait_started()
             await admin.wait_started()
             announce(_with_ports(config, public.port, agents.port, admin.port))
-            await asked_to_end.wait()
+            reloading = serving.create_task(self._reload_keys(asked.reload))
+            await asked.end.wait()
             await self._drain(agents)
+            reloading.cancel()
             public.stop()
             admin.stop()
 
@@ -187,14 +193,17 @@ class _Site:
             _log.warning("cut off", extra={"turns": self.desk.num_active})
         await agents.stop(grace_s=_CUT_OFF_S)
 
-    def reload_keys(self) -> None:
-        """Read the keys file again; on an error the old keys stay and the log says why."""
-        try:
-            self.gatekeeper.reload()
-        except ConfigError as error:
-            _log.error("keys not reloaded: %s", error)
-        else:
-            _log.info("keys reloaded")
+    async def _reload_keys(self, asked: asyncio.Event) -> None:
+        """Read the keys file again when asked; on an error the keys in force stay."""
+        while True:
+            await asked.wait()
+            asked.clear()
+            try:
+                self.gatekeeper.reload()
+            except ConfigError as error:
+                _log.error("keys not reloaded: %s", error)
+            else:
+                _log.info("keys reloaded")
 
     def _identity(self) -> SiteIdentity:
         site = self._config.site

@@ -38,7 +38,8 @@ pythons() {
 # outside fill the environment.
 make_venv() {
     found=$(pythons)
-    [ -n "$found" ] || fail "needs python3 >= 3.11; run: sudo apt-get install -y python3 python3-venv"
+    [ -n "$found" ] ||
+        fail "needs python3 >= 3.11; run: sudo apt-get install -y python3 python3-venv"
     for python in $found; do
         rm -rf "$venv"
         "$python" -m venv "$venv" >/dev/null 2>&1 && return
@@ -66,8 +67,10 @@ pip() {
 
 install_lock() {
     [ -t 1 ] && quiet= || quiet=--quiet
-    pip install $quiet --disable-pip-version-check --no-input --no-compile --no-deps --only-binary :all: \
-        --require-hashes -r "$lock" || fail "the packages of $lock could not be installed (see above)"
+    # Python compiles what it imports; compiling everything now would double the time.
+    pip install $quiet --disable-pip-version-check --no-input --no-compile \
+        --no-deps --only-binary :all: --require-hashes -r "$lock" ||
+        fail "the packages of $lock could not be installed (see above)"
 }
 
 # The checkout itself is what runs: no build, and edits count at once.
@@ -75,9 +78,9 @@ install_project() {
     "$venv/bin/python" - "$root" <<'PYTHON'
 import pathlib, sys, sysconfig
 root = pathlib.Path(sys.argv[1])
-pathlib.Path(sysconfig.get_path("purelib"), "firsthop.pth").write_text(f"{root}\n", encoding="utf-8")
+pathlib.Path(sysconfig.get_path("purelib"), "firsthop.pth").write_text(f"{root}\n")
 command = root / ".venv" / "bin" / "firsthop"
-command.write_text(f'#!/bin/sh\nexec "{root}/.venv/bin/python" -P -m gateway "$@"\n', encoding="utf-8")
+command.write_text(f'#!/bin/sh\nexec "{root}/.venv/bin/python" -P -m gateway "$@"\n')
 command.chmod(0o755)
 PYTHON
 }

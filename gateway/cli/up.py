@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway import __version__
 from gateway.config.load import Given, load_site
+from gateway.config.site import SHIPPED_MODEL
 
 if TYPE_CHECKING:
     from gateway.cli.main import Subparsers
@@ -30,28 +31,25 @@ examples:
 FIRSTHOP_SECTION_KEY variables apply as for `firsthop serve`. Ctrl-C ends everything.
 """
 
-_READY = """\
-
+_READY = """
 Firsthop {version}: site {site} is ready.
 
-  HTTP   {http}/v1    OpenAI-compatible chat completions
-  gRPC   {grpc}          firsthop.v1.AgentService, with reflection
-  admin  {admin}       /metrics, /v1/site, /v1/requests
+  HTTP   {http_v1:<32}OpenAI-compatible chat completions
+  gRPC   {grpc:<32}firsthop.v1.AgentService, with reflection
+  admin  {admin:<32}/metrics, /v1/site, /v1/requests
 
 Try it:
 
-  curl -N {http}/v1/chat/completions -H 'content-type: application/json' \
--H 'x-firsthop-tools: server' \
+  curl -N {http_v1}/chat/completions -H 'content-type: application/json' {tools}\
 -d '{{"stream": true, "messages": [{{"role": "user", "content": "What is my balance?"}}]}}'
 
   from openai import OpenAI
-  client = OpenAI(base_url="{http}/v1", api_key="none")
+  client = OpenAI(base_url="{http_v1}", api_key="none")
   answer = client.chat.completions.create(
       model="default", messages=[{{"role": "user", "content": "What can you do for me?"}}]
   )
   print(answer.choices[0].message.content)
 
-Demonstration account: {database}
 Ctrl-C ends everything.
 """
 
@@ -84,12 +82,12 @@ def add_port_base(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
-    # The site's libraries take most of a second to load; `up --help` and a wrong option need none.
+    loaded = local_site(port_base=args.port_base, model=args.model, accelerator=args.accelerator)
+    model = loaded.site.model.path
+    # The site's libraries take most of a second to load; a wrong start needs none of them.
     from gateway.app import run_site
 
-    loaded = local_site(port_base=args.port_base, model=args.model, accelerator=args.accelerator)
-    _ = loaded.site.model.path  # named as missing before anything starts
-    print(f"Starting site {loaded.site.site.id} with the model in {loaded.site.model.path} …")
+    print(f"Starting site {loaded.site.site.id} with the model in {model} …")
     run_site(loaded.site, announce=lambda site: print(ready_text(site), flush=True))
     return 0
 
@@ -114,13 +112,15 @@ def local_site(
 def ready_text(site: SiteConfig) -> str:
     """What a person needs to talk to the site; `site` carries the ports that were bound."""
     scheme = "https" if site.tls.enabled else "http"
+    # The shipped assistant has tools of its own; the balance is looked up with one of them.
+    is_shipped = site.model.path == SHIPPED_MODEL
     return _READY.format(
         version=__version__,
         site=site.site.id,
-        http=f"{scheme}://{site.http.host}:{site.http.port}",
+        http_v1=f"{scheme}://{site.http.host}:{site.http.port}/v1",
         grpc=f"{site.grpc.host}:{site.grpc.port}",
         admin=f"http://{site.admin.host}:{site.admin.port}",
-        database=site.account.database,
+        tools="-H 'x-firsthop-tools: server' " if is_shipped else "",
     )
 
 

@@ -7,7 +7,7 @@ The file is TOML with one table per key, `[keys.<id>]`, and readable by its owne
 
 from __future__ import annotations
 
-import datetime  # noqa: TC003 - msgspec reads the annotations
+import datetime
 import hashlib
 import hmac
 import os
@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.toml_lines import TomlFile
-from gateway.core.budget import TurnClass  # noqa: TC001 - msgspec reads the annotations
+from gateway.core.budget import TurnClass
 from gateway.core.errors import ConfigError, SetupError
 from gateway.core.limits import Limits
 
@@ -79,7 +79,7 @@ def new_key(
         "salt": salt,
         "hash": _hash(salt, secret),
         "created": created,
-        **{name: value for name, value in msgspec.structs.asdict(limits).items() if value},
+        **msgspec.structs.asdict(limits),
     }
     try:
         entry = msgspec.convert(values, KeyEntry)

@@ -213,7 +213,9 @@ class ClientStalled(GatewayError):
     code = "client_stalled"
 
     def __init__(self, *, stalled_s: float) -> None:
-        super().__init__(f"the client kept the site waiting for {stalled_s:g} s; its call was ended")
+        super().__init__(
+            f"the client kept the site waiting for {stalled_s:g} s; its call was ended"
+        )
         self.stalled_s = stalled_s
 
 

@@ -95,11 +95,6 @@ class KeyGatekeeper:
         return _KeyLease(meter, self._monotonic)
 
 
-def gatekeeper_for(keys_file: Path | None) -> OpenGatekeeper | KeyGatekeeper:
-    """The gatekeeper of a site with or without a keys file. Raises ConfigError."""
-    return OpenGatekeeper() if keys_file is None else KeyGatekeeper(keys_file)
-
-
 class _FreeLease:
     """A place without limits."""
 

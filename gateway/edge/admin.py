@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,18 +18,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.budget import TurnClass
-from gateway.core.errors import GatewayError, InvalidRequest, RecordNotFound
+from gateway.core.errors import EngineUnavailable, GatewayError, InvalidRequest, RecordNotFound
+from gateway.core.generation import EngineLoad
 from gateway.core.stages import Outcome
+from gateway.core.turn import ModelInfo
 from gateway.edge.http_app import answer_gateway_error, answer_route_error
 from gateway.edge.turn_view import TurnView, record_json, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.requests import Request
 
-    from gateway.core.generation import EngineLoad
-    from gateway.core.turn import ModelInfo
     from gateway.edge.desk import Desk
     from gateway.telemetry.records import KeptTurn
     from gateway.telemetry.site_telemetry import SiteTelemetry
@@ -54,6 +53,7 @@ class EngineSource(msgspec.Struct, frozen=True):
     """Where the figures of the engine come from."""
 
     load: Callable[[], EngineLoad]
+    """May raise EngineUnavailable."""
     num_restarts: Callable[[], int]
 
 
@@ -113,7 +113,8 @@ class _SiteState(msgspec.Struct):
     version: str
     models: tuple[ModelInfo, ...]
     now: _SiteFigures
-    engine: _EngineFigures
+    engine: _EngineFigures | None
+    """None while there is no engine."""
 
 
 class _TurnList(msgspec.Struct):
@@ -166,7 +167,7 @@ class _Admin:
                 num_records_kept=len(self._telemetry.ring),
                 num_engine_restarts=self._engine.num_restarts(),
             ),
-            engine=_engine_figures(self._engine.load(), now_s),
+            engine=self._engine_figures(now_s),
         )
         return Response(msgspec.json.encode(state), media_type=_JSON)
 
@@ -184,6 +185,13 @@ class _Admin:
         if turn is None:
             raise RecordNotFound(request_id)
         return Response(record_json(turn), media_type=_JSON)
+
+    def _engine_figures(self, now_s: float) -> _EngineFigures | None:
+        try:
+            load = self._engine.load()
+        except EngineUnavailable:
+            return None
+        return _engine_figures(load, now_s)
 
 
 class _Filter(msgspec.Struct, frozen=True):

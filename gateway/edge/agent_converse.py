@@ -12,8 +12,6 @@ from gateway.edge.converse_turns import ConverseTurns
 from gateway.wire import agent_convert as convert
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from gateway.edge.desk import Desk
     from gateway.edge.grpc_call import InboundCall
     from gateway.wire.pb import agent_pb2 as pb
@@ -29,7 +27,9 @@ class ConverseSession:
     turns are answered beside it.
     """
 
-    def __init__(self, desk: Desk, call: InboundCall[pb.ConverseEvent], session_id: str) -> None:
+    def __init__(
+        self, desk: Desk, call: InboundCall[pb.ConverseRequest, pb.ConverseEvent], session_id: str
+    ) -> None:
         self._desk = desk
         self._call = call
         self._session_id = session_id
@@ -37,7 +37,7 @@ class ConverseSession:
         self._reading: asyncio.Timeout | None = None
         self._draining = False
 
-    async def run(self, requests: AsyncIterator[pb.ConverseRequest]) -> None:
+    async def run(self) -> None:
         """Serve the session to its end. Raises GatewayError for what ends the whole call."""
         self._desk.gatekeeper.authenticate(self._call.authorization)
         if self._desk.draining:
@@ -45,7 +45,7 @@ class ConverseSession:
         try:
             async with asyncio.timeout(None) as reading, asyncio.TaskGroup() as legs:
                 self._reading = reading
-                async for request in requests:
+                while (request := await self._call.read()) is not None:
                     if self._turns is None:
                         self._turns = self._open(request, legs)
                     else:

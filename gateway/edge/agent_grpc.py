@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import uuid
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-from google.protobuf.message import DecodeError, Message
 
-from gateway.core.errors import InvalidRequest
 from gateway.core.turn import ServerToolRun, TurnEnd
 from gateway.edge.agent_converse import ConverseSession
-from gateway.edge.grpc_call import InboundCall
+from gateway.edge.grpc_call import Arrival, InboundCall, decoder, encode
 from gateway.edge.turn_summary import summarise
 from gateway.wire import agent_convert as convert
 from gateway.wire.pb import agent_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
     from gateway.core.turn import Turn
     from gateway.edge.desk import Desk, Visit
 
 SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["AgentService"].full_name
-
-_Request = TypeVar("_Request", bound=Message)
-
-
-class Undecodable(NamedTuple):
-    """Bytes that are not the message they should be."""
-
-    reason: str
-
-
-class Arrival(NamedTuple, Generic[_Request]):
-    """A request as it came off the wire."""
-
-    content: _Request | Undecodable
-
-    def request(self) -> _Request:
-        """The message. Raises InvalidRequest for bytes that are none."""
-        if isinstance(self.content, Undecodable):
-            raise InvalidRequest(self.content.reason)
-        return self.content
 
 
 class AgentService:
@@ -60,13 +36,13 @@ class AgentService:
             SERVICE_NAME,
             {
                 "Converse": grpc.stream_stream_rpc_method_handler(
-                    self.converse, _decoder(pb.ConverseRequest), _encode
+                    self.converse, decoder(pb.ConverseRequest), encode
                 ),
                 "Generate": grpc.unary_stream_rpc_method_handler(
-                    self.generate, _decoder(pb.GenerateRequest), _encode
+                    self.generate, decoder(pb.GenerateRequest), encode
                 ),
                 "ListModels": grpc.unary_unary_rpc_method_handler(
-                    self.list_models, _decoder(pb.ListModelsRequest), _encode
+                    self.list_models, decoder(pb.ListModelsRequest), encode
                 ),
             },
         )
@@ -94,8 +70,8 @@ class AgentService:
 
     async def converse(
         self,
-        arrivals: AsyncIterator[Arrival[pb.ConverseRequest]],
-        context: grpc.aio.ServicerContext[Any, pb.ConverseEvent],
+        _: object,
+        context: grpc.aio.ServicerContext[Arrival[pb.ConverseRequest], pb.ConverseEvent],
     ) -> None:
         """A session; see ConverseSession."""
         call = self._call(context)
@@ -104,7 +80,7 @@ class AgentService:
             session = ConverseSession(self._desk, call, session_id)
             self._sessions.add(session)
             try:
-                await session.run(arrival.request() async for arrival in arrivals)
+                await session.run()
             finally:
                 self._sessions.discard(session)
 
@@ -121,11 +97,14 @@ class AgentService:
         models = self._desk.runner.models
         return pb.ListModelsResponse(models=[convert.model_message(info) for info in models])
 
-    def _call(self, context: grpc.aio.ServicerContext[Any, Any]) -> InboundCall[Any]:
+    def _call(self, context: grpc.aio.ServicerContext[Any, Any]) -> InboundCall[Any, Any]:
         return InboundCall(context, stall_limit_s=self._stall_limit_s)
 
     def _turn(
-        self, request: pb.GenerateRequest, call: InboundCall[pb.GenerateEvent], visit: Visit
+        self,
+        request: pb.GenerateRequest,
+        call: InboundCall[pb.GenerateRequest, pb.GenerateEvent],
+        visit: Visit,
     ) -> Turn:
         terms = convert.terms_of(request)
         return terms.turn(
@@ -139,7 +118,9 @@ class AgentService:
             principal=visit.principal,
         )
 
-    async def _answer(self, call: InboundCall[pb.GenerateEvent], visit: Visit, turn: Turn) -> None:
+    async def _answer(
+        self, call: InboundCall[pb.GenerateRequest, pb.GenerateEvent], visit: Visit, turn: Turn
+    ) -> None:
         request_id, trail = turn.request_id, visit.trail
         async with aclosing(visit.run(turn)) as events:
             async for event in events:
@@ -152,17 +133,3 @@ class AgentService:
                 if not isinstance(event, ServerToolRun):
                     visit.content_written()
         raise RuntimeError("the runner ended a turn without a TurnEnd")
-
-
-def _decoder(kind: type[_Request]) -> Callable[[bytes], Arrival[_Request]]:
-    def decode(data: bytes) -> Arrival[_Request]:
-        try:
-            return Arrival(kind.FromString(data))
-        except DecodeError as error:
-            return Arrival(Undecodable(f"not a {kind.DESCRIPTOR.full_name}: {error}"))
-
-    return decode
-
-
-def _encode(message: Message) -> bytes:
-    return message.SerializeToString()

@@ -175,6 +175,7 @@ _HINTS = {
     "messages.content.type": "content parts are text only",
     "tools.type": "only function tools are served",
 }
+_ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM}
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _INDEX = re.compile(r"\[[^\]]*\]")
 _MAX_REASON_CHARS = 300
@@ -259,9 +260,8 @@ def _messages(given: list[_MessageGiven]) -> tuple[Message, ...]:
                 f"{path}.tool_call_id answers no tool call of an earlier assistant message",
                 param=f"{path}.tool_call_id",
             )
-        role = Role.SYSTEM if message.role == "developer" else Role(message.role)
         text = _text(message.content)
-        messages.append(Message(role, text, calls, message.tool_call_id or ""))
+        messages.append(Message(_ROLES[message.role], text, calls, message.tool_call_id or ""))
     return tuple(messages)
 
 

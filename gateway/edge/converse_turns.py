@@ -86,7 +86,7 @@ class ConverseTurns:
         self,
         *,
         desk: Desk,
-        call: InboundCall[pb.ConverseEvent],
+        call: InboundCall[pb.ConverseRequest, pb.ConverseEvent],
         session_id: str,
         terms: convert.TurnTerms,
         dialogue: Dialogue,

@@ -26,6 +26,8 @@ from gateway.core.errors import (
 )
 from gateway.core.stages import Outcome, Stage, StageClock, TurnSink, TurnTrail
 from gateway.core.turn import Principal, TurnEnd
+from gateway.telemetry.logs import turn_in_logs
+from gateway.telemetry.trace_context import TurnTrace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -128,9 +130,12 @@ class Visit:
         self.principal = Principal()
         self._lease: Lease | None = None
         self._finish = ""
+        trace = TurnTrace.of(trail.request_id, trail.clock.started_s, trail.traceparent)
+        self._logs = turn_in_logs(trail.request_id, trace)
 
     def __enter__(self) -> Self:
         """Count the visit."""
+        self._logs.__enter__()
         self._desk.enter()
         return self
 
@@ -149,6 +154,7 @@ class Visit:
         record = trail.close(self._outcome(error), self._finish, self._desk.monotonic(), error=code)
         self._desk.leave()
         self._desk.sink.record(record)
+        self._logs.__exit__(None, None, None)
 
     def authenticate(self, authorization: str | None) -> None:
         """Find out who calls. Raises Unauthenticated, SiteDraining."""

@@ -1,6 +1,6 @@
 """One inbound gRPC call: what it carries, what may be written to it and how it is refused.
 
-It knows calls, not turns. Every wait on the client ends after the stall limit.
+It knows calls, not turns. A write ends after the stall limit, whatever the client does.
 """
 
 from __future__ import annotations
@@ -8,21 +8,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
-from gateway.core.errors import ClientStalled, GatewayError
+from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
 from gateway.wire.agent_convert import error_metadata
 from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gateway.core.stages import TurnTrail
 
 _logger = logging.getLogger(__name__)
 
+_Request = TypeVar("_Request", bound=Message)
 _Event = TypeVar("_Event")
 
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -30,12 +32,36 @@ _MAX_DETAILS_CHARS = 600
 """Details travel percent-encoded, up to nine bytes a character, and clients accept 8 KiB of
 trailing metadata by default."""
 
+_MAX_ID_CHARS = 128
+"""A malformed id is refused with no more of it than a valid one has."""
 
-class InboundCall(Generic[_Event]):
+
+class Undecodable(NamedTuple):
+    """Bytes that are not the message they should be."""
+
+    reason: str
+
+
+class Arrival(NamedTuple, Generic[_Request]):
+    """A request as it came off the wire."""
+
+    content: _Request | Undecodable
+
+    def request(self) -> _Request:
+        """The message. Raises InvalidRequest for bytes that are none."""
+        if isinstance(self.content, Undecodable):
+            raise InvalidRequest(self.content.reason)
+        return self.content
+
+
+class InboundCall(Generic[_Request, _Event]):
     """A call and its stream of events. One writer at a time reaches the wire."""
 
     def __init__(
-        self, context: grpc.aio.ServicerContext[Any, _Event], *, stall_limit_s: float
+        self,
+        context: grpc.aio.ServicerContext[Arrival[_Request], _Event],
+        *,
+        stall_limit_s: float,
     ) -> None:
         self._context = context
         self._stall_limit_s = stall_limit_s
@@ -66,6 +92,14 @@ class InboundCall(Generic[_Event]):
         """The instant at which the caller gives up, on the clock of `now_s`."""
         remaining_s: float | None = self._context.time_remaining()
         return None if remaining_s is None else now_s + remaining_s
+
+    async def read(self) -> _Request | None:
+        """The next message of a streaming client, or None when there will be no more.
+
+        Raises InvalidRequest for bytes that are no message.
+        """
+        arrival: object = await self._context.read()
+        return arrival.request() if isinstance(arrival, Arrival) else None
 
     async def write(self, event: _Event, *, request_id: str, trail: TurnTrail | None) -> None:
         """Send an event; before the first one, metadata that says who answers.
@@ -104,7 +138,7 @@ class InboundCall(Generic[_Event]):
         await self._context.abort(
             _STATUS_CODES[status_of(error).grpc],
             error.message[:_MAX_DETAILS_CHARS],
-            error_metadata(error, request_id),
+            error_metadata(error, request_id[:_MAX_ID_CHARS]),
         )
 
 
@@ -117,3 +151,20 @@ def _head(request_id: str, trail: TurnTrail | None) -> tuple[tuple[str, str], ..
             ("x-firsthop-model", trail.model),
         ]
     return tuple(pair for pair in pairs if pair[1])
+
+
+def decoder(kind: type[_Request]) -> Callable[[bytes], Arrival[_Request]]:
+    """Reads a message off the wire; what cannot be read arrives too, to be refused."""
+
+    def decode(data: bytes) -> Arrival[_Request]:
+        try:
+            return Arrival(kind.FromString(data))
+        except DecodeError as error:
+            return Arrival(Undecodable(f"not a {kind.DESCRIPTOR.full_name}: {error}"))
+
+    return decode
+
+
+def encode(message: Message) -> bytes:
+    """A message for the wire."""
+    return message.SerializeToString()

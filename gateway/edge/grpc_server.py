@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined] # not in the stubs
 from grpc_reflection.v1alpha import reflection
 
-from gateway.core.errors import ConfigError, PortInUse
+from gateway.core.errors import SetupError
 from gateway.edge.agent_grpc import SERVICE_NAME, AgentService
+from gateway.edge.http_server import bind_listener
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.edge.desk import Desk
+    from gateway.edge.http_server import TlsFiles
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_CONCURRENT_CALLS: Final = 1024
@@ -25,13 +24,6 @@ MAX_CONCURRENT_CALLS: Final = 1024
 STALL_LIMIT_S: Final = 30.0
 _IDENTITY_ONLY: Final = 1 << 0
 """No compression: a small message could inflate to the size limit many times a second."""
-
-
-class TlsFiles(NamedTuple):
-    """PEM files of the server's certificate chain and its key."""
-
-    cert: Path
-    key: Path
 
 
 class _Health(Protocol):
@@ -77,8 +69,9 @@ async def start_grpc_server(
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     max_concurrent_calls: int = MAX_CONCURRENT_CALLS,
 ) -> GrpcServer:
-    """Listen on `host`:`port` (0: a free one). Raises PortInUse, ConfigError."""
-    _require_free(host, port)
+    """Listen on `host`:`port` (0: a free one). Raises PortInUse, SetupError."""
+    # gRPC does not say why it cannot bind; a socket of our own does.
+    bind_listener(host, port).close()
     server = grpc.aio.server(
         options=_options(max_message_bytes), maximum_concurrent_rpcs=max_concurrent_calls
     )
@@ -115,31 +108,15 @@ def _bind(server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> int:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, _credentials(tls))
     except RuntimeError as error:
-        raise ConfigError(f"cannot listen on {address}: {error}") from None
+        raise SetupError(f"cannot listen on {address}: {error}") from error
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
     try:
-        pair = (tls.key.read_bytes(), tls.cert.read_bytes())
+        chain, key = Path(tls.certificate).read_bytes(), Path(tls.private_key).read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from None
-    return grpc.ssl_server_credentials([pair])
-
-
-def _require_free(host: str, port: int) -> None:
-    """gRPC does not say why it cannot bind; a socket of our own does."""
-    address = _address(host, port)
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(where)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(address) from None
-        raise ConfigError(f"cannot listen on {address}: {error.strerror}") from None
+        raise SetupError(f"the TLS certificate or key cannot be used: {error}") from error
+    return grpc.ssl_server_credentials([(key, chain)])
 
 
 def _address(host: str, port: int) -> str:

@@ -52,6 +52,9 @@ class TextModel:
         self.tokenizer = tokenizer
         self._template = template
         self._fixed_tools = fixed_tools
+        self.fixed_tools = tuple(fixed_tools)
+        """The tools the model was trained on; empty for a model that takes any."""
+        self._fixed_grammars: dict[ToolChoice, Constraint | None] = {}
         self._format = tool_format(bundle.tool_format, frozenset(tokenizer.added))
         self._marker_ids = frozenset(
             token_id for token, token_id in tokenizer.added.items() if token in self._format.markers
@@ -81,11 +84,6 @@ class TextModel:
             new_call_id=new_call_id,
         )
 
-    @property
-    def fixed_tools(self) -> tuple[ToolSpec, ...]:
-        """The tools the model was trained on; empty for a model that takes any."""
-        return tuple(self._fixed_tools)
-
     def render(
         self,
         messages: Sequence[Message],
@@ -99,7 +97,7 @@ class TextModel:
         the model cannot follow, InvalidRequest and InvalidSchema for unusable ones, and
         ContextLengthExceeded when no room is left for an answer.
         """
-        given = ToolSet(tools)
+        given = self._checked(tools)
         check_supported(self.bundle.tools, self._fixed_tools, given)
         self._check_instructions(messages)
         text = self._template.render(
@@ -123,13 +121,19 @@ class TextModel:
         be meant in this turn makes every other value impossible. `answer` is the form asked of
         the text. Raises InvalidSchema and InvalidRequest.
         """
-        return self._format.constraint(ToolSet(tools), choice, answer)
+        given = self._checked(tools)
+        is_common = given is self._fixed_tools and answer is None
+        if not is_common or (choice.name and choice.name not in given):
+            return self._format.constraint(given, choice, answer)
+        if choice not in self._fixed_grammars:
+            self._fixed_grammars[choice] = self._format.constraint(given, choice)
+        return self._fixed_grammars[choice]
 
     def new_assembler(
         self, tools: Sequence[ToolSpec] = (), *, stop: Sequence[str] = ()
     ) -> TurnAssembler:
         """An assembler for one generation in which these tools may be called."""
-        given = ToolSet(tools)
+        given = self._checked(tools)
         return TurnAssembler(
             self.tokenizer,
             self._format.parser(given) if len(given) else PlainText(),
@@ -137,6 +141,10 @@ class TextModel:
             stop=stop,
             new_call_id=self._new_call_id,
         )
+
+    def _checked(self, tools: Sequence[ToolSpec]) -> ToolSet:
+        """The tools as a set; the model's own, which most turns bring, are checked already."""
+        return self._fixed_tools if tuple(tools) == self.fixed_tools else ToolSet(tools)
 
     def _guarded(self, text: str, role: Role) -> str:
         return self.tokenizer.inert(text, all_markers=role in _OUTSIDERS)

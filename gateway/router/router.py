@@ -86,8 +86,9 @@ class Router:
         # A request without a deadline is past the point where it may be shed (a tool has run).
         limited = request.first_token_deadline_s is not None
         remaining_s = budget.remaining_s(now_s) if limited else None
+        load = self._engine.load()
         decision = admit(
-            self._engine.load(),
+            load,
             prompt_tokens=len(request.prompt),
             remaining_s=remaining_s,
             max_num_queued=self._max_num_queued,
@@ -99,7 +100,15 @@ class Router:
                 reason=decision.reason,
                 budget_s=budget.first_token_s,
                 remaining_s=remaining_s,
-                candidates=(Candidate(self._site, decision.estimate_s, 0.0, decision.reason),),
+                candidates=(
+                    Candidate(
+                        self._site,
+                        decision.estimate_s,
+                        0.0,
+                        decision.reason,
+                        report_age_s=max(0.0, now_s - load.as_of_s),
+                    ),
+                ),
             )
         )
         trail.clock.mark(Stage.ADMISSION, self._monotonic())
@@ -131,8 +140,9 @@ class Router:
             case FinishReason.STOP | FinishReason.LENGTH | FinishReason.CANCELLED:
                 return
             case FinishReason.EXPIRED:
-                late = Admission(False, AdmissionReason.EXPIRED_IN_QUEUE, self._late_s(budget))
-                raise self._shed(late, budget)
+                full = end.error == AdmissionReason.QUEUE_FULL
+                reason = AdmissionReason.QUEUE_FULL if full else AdmissionReason.EXPIRED_IN_QUEUE
+                raise self._shed(Admission(False, reason, self._late_s(budget)), budget)
             case FinishReason.FAILED:
                 if end.error.startswith(_INVALID_SCHEMA_PREFIX):
                     raise InvalidSchema(

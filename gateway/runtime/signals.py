@@ -1,4 +1,4 @@
-"""Termination signals as an event."""
+"""Termination and reload signals as events."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+
+class Signals(msgspec.Struct, frozen=True):
+    """What the process was asked for from outside."""
+
+    end: asyncio.Event
+    """SIGTERM or SIGINT came."""
+    reload: asyncio.Event
+    """SIGHUP came; whoever serves it clears it."""
 
 
 @contextmanager
-def termination(on_reload: Callable[[], None] | None = None) -> Iterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets; SIGHUP calls `on_reload`.
+def signals() -> Iterator[Signals]:
+    """Catch signals in the running loop of the main thread.
 
-    Must be entered in the running loop of the main thread; the handlers are gone afterwards.
+    Enter it around the whole life of the process's work: a second SIGTERM during the clean-up
+    must not cut it short.
     """
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    handlers: dict[signal.Signals, Callable[[], None]] = {
-        signal.SIGTERM: asked.set,
-        signal.SIGINT: asked.set,
+    asked = Signals(asyncio.Event(), asyncio.Event())
+    handlers = {
+        signal.SIGTERM: asked.end.set,
+        signal.SIGINT: asked.end.set,
+        signal.SIGHUP: asked.reload.set,
     }
-    if on_reload is not None:
-        handlers[signal.SIGHUP] = on_reload
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

@@ -150,6 +150,7 @@ class Agent:
         request = self._request(turn, talk)
         trail.clock.mark(Stage.PROMPT, self._monotonic())
         assembler = self._model.new_assembler(self._callable(turn, talk), stop=turn.stop)
+        only_one = not turn.parallel_tool_calls
         passed_on: set[int] = set()
         num_tokens = 0
         async with aclosing(self._router.generate(request, turn.budget, trail)) as events:
@@ -163,17 +164,18 @@ class Agent:
                     _count(talk, trail, event)
                 for delta in deltas:
                     if isinstance(delta, ToolCallDelta):
-                        if delta.name in talk.offered and not turn.server_tools:
+                        if delta.name and self._is_clients(turn, talk, delta):
                             passed_on.add(delta.index)
                         if delta.index not in passed_on:
                             continue
                     yield delta
-                if assembler.stopped and isinstance(event, TokenFrame):
+                enough = assembler.stopped or (only_one and assembler.tool_calls)
+                if enough and isinstance(event, TokenFrame):
                     # Leaving the loop aborts the generation; its end will not be seen.
                     prompt_tokens = len(request.prompt)
                     _count(talk, trail, GenerationEnd(FinishReason.STOP, prompt_tokens, num_tokens))
                     break
-        result.calls = tuple(assembler.tool_calls)
+        result.calls = tuple(assembler.tool_calls[: 1 if only_one else None])
 
     def _request(self, turn: Turn, talk: _Conversation) -> GenerationRequest:
         prompt = self._model.render(talk.messages, talk.tools)
@@ -209,6 +211,12 @@ class Agent:
         if fixed and choice.mode is ToolChoiceMode.NONE:
             choice = ToolChoice()
         return self._model.constraint(self._callable(turn, talk), choice, turn.constraint)
+
+    def _is_clients(self, turn: Turn, talk: _Conversation, delta: ToolCallDelta) -> bool:
+        """Whether the client runs the call that this delta opens."""
+        if turn.server_tools or delta.name not in talk.offered:
+            return False
+        return turn.parallel_tool_calls or delta.index == 0
 
     async def _settle(
         self, turn: Turn, talk: _Conversation, trail: TurnTrail, calls: tuple[ToolCall, ...]

@@ -59,16 +59,18 @@ class HistogramCell:
 
     def observe(self, value: float) -> None:
         """Count one value; what is not above 0 counts as 0."""
-        value = max(0.0, value)
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.sum += value
-        self.min = min(self.min, value)
-        self.max = max(self.max, value)
         if value > 0.0:
             index = ceil(log2(value) * _BUCKETS_PER_OCTAVE) - 1
             self.exponential[index] = self.exponential.get(index, 0) + 1
         else:
+            value = 0.0
             self.num_zero += 1
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+        if value < self.min:  # min() and max() would take half of the method's time
+            self.min = value
+        if value > self.max:
+            self.max = value
 
 
 class _Attributes:

@@ -47,6 +47,7 @@ class TurnMetrics:
         self._wall_ns = wall_ns
         self._lock = threading.Lock()
         self._models: dict[str, _ModelCells] = {}
+        self._durations: dict[tuple[str, str], HistogramCell] = {}
         started_ns = wall_ns()
         self._time_to_first_token = HistogramSeries(
             instruments.TIME_TO_FIRST_TOKEN, started_ns=started_ns
@@ -110,8 +111,7 @@ class TurnMetrics:
             return series.observations()
 
     def _observe_times(self, record: TurnRecord) -> None:
-        error = "" if record.outcome is Outcome.ANSWERED else record.error or record.outcome
-        self._duration.cell(*_model_attributes(record.model), error).observe(record.duration_s)
+        self._duration_cell(record).observe(record.duration_s)
         stage_s: dict[str, float] = {}
         for span in record.spans:
             stage_s[span.stage] = stage_s.get(span.stage, 0.0) + span.duration_s
@@ -132,6 +132,14 @@ class TurnMetrics:
             cells = self._cells_of(record.model)
             cells.input_tokens.observe(record.prompt_tokens)
             cells.output_tokens.observe(record.completion_tokens)
+
+    def _duration_cell(self, record: TurnRecord) -> HistogramCell:
+        error = "" if record.outcome is Outcome.ANSWERED else record.error or record.outcome
+        cell = self._durations.get((record.model, error))
+        if cell is None:
+            cell = self._duration.cell(*_model_attributes(record.model), error)
+            self._durations[record.model, error] = cell
+        return cell
 
     def _count_decision(self, decision: RouteDecision) -> None:
         match decision.chosen:

@@ -88,6 +88,7 @@ class TurnTerms(msgspec.Struct, frozen=True, kw_only=True):
     latency_budget_s: float | None
     tools: tuple[ToolSpec, ...]
     tool_choice: ToolChoice
+    parallel_tool_calls: bool
     server_tools: bool
     constraint: Constraint | None
     sampling: Sampling
@@ -116,6 +117,7 @@ class TurnTerms(msgspec.Struct, frozen=True, kw_only=True):
             model=self.model,
             tools=self.tools,
             tool_choice=self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls,
             server_tools=self.server_tools,
             constraint=self.constraint,
             sampling=sampling,
@@ -134,6 +136,9 @@ def terms_of(request: pb.GenerateRequest | pb.SessionStart) -> TurnTerms:
         tool_choice=ToolChoice(
             _named(request.tool_choice.mode, _CHOICES, "tool_choice.mode"),
             request.tool_choice.name,
+        ),
+        parallel_tool_calls=(
+            not request.HasField("parallel_tool_calls") or request.parallel_tool_calls
         ),
         server_tools=request.server_tools,
         constraint=_constraint(request.response_format),

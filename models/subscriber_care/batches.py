@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 
 from models.subscriber_care.data.mix import dialogues
 from models.subscriber_care.format import ASSISTANT, END, PAD, render
-from models.subscriber_care.network import IGNORED
 
+IGNORED = -100
 _POOL_SIZE = 4096
 
 

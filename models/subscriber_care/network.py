@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.gqa_graph import DecoderShape
-
-IGNORED = -100
+from models.subscriber_care.batches import IGNORED
 
 
 MAX_TOKENS = 512

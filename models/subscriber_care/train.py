@@ -67,16 +67,7 @@ def train(tokenizer: Tokenizer, shape: DecoderShape, recipe: Recipe) -> tuple[Ne
     network = Network(shape).to(device)
     if shutil.which("c++") is not None:
         network.compile_layers()
-    decayed = [w for w in network.parameters() if w.ndim == 2]
-    others = [w for w in network.parameters() if w.ndim != 2]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        betas=(0.9, 0.95),
-        fused=True,
-    )
+    optimizer = _optimizer(network, recipe)
     stream = batches(
         tokenizer, seed=recipe.seed, batch_tokens=recipe.batch_tokens, max_len=shape.max_len
     )
@@ -93,6 +84,19 @@ def train(tokenizer: Tokenizer, shape: DecoderShape, recipe: Recipe) -> tuple[Ne
         optimizer.zero_grad(set_to_none=True)
         _note(progress, loss.item(), tokens.numel(), time.monotonic() - started)
     return network, progress
+
+
+def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    matrices = [w for w in network.parameters() if w.ndim == 2]
+    norms = [w for w in network.parameters() if w.ndim == 1]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": recipe.weight_decay},
+            {"params": norms, "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.95),
+        fused=True,
+    )
 
 
 def _note(progress: Progress, loss: float, num_tokens: int, seconds: float) -> None:

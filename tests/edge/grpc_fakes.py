@@ -7,7 +7,7 @@ import functools
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import uvloop
@@ -46,6 +46,7 @@ KEY = "fh_test_secret"
 END = TurnEnd(TurnFinish.STOP, Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2))
 CALLS_END = TurnEnd(TurnFinish.TOOL_CALLS, END.usage)
 HELLO: tuple[TurnEvent, ...] = (TextDelta("Hel"), TextDelta("lo "), TextDelta("wörld"), END)
+EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined] # not in the stubs
 WAIT_S = 10.0
 """How long a test waits for what must happen; only a failing one waits that long."""
 
@@ -58,7 +59,8 @@ class Flood:
     """A script's step that yields text for ever."""
 
 
-Step = TurnEvent | Exception | Hold | Flood
+Step = TurnEvent | Exception | Hold | Flood | asyncio.Event
+"""An event is waited for."""
 
 
 @dataclass
@@ -69,6 +71,8 @@ class ScriptedRunner:
     models: tuple[ModelInfo, ...] = (MODEL,)
     turns: list[Turn] = field(default_factory=list)
     num_yielded: int = 0
+    started: asyncio.Queue[Turn] = field(default_factory=asyncio.Queue)
+    """Every turn whose script began."""
     left: asyncio.Queue[bool] = field(default_factory=asyncio.Queue)
     """For every turn that ended: whether its script was played to the end."""
 
@@ -82,9 +86,12 @@ class ScriptedRunner:
             trail.site, trail.model = "edge-a", MODEL.full_name
             trail.path.append("edge-a")
             trail.clock.mark(Stage.PREFILL, time.monotonic())
+            self.started.put_nowait(turn)
             for step in script:
                 if isinstance(step, Hold):
                     await asyncio.Event().wait()
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 elif isinstance(step, Exception):
                     raise step
                 elif isinstance(step, Flood):
@@ -97,6 +104,10 @@ class ScriptedRunner:
             finished = True
         finally:
             self.left.put_nowait(finished)
+
+    async def next_started(self) -> Turn:
+        """The turn that began next."""
+        return await asyncio.wait_for(self.started.get(), WAIT_S)
 
     async def next_left(self) -> bool:
         """Whether the turn that ended next was played to its end."""
@@ -229,6 +240,14 @@ class Conversation:
         assert isinstance(event, pb.ConverseEvent), "the session ended"
         return event
 
+    async def read_on(self) -> bool:
+        """Whether there was another event; False at the end or failure of the call."""
+        try:
+            event = await asyncio.wait_for(self._call.read(), WAIT_S)
+        except grpc.aio.AioRpcError:
+            return False
+        return isinstance(event, pb.ConverseEvent)
+
     async def leg(self) -> list[pb.ConverseEvent]:
         """Events up to and including the next summary or error."""
         events = [await self.next()]
@@ -239,12 +258,12 @@ class Conversation:
     async def status(self) -> tuple[grpc.StatusCode, str, dict[str, str]]:
         """How the call ended: code, details and trailing metadata."""
         code = await asyncio.wait_for(self._call.code(), WAIT_S)
-        trailing = dict(await self._call.trailing_metadata())
+        trailing = _texts(await self._call.trailing_metadata())
         return code, await self._call.details(), trailing
 
     async def head(self) -> dict[str, str]:
         """The initial metadata."""
-        return dict(await self._call.initial_metadata())
+        return _texts(await self._call.initial_metadata())
 
 
 def kinds(events: Sequence[pb.ConverseEvent | pb.GenerateEvent]) -> list[str | None]:
@@ -255,8 +274,12 @@ def kinds(events: Sequence[pb.ConverseEvent | pb.GenerateEvent]) -> list[str | N
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
     """Code, details and trailing metadata of a call that must fail."""
     try:
-        while await asyncio.wait_for(call.read(), WAIT_S) is not grpc.aio.EOF:
+        while await asyncio.wait_for(call.read(), WAIT_S) is not EOF:
             pass
     except grpc.aio.AioRpcError as error:
-        return error.code(), error.details() or "", dict(error.trailing_metadata())
+        return error.code(), error.details() or "", _texts(error.trailing_metadata())
     raise AssertionError("the call succeeded")
+
+
+def _texts(metadata: Any) -> dict[str, str]:
+    return {key: value for key, value in metadata if isinstance(value, str)}

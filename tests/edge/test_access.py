@@ -10,7 +10,7 @@ from gateway.core.budget import TurnClass
 from gateway.core.errors import ClassNotAllowed, ConfigError, RateLimited, Unauthenticated
 from gateway.core.limits import Limits
 from gateway.core.turn import Principal
-from gateway.edge.access import KeyGatekeeper, OpenGatekeeper, gatekeeper_for
+from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +42,8 @@ def keys_file(tmp_path: Path) -> Path:
     return tmp_path / "keys.toml"
 
 
-def test_without_a_keys_file_everyone_is_local() -> None:
-    gatekeeper = gatekeeper_for(None)
-    assert isinstance(gatekeeper, OpenGatekeeper)
+def test_an_open_site_takes_everyone_as_local() -> None:
+    gatekeeper = OpenGatekeeper()
     assert gatekeeper.authenticate(None) == Principal("local")
     assert gatekeeper.authenticate("Bearer sk-anything") == Principal("local")
     lease = gatekeeper.admit(Principal(), TurnClass.BATCH)

@@ -160,7 +160,9 @@ def test_an_error_after_the_first_delta_ends_the_stream_without_done(http_site: 
     assert received.endswith(b"0\r\n\r\n")
 
 
-def test_a_client_that_stops_reading_is_cut_off(strict_site: Site) -> None:
+def test_a_client_that_stops_reading_is_cut_off(
+    strict_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     strict_site.runner.script = ()
     strict_site.runner.endless = TextDelta("x" * 20_000)
     request = head(len(STREAMED)) + STREAMED
@@ -172,6 +174,7 @@ def test_a_client_that_stops_reading_is_cut_off(strict_site: Site) -> None:
         assert strict_site.runner.num_yielded * 20_000 < 2 << 20
         with pytest.raises(ConnectionResetError):
             read_to_end(client)
+    assert caplog.text == ""
 
 
 def test_a_slow_reader_is_waited_for(strict_site: Site) -> None:

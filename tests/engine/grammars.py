@@ -30,6 +30,24 @@ def _tokenizers(tokenizer_json: str, end_token: str) -> tuple[LLTokenizer, Token
 
 def judge(constraint: Constraint | None, text: str, tokenizer_json: str, end: str) -> Verdict:
     """Feed a text, markers as special tokens, to a constraint. Fails when it does not compile."""
+    matcher = _fed(constraint, text, tokenizer_json, end)
+    if matcher is None:
+        return Verdict.REFUSED
+    return Verdict.WHOLE if matcher.is_accepting() else Verdict.PARTIAL
+
+
+def may_end(constraint: Constraint | None, text: str, tokenizer_json: str, end: str) -> bool:
+    """Whether the answer may be this text: the grammar ends itself or lets the end token follow."""
+    matcher = _fed(constraint, text, tokenizer_json, end)
+    if matcher is None or not matcher.is_accepting():
+        return False
+    engine, _ = _tokenizers(tokenizer_json, end)
+    return matcher.is_stopped() or matcher.try_consume_tokens([engine.eos_token]) == 1
+
+
+def _fed(
+    constraint: Constraint | None, text: str, tokenizer_json: str, end: str
+) -> LLMatcher | None:
     assert constraint is not None
     grammars = {
         ConstraintKind.LARK: LLMatcher.grammar_from_lark,
@@ -42,14 +60,4 @@ def judge(constraint: Constraint | None, text: str, tokenizer_json: str, end: st
     assert not problem, f"{problem}\n{constraint.text}"
     matcher = LLMatcher(engine, grammar)
     ids = tokenizer.encode(text, add_special_tokens=False).ids
-    if matcher.try_consume_tokens(ids) != len(ids):
-        return Verdict.REFUSED
-    return Verdict.WHOLE if matcher.is_accepting() else Verdict.PARTIAL
-
-
-def may_end(constraint: Constraint | None, text: str, tokenizer_json: str, end: str) -> bool:
-    """Whether the model may write the text, and then its end token, and must then stop."""
-    verdict = judge(constraint, text, tokenizer_json, end)
-    ended = judge(constraint, text + end, tokenizer_json, end)
-    assert (verdict is Verdict.WHOLE) == (ended is Verdict.WHOLE)
-    return verdict is Verdict.WHOLE
+    return matcher if matcher.try_consume_tokens(ids) == len(ids) else None

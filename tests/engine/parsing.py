@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gateway.engine.tool_format.parser import CallArguments, CallClosed, CallOpened, Text
@@ -50,4 +51,4 @@ def parse(parser: ToolCallParser, pieces: Iterable[str], *, cut_off: bool = Fals
 def chopped(text: str, cuts: Iterable[int]) -> list[str]:
     """The text in pieces, cut at these places."""
     edges = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(edges)]

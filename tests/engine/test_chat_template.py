@@ -137,7 +137,12 @@ def test_a_templates_refusal_reaches_the_caller_in_its_words() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["{{ messages[7].content }}", "{{ messages[0].content + 1 }}", "{{ 1 // 0 }}", "{{ nobody() }}"],
+    [
+        "{{ messages[7].content }}",
+        "{{ messages[0].content + 1 }}",
+        "{{ 1 // 0 }}",
+        "{{ nobody() }}",
+    ],
 )
 def test_a_template_that_fails_is_the_requests_failure(source: str) -> None:
     with pytest.raises(InvalidRequest, match="chat template"):

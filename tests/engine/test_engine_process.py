@@ -411,3 +411,21 @@ def test_streams_fail_when_the_engine_does_not_come_back(tiny_dir: Path, tmp_pat
                 await anext(engine.generate(_request(2)))
 
     _run(main())
+
+
+def test_a_frozen_engine_is_booked_on_and_replaced(
+    tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.engine.client._STALL_LIMIT_S", 0.4)
+
+    async def main() -> None:
+        async with EngineClient(_start(tiny_dir)) as engine, asyncio.TaskGroup() as group:
+            assert engine.pid is not None
+            os.kill(engine.pid, signal.SIGSTOP)
+            answer = group.create_task(_events(engine, _request(1, num_prompt=150)))
+            load = await _load_when(engine, lambda load: load.num_queued == 1)
+            assert (load.num_active, load.queued_prompt_tokens) == (0, 150)
+            assert _tokens(await answer) == _expected(_request(1, num_prompt=150))
+            assert engine.restarts == 1
+
+    _run(main())

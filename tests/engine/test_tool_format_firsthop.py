@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidSchema
@@ -61,6 +61,7 @@ BAD_CALLS = [
 
 
 @pytest.mark.parametrize(("output", "name", "arguments"), CALLS)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(0, 500), max_size=20))
 def test_calls_become_json(
     output: str, name: str, arguments: dict[str, Any], cuts: list[int]
@@ -140,7 +141,8 @@ def test_auto_allows_text_and_valid_calls(output: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "output", [*BAD_CALLS, "Sure.<c>", "<u>", "<t:pay_bill>", "<c><arg>", "<c><t:add_roaming>France"]
+    "output",
+    [*BAD_CALLS, "Sure.<c>", "<u>", "<t:pay_bill>", "<c><arg>", "<c><t:add_roaming>France"],
 )
 def test_auto_makes_anything_else_impossible(output: str) -> None:
     grammar = FORMAT.constraint(TOOLS, AUTO)
@@ -195,6 +197,7 @@ def test_a_narrower_schema_leaves_only_the_values_that_can_be_meant() -> None:
     assert judge(grammar, "<c><t:add_roaming>peru<arg>8", VOCABULARY, END) is Verdict.REFUSED
 
 
+@settings(max_examples=25)
 @given(number=st.integers(-20, 1500), data=st.data())
 def test_integers_are_allowed_exactly_in_their_range(number: int, data: st.DataObject) -> None:
     low = data.draw(st.integers(-20, 1440))

@@ -82,6 +82,12 @@ def test_any_arguments_survive(value: object, is_ascii: bool, cuts: list[int]) -
     assert streamed == closed
 
 
+def test_an_escape_may_be_cut_in_two() -> None:
+    head = '<tool_call>{"name": "weather", "arguments": {"place": "a'
+    outcome = parse(HermesFormat(frozenset()).parser(TOOLS), [head + "\\", '"} b"}}</tool_call>'])
+    assert outcome.calls[0][2] == '{"place": "a\\"} b"}'
+
+
 def test_the_name_comes_before_the_arguments_are_there() -> None:
     parser = HermesFormat(frozenset()).parser(TOOLS)
     assert parser.feed('<tool_call>\n{"name": "weather"') == [CallOpened("weather")]

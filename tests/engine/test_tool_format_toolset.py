@@ -112,7 +112,9 @@ def test_a_model_with_fixed_tools_takes_any_selection_of_them() -> None:
     pay = FIXED["pay_bill"]
     check_supported(MANIFEST, FIXED, ToolSet(()))
     check_supported(MANIFEST, FIXED, FIXED)
-    check_supported(MANIFEST, FIXED, ToolSet([ToolSpec("pay_bill", "Other words.", pay.parameters)]))
+    check_supported(
+        MANIFEST, FIXED, ToolSet([ToolSpec("pay_bill", "Other words.", pay.parameters)])
+    )
 
 
 def test_a_model_with_fixed_tools_takes_no_others() -> None:

@@ -6,7 +6,15 @@ import json
 from functools import cache
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from gateway.engine.bundle_facts import Bundle
 from gateway.engine.tokenizer import TextTokenizer
@@ -29,7 +37,10 @@ FIRSTHOP = (
 )
 
 # Enough repetition for merges inside and across the bytes of a character.
-_CORPUS = ["the router is down, 日本語の文章 日本 naïve café 👩‍👩‍👧 👍🏽 été", "hello hello 日本 👍🏽 e\u0301"] * 4
+_CORPUS = [
+    "the router is down, 日本語の文章 日本 naïve café 👩‍👩‍👧 👍🏽 été",
+    "hello hello 日本 👍🏽 e\u0301",
+] * 4
 
 
 @cache
@@ -51,7 +62,7 @@ def byte_level_json(special: tuple[str, ...], plain: tuple[str, ...] = ()) -> st
 
 @cache
 def byte_fallback_json(special: tuple[str, ...] = ("<s>", "</s>")) -> str:
-    """A SentencePiece-like tokenizer (Llama 2, Mistral): dummy prefix, bytes for rare characters."""
+    """A SentencePiece-like tokenizer (Llama 2, Mistral): dummy prefix, rare characters as bytes."""
     words = ["<unk>", *special, *(f"<0x{byte:02X}>" for byte in range(256))]
     words += ["▁", *(chr(c) for c in range(0x21, 0x7F)), "é", "日", "▁t", "he"]
     merges = [("▁", "t"), ("h", "e")]

@@ -71,7 +71,6 @@ class FirsthopParser:
 
     def __init__(self, tools: ToolSet) -> None:
         self._tools = tools
-        self._arguments = {tool.name: arguments_of(tool) for tool in tools}
         self._buffer = ""
         self._num_consumed = 0
         self._call: _OpenCall | None = None
@@ -127,7 +126,7 @@ class FirsthopParser:
         if name not in self._tools:
             raise MalformedToolCall(f"no tool is named {name!r}", self._raw_call())
         self._consume(match.end())
-        self._call = _OpenCall(self._arguments[name])
+        self._call = _OpenCall(arguments_of(self._tools[name]))
         out.append(CallOpened(name))
         return True
 

@@ -79,7 +79,7 @@ def check_supported(manifest_tools: str, fixed: ToolSet, given: ToolSet) -> None
     any selection of them, equal in name and parameters; descriptions may differ. Raises
     UnsupportedTools.
     """
-    if manifest_tools == "any" or not len(given):
+    if manifest_tools == "any" or not len(given) or given is fixed:
         return
     if manifest_tools == "none":
         raise UnsupportedTools("this model cannot call tools")

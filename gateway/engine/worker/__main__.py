@@ -85,7 +85,7 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         frame_interval_s=start.frame_interval_s,
         on_compiled=wake.set,
     )
-    engine.warm_up()
+    engine.measure()
     return engine
 
 

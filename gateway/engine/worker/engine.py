@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
     from gateway.engine.worker.model import DecoderModel
 
-_WARM_UP_TOKENS = 32
-_WARM_UP_STEPS = 3
+_MEASURED_TOKENS = 64
+_MEASURED_STEPS = 3
 
 
 class Engine:
@@ -52,6 +52,8 @@ class Engine:
         self.model = model
         self.scheduler = scheduler
         self.pace = Pace()
+        self.num_measured = 0
+        """How often `measure` ran."""
         self._compiler = compiler
         self._end_ids = end_ids
         self._frame_interval_s = frame_interval_s
@@ -75,16 +77,22 @@ class Engine:
         """Let the compiler's thread end."""
         self._compiler.close()
 
-    def warm_up(self) -> None:
-        """Run the model once each way, which also gives the first measurements of its pace."""
-        num_tokens = min(_WARM_UP_TOKENS, self.model.max_context_tokens - _WARM_UP_STEPS)
+    def measure(self) -> None:
+        """Run the model each way and take note of its pace. Only while idle.
+
+        The first time it also warms the model up.
+        """
+        num_tokens = min(_MEASURED_TOKENS, self.model.max_context_tokens - _MEASURED_STEPS)
         began_s = time.monotonic()
         self.model.prefill(0, [0] * num_tokens, 0)
-        self.pace.prefilled(num_tokens, time.monotonic() - began_s)
-        for step in range(_WARM_UP_STEPS):
+        prefill_s = time.monotonic() - began_s
+        steps_s = []
+        for step in range(_MEASURED_STEPS):
             began_s = time.monotonic()
             self.model.decode([0], [num_tokens + step])
-            self.pace.decode_step_s = time.monotonic() - began_s
+            steps_s.append(time.monotonic() - began_s)
+        self.pace.remeasured(num_tokens, prefill_s, min(steps_s))
+        self.num_measured += 1
 
     def submit(self, key: int, request: GenerationRequest) -> None:
         """Take a request; its events come under `key`."""

@@ -118,7 +118,11 @@ class EngineLoop:
         waits = self._engine.is_idle or self._outbox.is_full
         readers: list[socket.socket | Wake] = [self._sock, self._wake]
         writers = [] if self._outbox.is_empty else [self._sock]
-        readable, _, _ = select.select(readers, writers, [], None if waits else 0.0)
+        idle = self._engine.is_idle
+        patience_s = self._engine.pace.recheck_in_s if idle else None
+        readable, writable, _ = select.select(readers, writers, [], patience_s if waits else 0.0)
+        if idle and not readable and not writable:
+            self._engine.measure()
         if self._wake in readable:
             self._wake.clear()
         if self._sock in readable:
@@ -153,6 +157,7 @@ class EngineLoop:
         scheduler = self._engine.scheduler
         figures = (
             self._num_submits_seen,
+            self._engine.num_measured,
             scheduler.num_active,
             self._engine.num_queued,
             scheduler.pending_prompt_tokens,

@@ -12,6 +12,8 @@ own length.
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -98,9 +100,8 @@ class KvRows:
             raise UnsupportedLayout("the CPU cannot keep a bfloat16 KV cache; export for cpu")
         self.dtype: type = np.float32 if layout.kv_dtype == "float32" else np.float16
         shape = (num_rows, layout.num_kv_heads, max_len, layout.head_dim)
-        # Zeroed pages cost no memory until a row reaches them.
         self.arrays = {
-            f"{layer}.{part}": np.zeros(shape, self.dtype)
+            f"{layer}.{part}": _untouched(shape, self.dtype)
             for layer in range(layout.num_layers)
             for part in ("key", "value")
         }
@@ -117,6 +118,18 @@ class KvRows:
         """Copy the valid part of one row over another."""
         for array in self.arrays.values():
             array[move.dst, :, : move.num_tokens] = array[move.src, :, : move.num_tokens]
+
+
+def _untouched(shape: tuple[int, ...], dtype: type) -> NDArray[np.floating]:
+    """Zeros whose pages cost no memory until they are written.
+
+    Huge pages would make a row of a small model resident with its first token.
+    """
+    count = math.prod(shape)
+    memory = mmap.mmap(-1, count * np.dtype(dtype).itemsize)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
 class DecoderModel:

@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 _WEIGHT = 0.1  # of a new measurement; about the last ten count
+_WHOLE_CHUNK_TOKENS = 64  # a shorter chunk says less of the cost of a token
+_REMEASURED_WEIGHT = 0.5
 _FIRST_ANSWER_TOKENS = 64.0  # assumed until answers have been seen
+_SLOW_RATIO = 1.5
+_FIRST_RECHECK_S, _LAST_RECHECK_S = 0.25, 8.0
 
 
 class Pace:
-    """Exponentially weighted means of what steps and answers were like."""
+    """Exponentially weighted means of what steps and answers were like.
+
+    An engine that was slow for a while, because the machine was busy, may look too slow for any
+    new work and would then never learn that it is fast again. While idle and slower than it has
+    been, it therefore asks for a measurement now and then, ever less often.
+    """
 
     def __init__(self) -> None:
         self.prefill_s_per_token = 0.0
         self.decode_step_s = 0.0
         self.answer_tokens = _FIRST_ANSWER_TOKENS
+        self._fastest_prefill_s = 0.0
+        self._recheck_s = _FIRST_RECHECK_S
 
     def prefilled(self, num_tokens: int, took_s: float) -> None:
         """A prefill chunk ran."""
-        self.prefill_s_per_token = _mean(self.prefill_s_per_token, took_s / num_tokens)
+        weight = _WEIGHT * min(1.0, num_tokens / _WHOLE_CHUNK_TOKENS)
+        self._take_prefill(took_s / num_tokens, weight)
+        self._recheck_s = _FIRST_RECHECK_S
 
     def decoded(self, took_s: float) -> None:
         """A decode step ran, at the present number of rows."""
-        self.decode_step_s = _mean(self.decode_step_s, took_s)
+        self.decode_step_s = _mean(self.decode_step_s, took_s, _WEIGHT)
 
     def answered(self, num_tokens: int) -> None:
         """A generation came to its own end."""
-        self.answer_tokens = _mean(self.answer_tokens, float(num_tokens))
+        self.answer_tokens = _mean(self.answer_tokens, float(num_tokens), _WEIGHT)
+
+    def remeasured(self, num_tokens: int, prefill_s: float, decode_step_s: float) -> None:
+        """A measurement was made on purpose: `num_tokens` of prefill, then decode steps of one row.
+
+        It weighs more than one in passing: there is nothing else to learn from.
+        """
+        self._take_prefill(prefill_s / num_tokens, _REMEASURED_WEIGHT)
+        self.decode_step_s = _mean(self.decode_step_s, decode_step_s, _REMEASURED_WEIGHT)
+        self._recheck_s = min(2 * self._recheck_s, _LAST_RECHECK_S)
+
+    @property
+    def recheck_in_s(self) -> float | None:
+        """How long an idle engine may wait until it should measure itself; None: no need."""
+        slow = self.prefill_s_per_token > _SLOW_RATIO * self._fastest_prefill_s
+        return self._recheck_s if slow else None
 
     def remaining_tokens(self, num_left: int) -> float:
         """What a running generation with `num_left` tokens allowed is expected to produce still.
@@ -34,6 +62,11 @@ class Pace:
         """
         return min(float(num_left), self.answer_tokens)
 
+    def _take_prefill(self, s_per_token: float, weight: float) -> None:
+        self.prefill_s_per_token = _mean(self.prefill_s_per_token, s_per_token, weight)
+        fastest_s = self._fastest_prefill_s or s_per_token
+        self._fastest_prefill_s = min(fastest_s, self.prefill_s_per_token)
 
-def _mean(so_far: float, new: float) -> float:
-    return new if so_far == 0.0 else so_far + _WEIGHT * (new - so_far)
+
+def _mean(so_far: float, new: float, weight: float) -> float:
+    return new if so_far == 0.0 else so_far + weight * (new - so_far)

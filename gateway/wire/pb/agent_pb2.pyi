@@ -134,7 +134,7 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., top_logprobs: _Optional[int] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("model", "messages", "turn_class", "latency_budget_ms", "tools", "tool_choice", "server_tools", "response_format", "sampling", "max_tokens", "stop")
+    __slots__ = ("model", "messages", "turn_class", "latency_budget_ms", "tools", "tool_choice", "server_tools", "response_format", "sampling", "max_tokens", "stop", "parallel_tool_calls")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     TURN_CLASS_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,7 @@ class GenerateRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[Message]
     turn_class: TurnClass
@@ -157,7 +158,8 @@ class GenerateRequest(_message.Message):
     sampling: Sampling
     max_tokens: int
     stop: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ...) -> None: ...
+    parallel_tool_calls: bool
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., parallel_tool_calls: _Optional[bool] = ...) -> None: ...
 
 class GenerateEvent(_message.Message):
     __slots__ = ("text_delta", "tool_call_delta", "tool_run", "summary")
@@ -184,7 +186,7 @@ class ConverseRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[SessionStart, _Mapping[str, object]]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping[str, object]]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping[str, object]]] = ..., cancel: _Optional[_Union[CancelTurn, _Mapping[str, object]]] = ...) -> None: ...
 
 class SessionStart(_message.Message):
-    __slots__ = ("model", "history", "turn_class", "latency_budget_ms", "tools", "tool_choice", "server_tools", "response_format", "sampling", "max_tokens", "stop")
+    __slots__ = ("model", "history", "turn_class", "latency_budget_ms", "tools", "tool_choice", "server_tools", "response_format", "sampling", "max_tokens", "stop", "parallel_tool_calls")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     TURN_CLASS_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +198,7 @@ class SessionStart(_message.Message):
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     model: str
     history: _containers.RepeatedCompositeFieldContainer[Message]
     turn_class: TurnClass
@@ -207,7 +210,8 @@ class SessionStart(_message.Message):
     sampling: Sampling
     max_tokens: int
     stop: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., history: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ...) -> None: ...
+    parallel_tool_calls: bool
+    def __init__(self, model: _Optional[str] = ..., history: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., parallel_tool_calls: _Optional[bool] = ...) -> None: ...
 
 class UserMessage(_message.Message):
     __slots__ = ("turn_id", "text", "latency_budget_ms")

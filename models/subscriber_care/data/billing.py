@@ -1,81 +1,130 @@
-"""Bills, payments and plans."""
-
-from collections.abc import Mapping
+"""Bills and payments."""
 
 from models.subscriber_care.data.chat import BACK_OUT, BACKED_OUT, NO, YES
-from models.subscriber_care.data.form import Form, Slot, fill
 from models.subscriber_care.data.scene import Patterns, Scene, joined
-from models.subscriber_care.data.spoken import Value, any_size, dollars, number
+from models.subscriber_care.data.spoken import any_size, dollars, number
 
 _OPEN_BALANCE = (
-    "(what's|what is|tell me|read me|show me|check|give me|let me hear) my [current|latest|newest|open] "
-    "(bill|balance|invoice|account balance|total|amount due) [please|this month|right now|for this month]",
-    "(how much) (do i owe|is my bill|do i have to pay|is my balance|do i need to pay|is due|is my current "
-    "bill|is outstanding|am i being charged) [you|this month|right now|on my account|now|at the moment]",
-    "(what do i owe|what's due|what's outstanding|when is my bill due|is my bill ready|is anything due|do "
+    "(how are we doing|where do i stand|what's the situation|how does it look) (on|with) (my "
+    "bill|my "
+    "account|payments|what i owe)",
+    "(i'd like to know|i was wondering|just checking|let me know|i'm curious) (what i owe|how "
+    "much i have to "
+    "pay|my balance|the amount due|what my bill is|how much is outstanding|what this month costs "
+    "me)",
+    "(has|did) my [new] (bill|invoice) (arrived|arrive|come|come in|been issued) [yet] [how much "
+    "is it]",
+    "(what's|what is|tell me|read me|show me|check|give me|let me hear) my "
+    "[current|latest|newest|open] "
+    "(bill|balance|invoice|account balance|total|amount due) [please|this month|right now|for "
+    "this month]",
+    "(how much) (do i owe|is my bill|do i have to pay|is my balance|do i need to pay|is due|is "
+    "my current "
+    "bill|is outstanding|am i being charged) [you|this month|right now|on my account|now|at the "
+    "moment]",
+    "(what do i owe|what's due|what's outstanding|when is my bill due|is my bill ready|is "
+    "anything due|do "
     "i owe (you |)(anything|money)|what's the damage this month) [you|now|on my account]",
-    "(can you|could you|please|i want to|i'd like to|i need to) (read|check|tell me|hear|see|know|look "
+    "(can you|could you|please|i want to|i'd like to|i need to) (read|check|tell "
+    "me|hear|see|know|look "
     "up|get|show me) [out] my [current] (bill|balance|invoice) [for this month]",
     "(my|this month's|the current) (bill|invoice|balance) [please|how much is it]",
     "(how high|how big|how expensive) is (my bill|this month's bill|the current bill)",
 )
 _LAST_BILL = (
-    "(what was|how much was|tell me|read me|show me|check|what did i pay on|how high was|i want to see|"
-    "can you read me|could you tell me|i'd like to hear) (my (last|previous) (bill|invoice)|last month's "
-    "(bill|invoice)|the (bill|invoice) (from|of|for) last month|the previous month's bill|my bill from "
+    "(what|how much) (was|did) (the bill|it|my account|i) (come to|cost|run up|add up to) (last "
+    "month|the "
+    "month before|in the previous month)",
+    "(go back|look back) to (last month|the previous month) [and tell me what i (paid|owed)]",
+    "(what was|how much was|tell me|read me|show me|check|what did i pay on|how high was|i want "
+    "to see|"
+    "can you read me|could you tell me|i'd like to hear) (my (last|previous) (bill|invoice)|last "
+    "month's "
+    "(bill|invoice)|the (bill|invoice) (from|of|for) last month|the previous month's bill|my "
+    "bill from "
     "last month|the (bill|one) before this one|the last bill) [please]",
-    "(what|how much) did i (pay|owe|get charged|spend) [on my bill|for my (bill|service)] last month",
+    "(what|how much) did i (pay|owe|get charged|spend) [on my bill|for my (bill|service)] last "
+    "month",
     "(last|previous) (month's bill|bill|month|invoice) [please]",
     "how much (was i charged|were you charging me|did you charge me|did you bill me) last month",
 )
 _EITHER_BILL = (
-    "(read me|tell me about|get|show me|i have a question about|let's look at|check) (a|one of my|an old|"
+    "(read me|tell me about|get|show me|i have a question about|let's look at|check) (a|one of "
+    "my|an old|"
     "one) (bill|bills|of the bills|invoice)",
     "(which bills (do you have|can you read)|can you read (me |)bills|i want to hear a bill)",
 )
 _PAY_SUM = (
-    "(i want to|i'd like to|i need to|can i|could i|let me|i wanna|please|i'm going to|i'll|i would like "
-    "to|go ahead and) pay {amount} [(on|towards|off|of|toward|for|against) (my|the) (bill|balance|account|"
+    "(let's do|let's make it|do|i'll do|i'll give you|here's|take|get|knock|i'll send|send|use) "
+    "{amount} [off "
+    "|towards|on|against|for] (the bill|my bill|what i owe|my balance|the account|my invoice)",
+    "{amount} (towards|on|off|for|against|to|from) (my|the) "
+    "(bill|balance|account|debt|invoice|outstanding amount)",
+    "(could i|i'd like to|i want to|can i|let me|i'll) (put|transfer|contribute|knock|chip "
+    "in|send|drop) {amount} "
+    "(on|off|towards|into|down on|against) (the bill|my account|my balance|what i owe|it)",
+    "(i want to|i'd like to|i need to|can i|could i|let me|i wanna|please|i'm going to|i'll|i "
+    "would like "
+    "to|go ahead and) pay {amount} [(on|towards|off|of|toward|for|against) (my|the) "
+    "(bill|balance|account|"
     "open balance)] [today]",
-    "(pay|put|take|charge) {amount} [(on|towards|off|toward|for|against|from) (my|the) (bill|balance|"
+    "(pay|put|take|charge) {amount} [(on|towards|off|toward|for|against|from) (my|the) "
+    "(bill|balance|"
     "account|card)]",
-    "(make|i want to make|i'd like to make|can i make|can you take|process|i need to make) a payment of "
+    "(make|i want to make|i'd like to make|can i make|can you take|process|i need to make) a "
+    "payment of "
     "{amount} [on my bill|today|towards my balance]",
     "a {amount} payment [on my bill] [please]",
-    "(can you|could you|please) (take|pay|put|charge|process) {amount} (off|on|towards|for) my (bill|"
+    "(can you|could you|please) (take|pay|put|charge|process) {amount} (off|on|towards|for) my "
+    "(bill|"
     "balance|account)",
     "(i can only|i can|i could) (pay|afford|do|manage) {amount} (today|now|this month|this week)",
     "(pay|payment) {amount}",
     "i have {amount} (to put|i can put|for you) (on|towards) my (bill|balance)",
 )
 _PAY_ALL = (
-    "(pay|i want to pay|i'd like to pay|can i pay|let me pay|please pay|can you pay|settle|clear|i need "
-    "to pay|i wanna pay|i'm calling to pay|could i settle|pay off) (my|the|this) (bill|whole bill|full "
-    "bill|entire bill|balance|full balance|whole balance|entire balance|outstanding balance|open balance|"
+    "(go ahead and|just|let's|time to|i'm ready to|help me) (pay|settle|clear|take care of) (my "
+    "bill|the whole "
+    "bill|all of it|what's open|my outstanding balance|everything i owe|the full amount)",
+    "(pay|i want to pay|i'd like to pay|can i pay|let me pay|please pay|can you "
+    "pay|settle|clear|i need "
+    "to pay|i wanna pay|i'm calling to pay|could i settle|pay off) (my|the|this) (bill|whole "
+    "bill|full "
+    "bill|entire bill|balance|full balance|whole balance|entire balance|outstanding balance|open "
+    "balance|"
     "internet bill|phone bill|account|invoice) [in full|today|right now|completely|off]",
-    "(pay|i want to pay|i'll pay|let me pay|i'd like to pay|settle) (everything|all of it|it all|it in "
-    "full|the full amount|the whole thing|the lot|what i owe|the total|it|the full balance) [today|now]",
-    "(take|charge|put) (the full amount|everything|the whole balance|what i owe) (from|to|on) my card",
+    "(pay|i want to pay|i'll pay|let me pay|i'd like to pay|settle) (everything|all of it|it "
+    "all|it in "
+    "full|the full amount|the whole thing|the lot|what i owe|the total|it|the full balance) "
+    "[today|now]",
+    "(take|charge|put) (the full amount|everything|the whole balance|what i owe) (from|to|on) my "
+    "card",
     "pay (off |)[all] [of] my (bill|debt|open invoice) please",
 )
 _PAY_UNSAID = (
-    "(i want to|i'd like to|i need to|can i|could i|let me) (make a [partial] payment|pay (something|some|"
+    "(i want to|i'd like to|i need to|can i|could i|let me) (make a [partial] payment|pay "
+    "(something|some|"
     "a bit|part of it|a part of my bill|some of my bill|a little)|make a part payment)",
-    "(pay|put) (something|a bit|some money|a little|some of it|part of it) (on|towards|off) my (bill|"
+    "(pay|put) (something|a bit|some money|a little|some of it|part of it) (on|towards|off) my "
+    "(bill|"
     "balance|account)",
     "(make|take) a [partial|part|small] payment",
 )
 _RELATIVE = (
-    "(half|a third|a quarter|most|some|two thirds|part|fifty percent|ten percent|the rest) (of it|of my "
+    "(half|a third|a quarter|most|some|two thirds|part|fifty percent|ten percent|the rest) (of "
+    "it|of my "
     "bill|of the balance|of what i owe)",
-    "(half|as much as i can|the minimum|as little as possible|the same as last (month|time)|whatever the "
+    "(half|as much as i can|the minimum|as little as possible|the same as last "
+    "(month|time)|whatever the "
     "minimum is)",
 )
 _ASK_SUM = (
-    "(Sure, how|Okay, how|How|Of course, how) (much|many dollars) would you like to pay[, in whole dollars]?",
+    "(Sure, how|Okay, how|How|Of course, how) (much|many dollars) would you like to pay[, in "
+    "whole dollars]?",
 )
 _ASK_RELATIVE = (
-    "(Sure, how many|Okay, how many|How many) dollars is that? (Please give me|Just tell me|I need) the "
+    "(Sure, how many|Okay, how many|How many) dollars is that? (Please give me|Just tell me|I "
+    "need) the "
     "amount.",
 )
 
@@ -144,12 +193,15 @@ def _read_last(scene: Scene, total: int, open_sum: int) -> None:
 def _after_bill(scene: Scene, open_sum: int) -> None:
     draw = scene.rng.random()
     if draw < 0.35:
-        scene.hears("(okay|ok|alright|great|fine|) (pay it|i'll pay that|pay it all|pay that|i want to pay "
-                    "it [now]|let me pay that|pay the whole thing|pay it please|can i pay it now)")  # fmt: skip
+        scene.hears("(okay|ok|alright|great|fine|) (pay it|i'll pay that|pay it all|pay that|i "
+            "want to pay "
+                    "it [now]|let me pay that|pay the whole thing|pay it please|can i pay it "
+                    "now)")  # fmt: skip
         _pay(scene, None, balance=open_sum)
     elif draw < 0.8:
         amount = dollars(scene.rng, typed=scene.typed)
-        scene.hears("(okay|ok|alright|) (pay|put|i'll pay|i want to pay|take|let me pay) {amount} [of it|of "
+        scene.hears("(okay|ok|alright|) (pay|put|i'll pay|i want to pay|take|let me pay) "
+            "{amount} [of it|of "
                     "that|now|on it|please]", amount=amount.words)  # fmt: skip
         _pay(scene, int(amount.value), balance=open_sum)
     else:
@@ -172,7 +224,8 @@ def payment(scene: Scene) -> None:
     if draw < 0.84:
         _ask_sum(scene, _PAY_UNSAID, _ASK_SUM)
     elif draw < 0.93:
-        scene.hears("{pay} {part}", pay=scene.phrase("(pay|i want to pay|i'd like to pay|can i pay|let me "
+        scene.hears("{pay} {part}", pay=scene.phrase("(pay|i want to pay|i'd like to pay|can i "
+            "pay|let me "
                     "pay|i'll pay)"), part=scene.phrase(_RELATIVE))  # fmt: skip
         _ask_sum(scene, (), _ASK_RELATIVE)
     else:
@@ -196,7 +249,8 @@ def _ask_sum(scene: Scene, wishes: Patterns, question: Patterns) -> None:
     scene.says(question)
     draw = scene.rng.random()
     if draw < 0.12:
-        scene.hears("[um] (all of it|everything|the whole balance|the full amount|in full|all|the whole "
+        scene.hears("[um] (all of it|everything|the whole balance|the full amount|in "
+            "full|all|the whole "
                     "thing|pay it all) [please]")  # fmt: skip
         _pay(scene, None)
     elif draw < 0.2:
@@ -206,7 +260,8 @@ def _ask_sum(scene: Scene, wishes: Patterns, question: Patterns) -> None:
         scene.hears(_RELATIVE)
         _ask_sum(scene, (), _ASK_RELATIVE)
     else:
-        _hear_sum(scene, ("{amount}", "{amount} [please]", "[um] (let's say|make it|say|maybe|i'd like to pay|"
+        _hear_sum(scene, ("{amount}", "{amount} [please]", "[um] (let's say|make "
+            "it|say|maybe|i'd like to pay|"
                           "just|i can do) {amount} [please]"))  # fmt: skip
 
 
@@ -229,7 +284,8 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
     elif draw < 0.15:
         scene.gets(error="declined_by_caller")
         scene.says(
-            "(Okay|Alright|No problem), (nothing was paid|I have not paid anything). [Anything else?]"
+            "(Okay|Alright|No problem), (nothing was paid|I have not paid anything). [Anything "
+            "else?]"
         )
         if scene.chance(0.5):
             _hear_sum(
@@ -242,7 +298,8 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
     elif amount is not None and (draw < 0.34 or amount > balance > 0):
         open_sum = balance if 0 < balance < amount else scene.rng.randrange(amount)
         scene.gets(error="amount_exceeds_balance", open_dollars=open_sum)
-        scene.says("(Sorry, that's|That's) more than you owe: (only |){open} open. Shall I pay that?",
+        scene.says("(Sorry, that's|That's) more than you owe: (only |){open} open. Shall I pay "
+            "that?",
                    open=_dollars(open_sum))  # fmt: skip
         if open_sum and scene.chance(0.6):
             if scene.chance(0.7):
@@ -271,106 +328,3 @@ def _paid(scene: Scene, paid: int, left: int) -> None:
         if left
         else "Nothing is open any more.",
     )
-
-
-_PLANS = {"basic": "basic", "plus": "plus", "unlimited": "unlimited"}
-_PLAN_WORDS = {
-    "basic": "[the] (basic|basic plan|basic one|cheapest plan|basic tariff|cheapest one|basic package)",
-    "plus": "[the] (plus|plus plan|plus one|middle plan|plus tariff|plus package)",
-    "unlimited": "[the] (unlimited|unlimited plan|unlimited one|unlimited tariff|biggest plan|unlimited "
-    "package|one without limits|unlimited data plan)",
-}
-
-
-def _plan(scene: Scene) -> Value:
-    name = scene.rng.choice(tuple(_PLANS))
-    return Value(name, _PLAN_WORDS[name])
-
-
-def _read_plan(scene: Scene, arguments: Mapping[str, str | int]) -> bool:
-    plan = str(arguments["plan"])
-    draw = scene.rng.random()
-    if draw < 0.12:
-        scene.gets(error="already_on_plan", plan=plan)
-        scene.says(
-            "You're already on the {plan} plan[, so nothing changes].", plan=plan.capitalize()
-        )
-        return True
-    if draw < 0.24:
-        scene.gets(error="declined_by_caller")
-        scene.says(
-            "(Okay|Alright|No problem), (your plan stays as it is|I have not changed your plan)."
-        )
-        return scene.chance(0.4)
-    starts = scene.rng.choice(("next bill", "next bill", "today", "tomorrow", "next month"))
-    scene.gets(plan=plan, starts=starts)
-    scene.says(
-        (
-            "(Done|All set|Okay), you('re moving| will move) to the {plan} plan with your next bill."
-            if starts == "next bill"
-            else "(Done|All set|Okay), your {plan} plan starts {starts}."
-        ),
-        plan=plan.capitalize(),
-        starts=starts,
-    )
-    return True
-
-
-_CHANGE_PLAN = Form(
-    tool="change_plan",
-    slots={
-        "plan": Slot(
-            _plan,
-            (
-                "{value} [please]",
-                "[i'll take|i want|let's go with|give me|i'd like] {value} [please]",
-            ),
-            vague=(
-                "a better plan",
-                "something cheaper",
-                "a bigger plan",
-                "the premium plan",
-                "a smaller plan",
-                "the gold plan",
-                "something else",
-                "the family plan",
-            ),
-            vague_answer="[um] {vague} [please]",
-        )
-    },
-    requests={
-        "plan": (
-            "(change|switch|move|upgrade|downgrade|put|swap) (me|my plan|my tariff|us|my account) (to|onto|"
-            "over to) {plan}",
-            "(i want|i'd like|i need|we want|i wanna|can i) [to] (change|switch|move|upgrade|go|downgrade) "
-            "[my plan] to {plan}",
-            "(can|could) (you|i|we) (change|switch|move|upgrade|put) [me|us|my plan] to {plan}",
-            "(i want|i'd like|give me|i'll take|sign me up for|can i have|can i get|get me|i need) {plan}",
-            "(is it possible to|how do i) (change|switch|upgrade|move) to {plan}",
-            "(change|my) plan to {plan}",
-        ),
-        "": (
-            "(change|switch|upgrade|downgrade|i want to change|i'd like to change|can i change|can you "
-            "change|i need to switch|i want to upgrade) (my|the) (plan|tariff|package|subscription plan|"
-            "mobile plan|internet plan|contract plan)",
-            "(i want|i'd like|i need|can i have|get me|are there|do you have) (a different|another|a new|a "
-            "better|a cheaper|a bigger|a smaller|other) (plan|tariff|package|plans)",
-            "(what plans (do you have|are there)|which plans can i (have|get|choose)|tell me about your "
-            "plans|what are the plans)",
-            "(my plan is|it's) too (expensive|small|big|slow) (for me|can i change it)",
-        ),
-    },
-    questions={
-        "plan": (
-            "(Sure, which|Okay, which|Which|Of course, which) plan would you like: Basic, Plus or Unlimited?",
-            "(There are three plans|You can have|We have): Basic, Plus and Unlimited. Which one would you "
-            "like?",
-        )
-    },
-    finish=_read_plan,
-)
-
-
-def plan(scene: Scene) -> None:
-    """Play a change of plan."""
-    fill(scene, _CHANGE_PLAN)

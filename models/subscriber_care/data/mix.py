@@ -3,7 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from models.subscriber_care.data import billing, chat, connection, home_and_mobile
+from models.subscriber_care.data import (
+    billing,
+    chat,
+    connection,
+    mobile,
+    plan,
+    technician,
+    wifi,
+)
 from models.subscriber_care.data.scene import Scene
 from models.subscriber_care.format import Turn
 
@@ -11,16 +19,16 @@ EPISODES: dict[Callable[[Scene], None], float] = {
     connection.outage: 7,
     connection.restart: 5,
     connection.speed_test: 3.5,
-    connection.technician: 9,
-    connection.cancel_visit: 3,
+    technician.technician: 9,
+    technician.cancel_visit: 3,
     billing.bill: 6,
     billing.payment: 11,
-    billing.plan: 6,
-    home_and_mobile.pause_wifi: 12,
-    home_and_mobile.wifi_password: 3,
-    home_and_mobile.data_usage: 3.5,
-    home_and_mobile.roaming: 14,
-    home_and_mobile.block_sim: 5,
+    plan.plan: 6,
+    wifi.pause_wifi: 12,
+    wifi.wifi_password: 3,
+    mobile.data_usage: 3.5,
+    mobile.roaming: 14,
+    mobile.block_sim: 5,
     chat.human: 3.5,
     chat.person_needed: 3,
     chat.refused: 3,

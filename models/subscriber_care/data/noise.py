@@ -14,7 +14,8 @@ _QUESTION = re.compile(
     r"how's|when|where|why|who|which|may|am|have|has|should)\b"
 )
 _KEEP_CASE = {"tv": "TV", "sim": "SIM", "i": "I", "i'm": "I'm", "i'd": "I'd", "i've": "I've",
-              "i'll": "I'll", "uk": "UK", "usa": "USA", "uae": "UAE", "ai": "AI", "nz": "NZ"}  # fmt: skip
+              "i'll": "I'll", "uk": "UK", "usa": "USA", "uae": "UAE", "ai": "AI",
+              "nz": "NZ"}  # fmt: skip
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DROPPABLE = frozenset("the a an my to please is can would of i and".split())
 _FILLERS = ("um", "uh", "er", "like", "you know", "well", "so", "okay", "i mean", "hmm", "erm")

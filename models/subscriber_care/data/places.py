@@ -91,5 +91,5 @@ def proper_names() -> tuple[str, ...]:
     """Every name to capitalise in well-typed text, longest first."""
     spoken = [alias.removeprefix("the ") for aliases in ALIASES.values() for alias in aliases]
     regions = [name.removeprefix("the ") for name in NOT_A_COUNTRY]
-    plain = {"coast", "abroad", "overseas", "a few countries"}
+    plain = {"us", "coast", "abroad", "overseas", "a few countries"}
     return tuple(sorted({*COUNTRIES, *spoken, *regions} - plain, key=lambda n: (-len(n), n)))

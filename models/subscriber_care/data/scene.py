@@ -71,7 +71,8 @@ class Scene:
             (
                 "Sorry, (that|this) (isn't working|is not available|isn't available) (right now|at "
                 "the moment). Please try again (later|in a few minutes).",
-                "Sorry, I can't reach that system (right now|at the moment). Please try again later.",
+                "Sorry, I can't reach that system (right now|at the moment). Please try again "
+                "later.",
             )
         )
 

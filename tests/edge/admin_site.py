@@ -1,0 +1,81 @@
+"""An admin port behind a real HTTP server; turns are recorded into it by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from gateway.core.budget import BudgetDefaults
+from gateway.core.errors import EngineUnavailable
+from gateway.core.generation import EngineLoad
+from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
+from gateway.edge.desk import Desk
+from gateway.edge.http_server import HttpServer, bind_listener
+from gateway.telemetry.metrics import SiteFigures
+from gateway.telemetry.site_telemetry import SiteTelemetry
+from tests.edge.fakes import WAIT_S, Gate, ScriptedRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOAD = EngineLoad(
+    as_of_s=999.75,
+    num_slots=8,
+    num_active=2,
+    num_queued=1,
+    queued_prompt_tokens=300,
+    prefill_s_per_token=0.0005,
+    decode_step_s=0.004,
+    mean_remaining_tokens=32.5,
+)
+NOW_S = 1000.0
+RECORDS_KEPT = 10
+
+
+class AdminSite:
+    """A site that started 400 s before `NOW_S`, its engine's last report 250 ms old."""
+
+    def __init__(self) -> None:
+        self.engine_is_gone = False
+        self.telemetry = SiteTelemetry(
+            site="edge-a",
+            version="1.2.3",
+            figures=lambda: SiteFigures(self.desk.num_active, 2, 1, 3),
+            records_kept=RECORDS_KEPT,
+        )
+        self.desk = Desk(
+            runner=ScriptedRunner(),
+            gatekeeper=Gate(),
+            sink=self.telemetry.sink,
+            defaults=BudgetDefaults(),
+        )
+        app = build_admin_app(
+            identity=SiteIdentity("edge-a", "lab", "1.2.3", started_s=600.0),
+            desk=self.desk,
+            engine=EngineSource(load=self._load, num_restarts=lambda: 3),
+            telemetry=self.telemetry,
+            monotonic=lambda: NOW_S,
+        )
+        self.server = HttpServer(app, bind_listener("127.0.0.1", 0), drain_timeout_s=1.0)
+        self.url = f"http://127.0.0.1:{self.server.port}"
+
+    def _load(self) -> EngineLoad:
+        if self.engine_is_gone:
+            raise EngineUnavailable("the engine process does not start")
+        return LOAD
+
+
+@contextmanager
+def serve_admin() -> Iterator[AdminSite]:
+    """An admin port that answers until the block is left."""
+    site = AdminSite()
+    with ThreadPoolExecutor(1, thread_name_prefix="admin") as threads:
+        served = threads.submit(asyncio.run, site.server.serve())
+        try:
+            yield site
+        finally:
+            site.server.stop()
+            served.result(timeout=WAIT_S)
+            asyncio.run(site.telemetry.close())

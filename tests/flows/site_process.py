@@ -1,0 +1,150 @@
+"""A site as an operator starts it: its own process, real ports, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+_START_LIMIT_S = 60.0
+_END_LIMIT_S = 30.0
+
+
+@dataclass(slots=True)
+class SiteProcess:
+    """A running `firsthop up`."""
+
+    process: subprocess.Popen[bytes]
+    port_base: int
+    log: Path
+    killed: bool = field(default=False)
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port_base}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.port_base + 1}"
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.port_base + 3}"
+
+    def admin_json(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.admin}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def engine_pid(self) -> int:
+        """The engine worker: the site's only child."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        workers = [int(child) for child in children if "gateway.engine.worker" in _command(child)]
+        assert len(workers) == 1, f"children of the site: {[_command(c) for c in children]}"
+        return workers[0]
+
+    def wait_idle(self) -> None:
+        """Until no turn runs and the engine holds and queues nothing."""
+
+        def idle() -> bool:
+            state = self.admin_json("/v1/site")
+            engine = state["engine"]
+            return not (
+                state["now"]["num_turns_active"] or engine["num_active"] or engine["num_queued"]
+            )
+
+        wait_until(idle, "the site is idle")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal the site and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(_END_LIMIT_S)
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def wait_until(holds: Callable[[], bool], what: str, limit_s: float = 20.0) -> None:
+    """Poll for a condition of another process; fail with `what` after the limit."""
+    until_s = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < until_s, f"within {limit_s:g} s: {what}"
+        time.sleep(0.01)
+
+
+def free_port_base() -> int:
+    """A base whose site ports are free now."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            base = int(probe.getsockname()[1])
+        if base > 60_000 or not all(_is_free(base + offset) for offset in (0, 1, 3)):
+            continue
+        return base
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def firsthop(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=_START_LIMIT_S,
+        check=False,
+    )
+
+
+@contextmanager
+def running_site(cwd: Path, *arguments: str, **environment: str) -> Iterator[SiteProcess]:
+    """`firsthop up` with these arguments; ended, and its exit code checked, on the way out."""
+    cwd.mkdir(parents=True, exist_ok=True)
+    base = free_port_base()
+    log = cwd / "site.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "up", "--port-base", str(base), *arguments],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    site = SiteProcess(process, base, log)
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None, f"the site ended: {log.read_text()}"
+            return "is ready" in log.read_text()
+
+        wait_until(ready, "the site is ready", _START_LIMIT_S)
+        yield site
+        if process.poll() is None:
+            status = site.end()
+            assert status == 0, f"exit code {status}: {log.read_text()}"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(_END_LIMIT_S)
