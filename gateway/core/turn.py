@@ -14,6 +14,8 @@ from gateway.core.generation import Constraint, Sampling
 
 MAX_STOP_STRINGS = 4
 """As in the OpenAI API."""
+MAX_STOP_CHARS = 256
+"""A stop string's length: that much of an answer may be held back until it is told apart."""
 
 
 class Role(StrEnum):
@@ -104,9 +106,12 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest("messages must not be empty", param="messages")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidRequest("max_tokens must be at least 1", param="max_tokens")
-        if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
+        usable = all(0 < len(stop) <= MAX_STOP_CHARS for stop in self.stop)
+        if len(self.stop) > MAX_STOP_STRINGS or not usable:
             raise InvalidRequest(
-                f"stop takes up to {MAX_STOP_STRINGS} strings that are not empty", param="stop"
+                f"stop takes up to {MAX_STOP_STRINGS} strings, not empty and "
+                f"of at most {MAX_STOP_CHARS} characters",
+                param="stop",
             )
         self._check_tools()
 

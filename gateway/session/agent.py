@@ -264,7 +264,7 @@ def _last_deltas(assembler: TurnAssembler, end: GenerationEnd) -> list[AnswerDel
     try:
         return assembler.finish(cut_off=end.reason is FinishReason.LENGTH)
     except MalformedToolCall as error:
-        raise EngineFault(f"the model wrote a tool call that is none: {error}") from error
+        raise EngineFault(str(error)) from error
 
 
 def _finish_of(reason: FinishReason) -> TurnFinish:

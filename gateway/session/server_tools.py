@@ -107,6 +107,7 @@ class ServerTools:
                 run = None
             else:
                 rest.pop(0)
+                _skip_told(pending, rest)
         return History(tuple(resolved), run)
 
     async def _decide(self, tenant: str, pending: PendingCall, consent: Consent) -> str:
@@ -134,6 +135,14 @@ def _call_and_result(pending: PendingCall, result: str) -> list[Message]:
         Message(Role.ASSISTANT, tool_calls=(pending.as_tool_call(),)),
         Message(Role.TOOL, result, tool_call_id=pending.reference),
     ]
+
+
+def _skip_told(pending: PendingCall, rest: list[Message]) -> None:
+    """A client that keeps the calls it was told of has this one in its history already."""
+    if rest and any(call.call_id == pending.reference for call in rest[0].tool_calls):
+        rest.pop(0)
+        if rest and rest[0].tool_call_id == pending.reference:
+            rest.pop(0)
 
 
 def _retry_key(call: ToolCall, arguments: Arguments, messages: Sequence[Message]) -> str:

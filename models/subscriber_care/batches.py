@@ -11,21 +11,26 @@ from models.subscriber_care.data.mix import dialogues
 from models.subscriber_care.format import ASSISTANT, END, PAD, render
 
 IGNORED = -100
-_POOL_SIZE = 4096
 
 
 def batches(
-    tokenizer: Tokenizer, *, seed: int, batch_tokens: int, max_len: int
+    tokenizer: Tokenizer,
+    *,
+    seed: int,
+    batch_tokens: int,
+    max_len: int,
+    pool_size: int = 4096,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield (tokens, targets), each [rows, length], for ever.
 
-    Rows of like length share a batch of at most `batch_tokens` with its padding. Only what the
+    `pool_size` dialogues at a time are sorted by length; rows of like length share a batch of at
+    most `batch_tokens` with its padding. Only what the
     assistant produces is learnt, its end token included. Dialogues over `max_len` are cut.
     """
     stream = dialogues(seed)
     order = Random(seed)
     while True:
-        texts = [render(next(stream)) for _ in range(_POOL_SIZE)]
+        texts = [render(next(stream)) for _ in range(pool_size)]
         rows = [e.ids[: max_len + 1] for e in tokenizer.encode_batch(texts)]
         rows.sort(key=len)
         groups = _grouped(rows, batch_tokens)

@@ -10,7 +10,6 @@ from torch.nn import functional
 from models.gqa_graph import DecoderShape
 from models.subscriber_care.batches import IGNORED
 
-
 MAX_TOKENS = 512
 
 

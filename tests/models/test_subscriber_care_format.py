@@ -15,6 +15,7 @@ from models.subscriber_care.format import (
     Returned,
     Said,
     Turn,
+    Value,
     parse_reply,
     render,
 )
@@ -37,7 +38,7 @@ def test_a_conversation_is_rendered_marker_by_marker() -> None:
 
 
 def test_results_show_json_scalars_without_quotes() -> None:
-    values = {"outage": True, "fixed_by": "6 pm", "ratio": 0.5, "note": None}
+    values: dict[str, Value] = {"outage": True, "fixed_by": "6 pm", "ratio": 0.5, "note": None}
 
     assert render([Returned(values)]) == "<s><r>outage=true; fixed_by=6 pm; ratio=0.5; note=null"
 
@@ -107,7 +108,7 @@ def _message(turn: Turn) -> Message:
             return Message(Role.ASSISTANT, text)
         case Called(tool, arguments):
             # In another order than the schema's, as a client may send them.
-            shuffled = dict(reversed(arguments.items()))
+            shuffled = dict(reversed(list(arguments.items())))
             call = ToolCall("call_1", tool, json.dumps(shuffled))
             return Message(Role.ASSISTANT, tool_calls=(call,))
         case Returned(values):

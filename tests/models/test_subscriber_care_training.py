@@ -28,7 +28,7 @@ SHAPE = DecoderShape(
 
 def test_only_what_the_assistant_produces_is_learnt() -> None:
     tokenizer = Tokenizer.from_file(str(BUNDLE_DIR / "tokenizer.json"))
-    stream = batches(tokenizer, seed=1, batch_tokens=2048, max_len=512)
+    stream = batches(tokenizer, seed=1, batch_tokens=2048, max_len=512, pool_size=100)
 
     for tokens, targets in islice(stream, 5):
         assert tokens.shape == targets.shape

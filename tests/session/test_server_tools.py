@@ -94,6 +94,25 @@ def test_a_later_turn_sees_the_call_and_does_not_repeat_it(tmp_path: Path) -> No
     with_tools(tmp_path, scenario)
 
 
+def test_a_client_that_keeps_the_call_does_not_show_it_twice(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        messages = [PAY, question, Message(Role.USER, "yes")]
+        run = (await tools.resolve("t", messages)).run
+        assert run is not None
+        messages += [
+            Message(Role.ASSISTANT, tool_calls=(run.call,)),
+            Message(Role.TOOL, run.result, tool_call_id=run.call.call_id),
+            Message(Role.ASSISTANT, "Paid."),
+            Message(Role.USER, "thanks"),
+        ]
+        history = await tools.resolve("t", messages)
+        roles = [message.role for message in history.messages]
+        assert roles == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT, Role.USER]
+
+    with_tools(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("reply", ["no", "make it fifty", "what is the weather"])
 def test_anything_but_yes_declines_for_good(tmp_path: Path, reply: str) -> None:
     async def scenario(tools: ServerTools, store: AccountStore) -> None:

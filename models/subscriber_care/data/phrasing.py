@@ -45,9 +45,7 @@ def _walk(sequence: _Sequence, rng: Random, slots: Mapping[str, str]) -> Iterato
 
 @cache
 def _parse(pattern: str) -> _Sequence:
-    options, end = _parse_options(pattern, 0, "")
-    if end != len(pattern):
-        raise PatternError(f"unmatched bracket at {end} in {pattern!r}")
+    options, _ = _parse_options(pattern, 0, "")
     return options[0] if len(options) == 1 else (_Choice(tuple(options)),)
 
 
@@ -76,10 +74,10 @@ def _parse_options(pattern: str, start: int, closing: str) -> tuple[list[_Sequen
             if mark == closing:
                 return options, at
             if mark != "|":
-                break
+                raise PatternError(f"unexpected {mark!r} before {at} in {pattern!r}")
         text_from = at
-    if closing or (at < len(pattern)):
-        raise PatternError(f"expected {closing!r} before {at} in {pattern!r}")
+    if closing:
+        raise PatternError(f"no {closing!r} before the end of {pattern!r}")
     parts.append(pattern[text_from:])
     options.append(tuple(part for part in parts if part != ""))
     return options, at
