@@ -51,6 +51,17 @@ class Router:
         """What the local engine can hold, prompt and answer together."""
         return self._engine.max_context_tokens
 
+    def refuse_hopeless(self, budget: Budget, trail: TurnTrail) -> None:
+        """Shed a turn now if not even an empty prompt could be answered in time.
+
+        What was not rendered and tokenised costs nothing; under overload that is most turns.
+        Raises SloUnattainable.
+        """
+        decision, decided = self._decision(0, budget, limited=True)
+        if not decision.admitted:
+            trail.decisions.append(decided)
+            raise self._shed(decision, budget)
+
     async def generate(
         self, request: GenerationRequest, budget: Budget, trail: TurnTrail
     ) -> AsyncGenerator[GenerationEvent, None]:
@@ -82,41 +93,44 @@ class Router:
             trail.num_resumes += 1
 
     def _decide(self, request: GenerationRequest, budget: Budget, trail: TurnTrail) -> None:
-        now_s = self._monotonic()
         # A request without a deadline is past the point where it may be shed (a tool has run).
         limited = request.first_token_deadline_s is not None
-        remaining_s = budget.remaining_s(now_s) if limited else None
-        load = self._engine.load()
-        decision = admit(
-            load,
-            prompt_tokens=len(request.prompt),
-            remaining_s=remaining_s,
-            max_num_queued=self._max_num_queued,
-        )
-        chosen = self._site if decision.admitted else ""
-        trail.decisions.append(
-            RouteDecision(
-                chosen=chosen,
-                reason=decision.reason,
-                budget_s=budget.first_token_s,
-                remaining_s=remaining_s,
-                candidates=(
-                    Candidate(
-                        self._site,
-                        decision.estimate_s,
-                        0.0,
-                        decision.reason,
-                        report_age_s=max(0.0, now_s - load.as_of_s),
-                    ),
-                ),
-            )
-        )
+        decision, decided = self._decision(len(request.prompt), budget, limited=limited)
+        trail.decisions.append(decided)
         trail.clock.mark(Stage.ADMISSION, self._monotonic())
         if not decision.admitted:
             raise self._shed(decision, budget)
         trail.site = self._site
         if not trail.path or trail.path[-1] != self._site:
             trail.path.append(self._site)
+
+    def _decision(
+        self, prompt_tokens: int, budget: Budget, *, limited: bool
+    ) -> tuple[Admission, RouteDecision]:
+        now_s = self._monotonic()
+        remaining_s = budget.remaining_s(now_s) if limited else None
+        load = self._engine.load()
+        decision = admit(
+            load,
+            prompt_tokens=prompt_tokens,
+            remaining_s=remaining_s,
+            max_num_queued=self._max_num_queued,
+        )
+        here = Candidate(
+            self._site,
+            decision.estimate_s,
+            0.0,
+            decision.reason,
+            report_age_s=max(0.0, now_s - load.as_of_s),
+        )
+        decided = RouteDecision(
+            chosen=self._site if decision.admitted else "",
+            reason=decision.reason,
+            budget_s=budget.first_token_s,
+            remaining_s=remaining_s,
+            candidates=(here,),
+        )
+        return decision, decided
 
     def _shed(self, decision: Admission, budget: Budget) -> SloUnattainable:
         load = self._engine.load()

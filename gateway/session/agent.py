@@ -105,6 +105,7 @@ class Agent:
     async def run(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         """See `TurnRunner.run`."""
         talk = self._open(turn, trail)
+        self._router.refuse_hopeless(turn.budget, trail)
         if self._server_tools is not None and turn.server_tools:
             history = await self._server_tools.resolve(turn.principal.tenant, turn.messages)
             talk.messages = list(history.messages)

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loadtests.local_site import SiteProcess, running_site
 from models.make_tiny import write_tiny_bundle
-from tests.flows.site_process import SiteProcess, running_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

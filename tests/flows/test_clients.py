@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
-import sys
+import urllib.request
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,13 +15,13 @@ import pytest
 
 from gateway.wire.pb import agent_pb2 as pb
 from gateway.wire.pb.agent_pb2_grpc import AgentServiceStub
-from tests.flows.site_process import ROOT, firsthop
+from loadtests.local_site import ROOT, firsthop
 from tests.requirements import require
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.flows.site_process import SiteProcess
+    from loadtests.local_site import SiteProcess
 
 NODE = ROOT / "tests" / "clients" / "node"
 SAID = "Good morning — is the line up? ✓"
@@ -88,12 +89,15 @@ def test_json_schema_is_followed_whatever_the_model_would_say(echo_site: SitePro
 
 
 def test_the_generated_client_streams_an_answer(echo_site: SiteProcess) -> None:
-    with grpc.insecure_channel(echo_site.grpc) as channel:
-        request = pb.GenerateRequest(
-            messages=[pb.Message(role=pb.ROLE_USER, content=SAID)],
-            sampling=pb.Sampling(temperature=0),
-        )
-        events = list(AgentServiceStub(channel).Generate(request, timeout=20))
+    async def generate() -> list[pb.GenerateEvent]:
+        async with grpc.aio.insecure_channel(echo_site.grpc) as channel:
+            request = pb.GenerateRequest(
+                messages=[pb.Message(role=pb.ROLE_USER, content=SAID)],
+                sampling=pb.Sampling(temperature=0),
+            )
+            return [event async for event in AgentServiceStub(channel).Generate(request)]
+
+    events = asyncio.run(generate())
     assert "".join(e.text_delta.text for e in events) == SAID
     assert events[-1].summary.finish == pb.FINISH_REASON_STOP
     assert events[-1].summary.site == "edge-a"
@@ -127,10 +131,7 @@ def test_explain_draws_the_turn(echo_site: SiteProcess, tmp_path: Path) -> None:
 
 
 def test_metrics_count_the_turn(echo_site: SiteProcess) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys, urllib.request as u;"
-         "print(u.urlopen(sys.argv[1]).read().decode())", f"{echo_site.admin}/metrics"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "gen_ai_server_time_to_first_token_seconds_bucket" in done.stdout
-    assert 'le="0.5"' in done.stdout
+    with urllib.request.urlopen(f"{echo_site.admin}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    assert "gen_ai_server_time_to_first_token_seconds_bucket" in text
+    assert 'le="0.5"' in text

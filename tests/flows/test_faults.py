@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import openai
 import pytest
 
-from tests.flows.site_process import (
+from loadtests.local_site import (
     SiteProcess,
     firsthop,
     free_port_base,

@@ -116,6 +116,17 @@ def test_a_turn_that_cannot_meet_its_budget_is_shed_before_the_engine_is_asked()
     assert bench.trail.decisions[0].chosen == ""
 
 
+def test_a_hopeless_turn_is_shed_before_its_prompt_is_known() -> None:
+    bench = Bench(ANSWER)
+    budget = Budget(bench.clock.now_s, 0.5)
+    bench.router.refuse_hopeless(budget, bench.trail)
+    assert bench.trail.decisions == []
+    bench.engine.reported = msgspec.structs.replace(IDLE, queued_prompt_tokens=5_000)
+    with pytest.raises(SloUnattainable):
+        bench.router.refuse_hopeless(budget, bench.trail)
+    assert bench.trail.decisions[0].reason == "estimate_over_budget"
+
+
 def test_after_a_tool_has_run_a_late_answer_is_not_shed() -> None:
     bench = Bench(ANSWER)
     spent = Budget(started_s=bench.clock.now_s - 9.0, first_token_s=0.5)

@@ -72,6 +72,9 @@ class ScriptedRouter:
         self.num_frames = 0
         self.num_closed = 0
 
+    def refuse_hopeless(self, budget: Budget, trail: TurnTrail) -> None:
+        """Nothing is hopeless here."""
+
     async def generate(
         self, request: GenerationRequest, budget: Budget, trail: TurnTrail
     ) -> AsyncGenerator[GenerationEvent, None]:
@@ -103,7 +106,7 @@ class Bench:
         self.router = ScriptedRouter(model, *answers, reason=reason)
         tools = None if store is None else ServerTools(store, model.fixed_tools)
         info = ModelInfo("care", "1", "ab" * 32, "int8", CONTEXT_TOKENS, "fixed:x", ("gpt-4o*",))
-        self.agent = Agent(model=model, info=info, router=self.router, server_tools=tools)  # type: ignore[arg-type] # a fake of the one method used
+        self.agent = Agent(model=model, info=info, router=self.router, server_tools=tools)  # type: ignore[arg-type] # a fake of what is used of it
         self.trail = TurnTrail("r", StageClock(0.0))
 
     async def run(self, turn: Turn) -> list[TurnEvent]:

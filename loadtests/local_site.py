@@ -11,16 +11,20 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 _START_LIMIT_S = 60.0
 _END_LIMIT_S = 30.0
+
+
+class SiteFailed(Exception):
+    """The site did not do what it must; the message has its log."""
 
 
 @dataclass(slots=True)
@@ -30,21 +34,24 @@ class SiteProcess:
     process: subprocess.Popen[bytes]
     port_base: int
     log: Path
-    killed: bool = field(default=False)
 
     @property
     def http(self) -> str:
+        """Base URL of the public port."""
         return f"http://127.0.0.1:{self.port_base}"
 
     @property
     def grpc(self) -> str:
+        """Target of the agent port."""
         return f"127.0.0.1:{self.port_base + 1}"
 
     @property
     def admin(self) -> str:
+        """Base URL of the admin port."""
         return f"http://127.0.0.1:{self.port_base + 3}"
 
     def admin_json(self, path: str) -> Any:
+        """A document of the admin port."""
         with urllib.request.urlopen(f"{self.admin}{path}", timeout=10) as answer:
             return json.load(answer)
 
@@ -53,8 +60,23 @@ class SiteProcess:
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         workers = [int(child) for child in children if "gateway.engine.worker" in _command(child)]
-        assert len(workers) == 1, f"children of the site: {[_command(c) for c in children]}"
+        if len(workers) != 1:
+            raise SiteFailed(f"children of the site: {[_command(child) for child in children]}")
         return workers[0]
+
+    def pss_bytes(self) -> int:
+        """Proportional set size of the site and its engine together."""
+        total_kib = 0
+        for pid in (self.process.pid, self.engine_pid()):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total_kib += int(line.split()[1])
+        return total_kib * 1024
+
+    def cpu_s(self) -> float:
+        """CPU seconds the site process (without its engine) has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait_idle(self) -> None:
         """Until no turn runs and the engine holds and queues nothing."""
@@ -85,7 +107,8 @@ def wait_until(holds: Callable[[], bool], what: str, limit_s: float = 20.0) -> N
     """Poll for a condition of another process; fail with `what` after the limit."""
     until_s = time.monotonic() + limit_s
     while not holds():
-        assert time.monotonic() < until_s, f"within {limit_s:g} s: {what}"
+        if time.monotonic() > until_s:
+            raise SiteFailed(f"not within {limit_s:g} s: {what}")
         time.sleep(0.01)
 
 
@@ -136,14 +159,16 @@ def running_site(cwd: Path, *arguments: str, **environment: str) -> Iterator[Sit
     try:
 
         def ready() -> bool:
-            assert process.poll() is None, f"the site ended: {log.read_text()}"
+            if process.poll() is not None:
+                raise SiteFailed(f"the site ended: {log.read_text()}")
             return "is ready" in log.read_text()
 
         wait_until(ready, "the site is ready", _START_LIMIT_S)
         yield site
         if process.poll() is None:
             status = site.end()
-            assert status == 0, f"exit code {status}: {log.read_text()}"
+            if status != 0:
+                raise SiteFailed(f"exit code {status}: {log.read_text()}")
     finally:
         if process.poll() is None:
             process.kill()
