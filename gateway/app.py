@@ -220,6 +220,11 @@ class _Site:
 
 
 def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:
+    if config.model.accelerator != "cpu":
+        raise ConfigError(
+            f"model.accelerator is {config.model.accelerator!r}; this version runs models on the "
+            "CPU only: leave it out or set 'cpu'"
+        )
     # The router refuses first, with an estimate; the engine's own limit is only the backstop.
     return Start(
         bundle_path=str(bundle.root),

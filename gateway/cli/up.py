@@ -26,7 +26,6 @@ _EPILOG = """\
 examples:
   firsthop up
   firsthop up --port-base 9000 --model ~/models/qwen2.5-0.5b-int4
-  firsthop up --accelerator cuda --model ~/models/qwen2.5-0.5b-cuda
 
 FIRSTHOP_SECTION_KEY variables apply as for `firsthop serve`. Ctrl-C ends everything.
 """

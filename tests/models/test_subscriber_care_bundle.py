@@ -1,5 +1,7 @@
 """The committed bundle: sound, and able to do its job on the graph that ships."""
 
+import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from gateway.core.turn import Message, Role, ToolCall
 from gateway.engine.bundle import load_bundle, tools_digest
+from gateway.engine.text_model import TextModel
+from models.subscriber_care.data.mix import dialogues
 from models.subscriber_care.export import BUNDLE_DIR
 from models.subscriber_care.format import (
     HERE,
@@ -17,6 +22,8 @@ from models.subscriber_care.format import (
     Heard,
     Returned,
     Said,
+    Turn,
+    render,
     special_tokens,
 )
 from models.subscriber_care.greedy import GreedyModel
@@ -51,6 +58,19 @@ def test_the_bundle_holds_the_sources_as_they_are(source: Path) -> None:
 def test_every_marker_is_one_token_with_a_fixed_id(tokenizer: Tokenizer) -> None:
     for token_id, marker in enumerate(special_tokens()):
         assert tokenizer.encode(marker).ids == [token_id]
+
+
+def test_the_served_prompt_is_the_training_sequence(tokenizer: Tokenizer) -> None:
+    text_side = TextModel.from_bundle(load_bundle(BUNDLE_DIR))
+    for turns in islice(dialogues(seed=21), 60):
+        at = next(i for i in reversed(range(len(turns))) if isinstance(turns[i], Heard | Returned))
+        history = turns[: at + 1]
+
+        served = text_side.render([_message(turn) for turn in history])
+
+        assert list(served) == tokenizer.encode(render(history, generate=True)).ids
+        whole = tokenizer.encode(render(turns)).ids
+        assert whole[: len(served)] == list(served)
 
 
 @given(st.text())
@@ -117,3 +137,16 @@ def test_the_model_says_that_it_is_an_ai(model: GreedyModel) -> None:
 
     assert isinstance(said, Said)
     assert "AI" in said.text
+
+
+def _message(turn: Turn) -> Message:
+    match turn:
+        case Heard(text):
+            return Message(Role.USER, text)
+        case Said(text):
+            return Message(Role.ASSISTANT, text)
+        case Called(tool, arguments):
+            call = ToolCall("call_1", tool, json.dumps(dict(arguments)))
+            return Message(Role.ASSISTANT, tool_calls=(call,))
+        case Returned(values):
+            return Message(Role.TOOL, json.dumps(dict(values)), tool_call_id="call_1")
