@@ -1,0 +1,193 @@
+"""What the gateway adds to the time to first token, over calling the engine port directly.
+
+The same prompts go to two engines with the same bundle and settings: one through `EngineClient`
+in this process, one through a whole site over HTTP and SSE. Rounds alternate, so that both see the
+same noise of the machine.
+
+    python -m loadtests.gateway_overhead [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from gateway.config.site import SHIPPED_MODEL, SiteConfig
+from gateway.core.budget import TurnClass
+from gateway.core.generation import GenerationRequest, Sampling, TokenFrame
+from gateway.core.turn import Message, Role, ToolChoice
+from gateway.engine.bundle import load_bundle
+from gateway.engine.client import EngineClient
+from gateway.engine.frames import Start
+from gateway.engine.text_model import TextModel
+from loadtests.facts import percentile, save, summary_ms
+from loadtests.host import HostMeter
+from loadtests.local_site import running_site
+from loadtests.sse_client import SseConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Ask = Callable[[str], Awaitable[float | None]]
+    """Asks once and returns the time to the first content in seconds; None when there was none."""
+
+SEED = 2
+RATE_PER_S = 80.0
+MAX_TOKENS = 8
+SAID = (
+    "hello",
+    "good morning",
+    "thank you very much",
+    "what can you do for me",
+    "are you a real person",
+)
+"""Small talk: the answer is text, so its first token is the first content on both paths."""
+
+
+def engine_asker(engine: EngineClient, model: TextModel) -> Ask:
+    """Straight to the port, with the prompt rendered beforehand."""
+    constraint = model.constraint(model.fixed_tools, ToolChoice(), None)
+    prompts = {said: model.render([Message(Role.USER, said)]) for said in SAID}
+
+    async def ask(said: str) -> float | None:
+        request = GenerationRequest(
+            request_id="overhead",
+            prompt=prompts[said],
+            max_tokens=MAX_TOKENS,
+            sampling=Sampling(temperature=0.0),
+            constraint=constraint,
+            turn_class=TurnClass.BATCH,
+        )
+        sent_s = time.monotonic()
+        first_s: float | None = None
+        async with aclosing(engine.generate(request)) as events:
+            async for event in events:
+                if first_s is None and isinstance(event, TokenFrame):
+                    first_s = time.monotonic() - sent_s
+        return first_s
+
+    return ask
+
+
+class HttpPool:
+    """Kept-alive connections to a site, as many as are in use at once."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[SseConnection] = []
+
+    async def ask(self, said: str) -> float | None:
+        """One streamed chat completion."""
+        connection = (
+            self._idle.pop() if self._idle else await SseConnection.open("127.0.0.1", self._port)
+        )
+        body = {
+            "messages": [{"role": "user", "content": said}],
+            "stream": True,
+            "temperature": 0,
+            "max_tokens": MAX_TOKENS,
+        }
+        answer = await connection.chat(body, {"x-firsthop-class": "batch"})
+        self._idle.append(connection)
+        return answer.ttft_s
+
+
+async def one_by_one(ask: Ask, count: int, rng: random.Random) -> list[float]:
+    """Closed loop at concurrency 1."""
+    taken = [await ask(rng.choice(SAID)) for _ in range(count)]
+    return [s for s in taken if s is not None]
+
+
+async def open_loop(ask: Ask, seconds: float, rng: random.Random) -> list[float]:
+    """Poisson arrivals at RATE_PER_S, timed from the intended send."""
+    taken: list[float] = []
+    start_s = time.monotonic()
+    at_s = 0.0
+
+    async def one(due_s: float, said: str) -> None:
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        late_s = time.monotonic() - due_s
+        first_s = await ask(said)
+        if first_s is not None:
+            taken.append(first_s + late_s)
+
+    async with asyncio.TaskGroup() as group:
+        while (at_s := at_s + rng.expovariate(RATE_PER_S)) < seconds:
+            group.create_task(one(start_s + at_s, rng.choice(SAID)))
+    return taken
+
+
+async def compare(port: int, *, rounds: int, count: int, seconds: float) -> dict[str, Any]:
+    """Both paths, alternating."""
+    config = SiteConfig()
+    bundle = load_bundle(SHIPPED_MODEL)
+    model = TextModel.from_bundle(bundle)
+    single: dict[str, list[float]] = {"engine": [], "http": []}
+    loaded: dict[str, list[float]] = {"engine": [], "http": []}
+    meter = HostMeter()
+    async with EngineClient(
+        Start(bundle_path=str(bundle.root), num_slots=config.model.num_slots)
+    ) as engine:
+        paths: dict[str, Ask] = {"engine": engine_asker(engine, model), "http": HttpPool(port).ask}
+        for ask in paths.values():
+            await one_by_one(ask, 50, random.Random(SEED))
+        for index in range(rounds):
+            for name, ask in paths.items():
+                rng = random.Random(SEED + index)
+                single[name] += await one_by_one(ask, count, rng)
+        meter.start()
+        for index in range(rounds):
+            for name, ask in paths.items():
+                rng = random.Random(SEED + index)
+                loaded[name] += await open_loop(ask, seconds, rng)
+    return {
+        "model": f"{bundle.name} {bundle.version} {bundle.artifact('cpu').precision}",
+        "max_tokens": MAX_TOKENS,
+        "rounds": rounds,
+        "concurrency_1_ms": _compared(single, 0.5, target_ms=1.5),
+        "at_80_per_s_ms": _compared(loaded, 0.99, target_ms=5.0),
+        "host_busy_ratio_at_80_per_s": meter.busy_ratio(),
+    }
+
+
+def _compared(taken: dict[str, list[float]], quantile: float, target_ms: float) -> dict[str, Any]:
+    added_s = percentile(taken["http"], quantile) - percentile(taken["engine"], quantile)
+    return {
+        "engine": summary_ms(taken["engine"], SEED),
+        "http": summary_ms(taken["http"], SEED),
+        f"overhead_p{quantile * 100:g}": round(added_s * 1e3, 3),
+        "target": target_ms,
+        "met": added_s * 1e3 <= target_ms,
+    }
+
+
+def main() -> None:
+    """Run it and save the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the samples, not saved")
+    quick = parser.parse_args().quick
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_site(Path(folder)) as site,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        sizes = (2, 50, 2.0) if quick else (5, 300, 6.0)
+        body = runner.run(
+            compare(site.port_base, rounds=sizes[0], count=int(sizes[1]), seconds=sizes[2])
+        )
+    if quick:
+        print(body)
+    else:
+        save("gateway_overhead", SEED, body)
+
+
+if __name__ == "__main__":
+    main()

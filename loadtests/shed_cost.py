@@ -1,0 +1,94 @@
+"""What a shed request costs the site process, in CPU time.
+
+Requests whose budget cannot be met are sent over kept-alive connections; the CPU time of the site
+process before and after gives the cost of one, everything included: HTTP, authentication, the
+decision, the refusal and its record.
+
+    python -m loadtests.shed_cost
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from loadtests.facts import save
+from loadtests.local_site import running_site
+from loadtests.sse_client import SseConnection
+
+if TYPE_CHECKING:
+    from loadtests.local_site import SiteProcess
+
+NUM_CONNECTIONS = 4
+NUM_REQUESTS = 1000
+"""Per connection and round."""
+NUM_ROUNDS = 5
+TARGET_MS = 0.5
+BODY = {
+    "stream": True,
+    "messages": [
+        {"role": "user", "content": "hello, I have a question about my last bill"},
+        {"role": "assistant", "content": "Of course. What would you like to know?"},
+        {"role": "user", "content": "why is it so much more than the one before"},
+    ],
+}
+
+
+async def shed(port: int, count: int) -> int:
+    """Send requests with a hopeless budget; how many were shed."""
+    connection = await SseConnection.open("127.0.0.1", port)
+    num_shed = 0
+    for _ in range(count):
+        answer = await connection.chat(BODY, {"x-slo-ttft-ms": "0.1"})
+        num_shed += answer.status == 503
+    connection.close()
+    return num_shed
+
+
+async def measure(site: SiteProcess) -> list[float]:
+    """CPU milliseconds of the site per shed request, by round; the first is warm-up."""
+    costs_ms = []
+    for _ in range(NUM_ROUNDS + 1):
+        before_s = site.cpu_s()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(shed(site.port_base, NUM_REQUESTS))
+                for _ in range(NUM_CONNECTIONS)
+            ]
+        num_shed = sum(task.result() for task in tasks)
+        if num_shed != NUM_CONNECTIONS * NUM_REQUESTS:
+            raise SystemExit(f"only {num_shed} were shed")
+        costs_ms.append((site.cpu_s() - before_s) * 1e3 / num_shed)
+    return costs_ms[1:]
+
+
+def main() -> None:
+    """Run it and save the result."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_site(Path(folder)) as site,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        costs_ms = sorted(runner.run(measure(site)))
+    median_ms = costs_ms[len(costs_ms) // 2]
+    save(
+        "shed_cost",
+        None,
+        {
+            "requests_per_round": NUM_CONNECTIONS * NUM_REQUESTS,
+            "cpu_ms_per_shed_request": {
+                "median": round(median_ms, 4),
+                "rounds": [round(cost, 4) for cost in costs_ms],
+            },
+            "target": TARGET_MS,
+            "met": median_ms <= TARGET_MS,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
