@@ -41,6 +41,7 @@ from gateway.core.turn import (
 )
 from gateway.engine.tool_format.parser import MalformedToolCall
 from gateway.session.phrases import NO_ACCESS, NO_CORE_MODEL, TOOL_LOOP
+from gateway.session.said_values import narrow
 from gateway.session.server_tools import Confirm
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class _Conversation:
     tools: tuple[ToolSpec, ...]
     offered: frozenset[str]
     """Names of tools that somebody can run; the model may know more."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """What to ask for if this round calls a tool for which a value has not been said."""
     may_shed: bool = True
     """False once a tool has run: what was done must be told, however late."""
     usage: Usage = field(default_factory=Usage)
@@ -148,9 +151,10 @@ class Agent:
         self, turn: Turn, talk: _Conversation, trail: TurnTrail, result: _Round
     ) -> AsyncGenerator[AnswerDelta, None]:
         """One round. Deltas of calls that the client is to run are passed on, others kept."""
-        request = self._request(turn, talk)
+        callable_tools = self._callable(turn, talk)
+        request = self._request(turn, talk, callable_tools)
         trail.clock.mark(Stage.PROMPT, self._monotonic())
-        assembler = self._model.new_assembler(self._callable(turn, talk), stop=turn.stop)
+        assembler = self._model.new_assembler(callable_tools, stop=turn.stop)
         only_one = not turn.parallel_tool_calls
         passed_on: set[int] = set()
         num_tokens = 0
@@ -178,7 +182,9 @@ class Agent:
                     break
         result.calls = tuple(assembler.tool_calls[: 1 if only_one else None])
 
-    def _request(self, turn: Turn, talk: _Conversation) -> GenerationRequest:
+    def _request(
+        self, turn: Turn, talk: _Conversation, callable_tools: tuple[ToolSpec, ...]
+    ) -> GenerationRequest:
         prompt = self._model.render(talk.messages, talk.tools)
         limit_tokens = self._router.max_context_tokens
         room_tokens = limit_tokens - len(prompt)
@@ -190,7 +196,7 @@ class Agent:
             prompt=prompt,
             max_tokens=min(turn.max_tokens or room_tokens, room_tokens),
             sampling=turn.sampling,
-            constraint=self._constraint(turn, talk),
+            constraint=self._constraint(turn, talk, callable_tools),
             turn_class=turn.turn_class,
             first_token_deadline_s=deadline_s,
         )
@@ -200,22 +206,28 @@ class Agent:
 
         A model that was trained on fixed tools means what it does by calling one, offered or not:
         a call that nobody can run is answered honestly, where a forbidden one would come out as
-        a sentence that claims it was done.
+        a sentence that claims it was done. Its values are narrowed to what the caller has said.
         """
+        talk.missing = {}
         must_call = turn.tool_choice.mode is ToolChoiceMode.REQUIRED and talk.may_shed
-        free_form = turn.constraint is None and not must_call
-        return (self._model.fixed_tools if free_form else ()) or talk.tools
+        if not self._model.fixed_tools or must_call or turn.constraint is not None:
+            return talk.tools
+        narrowed = narrow(self._model.fixed_tools, talk.messages)
+        talk.missing = narrowed.missing
+        return narrowed.tools
 
-    def _constraint(self, turn: Turn, talk: _Conversation) -> Constraint | None:
+    def _constraint(
+        self, turn: Turn, talk: _Conversation, callable_tools: tuple[ToolSpec, ...]
+    ) -> Constraint | None:
         fixed = bool(self._model.fixed_tools)
         choice = turn.tool_choice if talk.may_shed else ToolChoice()
         if fixed and choice.mode is ToolChoiceMode.NONE:
             choice = ToolChoice()
-        return self._model.constraint(self._callable(turn, talk), choice, turn.constraint)
+        return self._model.constraint(callable_tools, choice, turn.constraint)
 
     def _is_clients(self, turn: Turn, talk: _Conversation, delta: ToolCallDelta) -> bool:
         """Whether the client runs the call that this delta opens."""
-        if turn.server_tools or delta.name not in talk.offered:
+        if turn.server_tools or delta.name not in talk.offered or delta.name in talk.missing:
             return False
         return turn.parallel_tool_calls or delta.index == 0
 
@@ -223,16 +235,16 @@ class Agent:
         self, turn: Turn, talk: _Conversation, trail: TurnTrail, calls: tuple[ToolCall, ...]
     ) -> AsyncGenerator[TurnEvent, None]:
         """Do what the model called for; ends with TurnEnd unless another round is due."""
-        if not turn.server_tools and all(call.name in talk.offered for call in calls):
+        sentence = self._cannot_run(turn, talk, calls)
+        if sentence:
+            yield TextDelta(sentence)
+            yield TurnEnd(TurnFinish.STOP, talk.usage)
+            return
+        if self._server_tools is None or not turn.server_tools:
             yield TurnEnd(TurnFinish.TOOL_CALLS, talk.usage)
             return
-        tools = self._server_tools if turn.server_tools else None
+        tools = self._server_tools
         for call in calls:
-            if tools is None or not tools.runs(call.name):
-                escalated = call.name == _ESCALATION_TOOL
-                yield TextDelta(NO_CORE_MODEL if escalated else NO_ACCESS)
-                yield TurnEnd(TurnFinish.STOP, talk.usage)
-                return
             outcome = await tools.call(turn.principal.tenant, call, talk.messages)
             if isinstance(outcome, Confirm):
                 trail.clock.mark(Stage.TOOL, self._monotonic())
@@ -242,6 +254,18 @@ class Agent:
             talk.messages.append(Message(Role.ASSISTANT, tool_calls=(call,)))
             talk.messages.append(Message(Role.TOOL, outcome.result, tool_call_id=call.call_id))
             yield self._ran(outcome, talk, trail)
+
+    def _cannot_run(self, turn: Turn, talk: _Conversation, calls: tuple[ToolCall, ...]) -> str:
+        """What to say instead, when nobody can run one of the calls; empty when all can run."""
+        for call in calls:
+            offered = call.name in talk.offered
+            if turn.server_tools and self._server_tools is not None:
+                offered = self._server_tools.runs(call.name)
+            if not offered:
+                return NO_CORE_MODEL if call.name == _ESCALATION_TOOL else NO_ACCESS
+            if call.name in talk.missing:
+                return talk.missing[call.name]
+        return ""
 
     def _ran(self, run: ServerToolRun, talk: _Conversation, trail: TurnTrail) -> ServerToolRun:
         talk.may_shed = False

@@ -16,3 +16,9 @@ NO_CORE_MODEL = (
 
 TOOL_LOOP = "I'm sorry, I could not finish that. Could you say it again in other words?"
 """The model kept calling tools without answering."""
+
+HOW_MUCH = "Sure, how much would you like to pay, in whole dollars?"
+HOW_LONG = "Sure, for how many minutes should I pause it?"
+WHICH_COUNTRY = "Sure, which country is the pass for?"
+HOW_MANY_DAYS = "Sure, for how many days?"
+"""The caller has not said a value that the call needs."""

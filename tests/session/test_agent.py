@@ -239,6 +239,22 @@ def test_forty_dollars_are_paid_once_after_a_yes(model: TextModel, tmp_path: Pat
     with_account(tmp_path, model, (PAY_40, "Paid.", "Paid."), check)
 
 
+def test_a_value_that_was_not_said_is_asked_for(model: TextModel, tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        asked = await bench.run(turn("pause the wifi for the kids", server_tools=True))
+        assert text_of(asked) == phrases.HOW_LONG
+        assert not any(isinstance(event, ServerToolRun) for event in asked)
+
+    with_account(tmp_path, model, ("<c><t:pause_wifi>kids",), check)
+    tools = tuple(tool for tool in model.fixed_tools if tool.name == "pause_wifi")
+    clients = run(
+        Bench(model, None, "<c><t:pause_wifi>kids"),
+        turn("pause the wifi for the kids", tools=tools),
+    )
+    assert text_of(clients) == phrases.HOW_LONG
+    assert not any(isinstance(event, ToolCallDelta) for event in clients)
+
+
 def test_a_model_that_never_stops_calling_is_stopped(model: TextModel, tmp_path: Path) -> None:
     async def check(bench: Bench) -> None:
         events = await bench.run(turn("bill", server_tools=True))

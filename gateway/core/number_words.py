@@ -1,0 +1,115 @@
+"""Numbers in tokens, in digits and in words, as English callers say them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+_UNITS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen".split()
+    )
+}
+_TENS = {
+    word: 10 * value
+    for value, word in enumerate(
+        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
+    )
+} | {"fourty": 40, "fourtie": 40}
+
+
+class Number(NamedTuple):
+    """A number at tokens [start, end)."""
+
+    value: Fraction
+    start: int
+    end: int
+    is_money: bool = False
+    """It was written with a dollar sign."""
+    is_percent: bool = False
+
+
+def numbers_in(tokens: list[str]) -> list[Number]:
+    """All numbers, in order. "twelve fifty" is 1250, "one and a half" 1.5, "a hundred" 100."""
+    numbers: list[Number] = []
+    at = 0
+    while at < len(tokens):
+        number = _in_digits(tokens, at) or _in_words(tokens, at)
+        if number is None:
+            at += 1
+            continue
+        number = _with_half(_as_spoken_hundreds(number, tokens), tokens)
+        numbers.append(number)
+        at = number.end
+    return numbers
+
+
+def _in_digits(tokens: list[str], at: int) -> Number | None:
+    token = tokens[at]
+    bare = token.removeprefix("$").removesuffix("%").replace(",", "")
+    if not bare[:1].isdecimal():
+        return None
+    value = Fraction(bare)
+    end = at + 1
+    if end < len(tokens) and tokens[end] in ("hundred", "thousand") and value < 100:
+        value *= 100 if tokens[end] == "hundred" else 1000
+        end += 1
+    return Number(value, at, end, token.startswith("$"), token.endswith("%"))
+
+
+def _in_words(tokens: list[str], at: int) -> Number | None:
+    total = current = 0
+    end = at
+    if tokens[at] in ("a", "an") and tokens[at + 1 : at + 2] in (["hundred"], ["thousand"]):
+        current, end = 1, at + 1
+    while end < len(tokens):
+        word = tokens[end]
+        if word == "and" and (total or current >= 100) and _continues(tokens, end + 1, current):
+            end += 1
+            continue
+        if word == "thousand" and current and not total:
+            total, current = 1000 * current, 0
+        elif word == "hundred" and 0 < current < 100:
+            current *= 100
+        elif word in _TENS and current % 100 == 0:
+            current += _TENS[word]
+        elif word in _UNITS and _takes_unit(current, _UNITS[word]) and (end > at or word != ""):
+            current += _UNITS[word]
+        else:
+            break
+        end += 1
+        if word == "zero":
+            break
+    return Number(Fraction(total + current), at, end) if end > at else None
+
+
+def _takes_unit(current: int, unit: int) -> bool:
+    """Whether "twenty" + "one" and the like: a free place for the unit."""
+    if current % 100 == 0:
+        return True
+    return 0 < unit < 10 and current % 10 == 0 and current % 100 >= 20
+
+
+def _continues(tokens: list[str], at: int, current: int) -> bool:
+    """Whether a number word that fits follows the "and"."""
+    word = tokens[at] if at < len(tokens) else ""
+    return (word in _TENS or word in _UNITS) and current % 100 == 0
+
+
+def _as_spoken_hundreds(number: Number, tokens: list[str]) -> Number:
+    """ "twelve fifty" and "one twenty": hundreds and the rest, without the word."""
+    if not 0 < number.value < 20 or tokens[number.start][:1].isdecimal():
+        return number
+    rest = _in_words(tokens, number.end) if number.end < len(tokens) else None
+    if rest is None or not 10 <= rest.value < 100:
+        return number
+    return number._replace(value=100 * number.value + rest.value, end=rest.end)
+
+
+def _with_half(number: Number, tokens: list[str]) -> Number:
+    """ "two and a half"."""
+    if tokens[number.end : number.end + 3] == ["and", "a", "half"]:
+        return number._replace(value=number.value + Fraction(1, 2), end=number.end + 3)
+    return number

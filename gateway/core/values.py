@@ -1,0 +1,315 @@
+"""Values a caller has said: amounts, durations, countries.
+
+A small model garbles rare values, and on a payment that is a wrong amount. So the values come from
+the caller's words by plain rules, typed, and the model only chooses among them. What was not said
+can then not be done; what is relative ("half of it") or unclear is not a value and is asked about.
+
+Rules of thumb, in order: a value with its unit beats a bare number; after a correction ("no",
+"I mean", "make that") the later value of a kind wins; a later utterance beats an earlier one.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.countries import ALIASES, COUNTRIES
+from gateway.core.number_words import Number, numbers_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Kind(StrEnum):
+    """What a value is of."""
+
+    DOLLARS = "dollars"
+    MINUTES = "minutes"
+    DAYS = "days"
+    COUNTRY = "country"
+
+
+class Said(NamedTuple):
+    """Candidate values of one kind, in the order they were said; `bare` if none had a unit.
+
+    `is_relative`: the caller named an amount in relation to another and no absolute one.
+    """
+
+    values: tuple[int, ...] | tuple[str, ...] = ()
+    bare: bool = False
+    is_relative: bool = False
+
+
+class _Mention(NamedTuple):
+    kind: Kind | None
+    """None: a bare number, which may be of any kind of number."""
+    value: int | str
+    start: int
+    end: int
+
+
+_MINUTES_PER = {
+    "minute": 1, "minutes": 1, "min": 1, "mins": 1,
+    "hour": 60, "hours": 60, "hr": 60, "hrs": 60,
+    "day": 1440, "days": 1440,
+}  # fmt: skip
+_DAYS_PER = {
+    "day": 1, "days": 1, "night": 1, "nights": 1, "week": 7, "weeks": 7, "fortnight": 14,
+    "fortnights": 14, "month": 30, "months": 30, "weekend": 2, "weekends": 2,
+}  # fmt: skip
+_MONEY_WORDS = frozenset({"dollar", "dollars", "buck", "bucks", "usd", "quid"})
+_CORRECTIONS = (
+    ("no",), ("nope",), ("sorry",), ("actually",), ("wait",), ("rather",), ("instead",),
+    ("i", "mean"), ("i", "meant"), ("make", "that"), ("make", "it"), ("scratch", "that"),
+    ("correction",), ("or", "no"), ("let's", "say"),
+)  # fmt: skip
+_RELATIVE = re.compile(
+    r"\b(half|third|quarter|percent|%|double|twice|most|some|part|rest|remaining|bit)\b"
+)
+_TOKEN = re.compile(r"\$?\d+(?:,\d{3})*(?:\.\d+)?%?|[^\W\d_]+(?:['’.-][^\W\d_]+)*\.?|[.,;:?!]")
+_RANGES = {Kind.DOLLARS: (1, 10**9), Kind.MINUTES: (1, 1440), Kind.DAYS: (1, 90)}
+
+
+def said(utterances: Sequence[str]) -> dict[Kind, Said]:
+    """The candidates of every kind in a caller's utterances, oldest first.
+
+    The latest utterance that has values of a kind decides on that kind; a bare number only
+    counts where the same utterance has none with a unit.
+    """
+    found: dict[Kind, Said] = {}
+    for utterance in reversed(utterances):
+        for kind, values in _said_once(utterance).items():
+            if kind not in found and (values.values or values.is_relative):
+                found[kind] = values
+    return {kind: found.get(kind, Said()) for kind in Kind}
+
+
+def _said_once(utterance: str) -> dict[Kind, Said]:
+    tokens = tokens_of(utterance)
+    mentions = _mentions(tokens)
+    result = {}
+    for kind in Kind:
+        own = [m for m in mentions if m.kind is kind]
+        bare = [m for m in mentions if m.kind is None and kind is not Kind.COUNTRY]
+        chosen = _after_corrections(own or bare, tokens)
+        values = tuple(dict.fromkeys(m.value for m in chosen if _is_possible(kind, m.value)))
+        relative = (
+            kind is Kind.DOLLARS and not values and _RELATIVE.search(utterance.lower()) is not None
+        )
+        result[kind] = Said(values, bare=not own, is_relative=relative)  # type: ignore[arg-type] # one kind, one type
+    return result
+
+
+def tokens_of(utterance: str) -> list[str]:
+    """Lower-case words, numbers and marks. Hyphens between number words part them."""
+    text = utterance.lower().replace("’", "'")
+    text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text)
+    return _TOKEN.findall(text)
+
+
+def _is_possible(kind: Kind, value: int | str) -> bool:
+    if isinstance(value, str):
+        return True
+    low, high = _RANGES[kind]
+    return low <= value <= high
+
+
+def _mentions(tokens: list[str]) -> list[_Mention]:
+    mentions = [*_durations(tokens), *_countries(tokens)]
+    taken = {index for m in mentions for index in range(m.start, m.end)}
+    for number in numbers_in(tokens):
+        if taken.isdisjoint(range(number.start, number.end)):
+            mentions += _amount(number, tokens)
+    return sorted(mentions, key=lambda mention: mention.start)
+
+
+def _amount(number: Number, tokens: list[str]) -> list[_Mention]:
+    """A number that is no duration: dollars if it says so, else bare; whole numbers only."""
+    follower = tokens[number.end] if number.end < len(tokens) else ""
+    if follower in ("cents", "cent", "percent", "%", "o'clock", "am", "pm", "a.m.", "p.m."):
+        return []
+    if number.value.denominator != 1 or number.is_percent:
+        return []
+    is_money = number.is_money or follower in _MONEY_WORDS or _shares_money(number, tokens)
+    kind = Kind.DOLLARS if is_money else None
+    end = number.end + (follower in _MONEY_WORDS)
+    return [_Mention(kind, int(number.value), number.start, end)]
+
+
+def _shares_money(number: Number, tokens: list[str]) -> bool:
+    """The "forty" of "forty or fifty dollars"."""
+    if tokens[number.end : number.end + 1] != ["or"]:
+        return False
+    rest = tokens[number.end + 1 :]
+    return any(
+        other.start == 0 and rest[other.end : other.end + 1] and rest[other.end] in _MONEY_WORDS
+        for other in numbers_in(rest)[:1]
+    )
+
+
+def _durations(tokens: list[str]) -> list[_Mention]:
+    """Durations as minutes and, where they are whole days, as days."""
+    mentions: list[_Mention] = []
+    at = 0
+    while at < len(tokens):
+        found = _duration_at(tokens, at)
+        if found is None:
+            at += 1
+            continue
+        minutes, days, end = found
+        if minutes is not None and minutes.denominator == 1:
+            mentions.append(_Mention(Kind.MINUTES, int(minutes), at, end))
+        if days is not None and days.denominator == 1:
+            mentions.append(_Mention(Kind.DAYS, int(days), at, end))
+        at = end
+    return mentions
+
+
+def _duration_at(tokens: list[str], at: int) -> tuple[Fraction | None, Fraction | None, int] | None:
+    """(minutes, days, end) of the duration that begins at `at`, "X and Y" taken together."""
+    first = _simple_duration(tokens, at)
+    if first is None:
+        return None
+    minutes, days, end = first
+    if tokens[end : end + 3] == ["and", "a", "half"]:
+        half = _unit_of(tokens[end - 1])
+        minutes = None if minutes is None else minutes + Fraction(half[0] or 0, 2)
+        days = None if days is None else days + Fraction(half[1] or 0, 2)
+        return minutes, days, end + 3
+    joined = end + 1 if tokens[end : end + 1] in (["and"], [","]) else end
+    second = _simple_duration(tokens, joined)
+    if second is None and minutes is not None and _unit_of(tokens[end - 1]) == (60, None):
+        second = _bare_minutes(tokens, joined)
+    if second is not None and _adds_to(first, second):
+        minutes = minutes + second[0] if minutes is not None and second[0] is not None else None
+        days = days + second[1] if days is not None and second[1] is not None else None
+        end = second[2]
+    return minutes, days, end
+
+
+def _adds_to(
+    first: tuple[Fraction | None, Fraction | None, int],
+    second: tuple[Fraction | None, Fraction | None, int],
+) -> bool:
+    """Whether the second is a smaller part of one duration, "an hour and twenty minutes"."""
+    pairs = ((first[0], second[0]), (first[1], second[1]))
+    return any(a is not None and b is not None and b < a for a, b in pairs)
+
+
+def _bare_minutes(tokens: list[str], at: int) -> tuple[Fraction, None, int] | None:
+    """The "twenty" of "an hour and twenty"."""
+    for number in numbers_in(tokens[at:]):
+        if number.start == 0 and number.value < 60 and not number.is_money:
+            return number.value, None, at + number.end
+        break
+    return None
+
+
+def _unit_of(word: str) -> tuple[int | None, int | None]:
+    return _MINUTES_PER.get(word), _DAYS_PER.get(word)
+
+
+def _simple_duration(
+    tokens: list[str], at: int
+) -> tuple[Fraction | None, Fraction | None, int] | None:
+    """One count and one unit: "two hours", "half an hour", "a couple of days", "a fortnight"."""
+    count, unit_at = _count_at(tokens, at)
+    if count is None or unit_at >= len(tokens):
+        return None
+    minutes, days = _unit_of(tokens[unit_at])
+    if minutes is None and days is None:
+        return None
+    return (
+        None if minutes is None else count * minutes,
+        None if days is None else count * days,
+        unit_at + 1,
+    )
+
+
+_COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
+    (("three", "quarters", "of", "an"), Fraction(3, 4)),
+    (("three", "quarters", "of", "a"), Fraction(3, 4)),
+    (("a", "quarter", "of", "an"), Fraction(1, 4)),
+    (("a", "quarter", "of", "a"), Fraction(1, 4)),
+    (("quarter", "of", "an"), Fraction(1, 4)),
+    (("a", "couple", "of"), Fraction(2)),
+    (("couple", "of"), Fraction(2)),
+    (("couple",), Fraction(2)),
+    (("half", "an"), Fraction(1, 2)),
+    (("half", "a"), Fraction(1, 2)),
+    (("a", "half"), Fraction(1, 2)),
+    (("the", "whole"), Fraction(1)),
+    (("a", "whole"), Fraction(1)),
+    (("a", "full"), Fraction(1)),
+    (("all",), Fraction(1)),
+    (("a", "long"), Fraction(0)),  # a long weekend is three days: asked about
+    (("a",), Fraction(1)),
+    (("an",), Fraction(1)),
+)
+
+
+def _count_at(tokens: list[str], at: int) -> tuple[Fraction | None, int]:
+    for words, count in _COUNTS:
+        if tuple(tokens[at : at + len(words)]) == words:
+            after = at + len(words)
+            if after < len(tokens) and _unit_of(tokens[after]) != (None, None):
+                return count, after
+    for number in numbers_in(tokens[at:]):
+        if number.start == 0 and not number.is_money:
+            return number.value, at + number.end
+        break
+    return None, at
+
+
+@cache
+def _names() -> dict[str, dict[tuple[str, ...], str]]:
+    """Countries by the first word of their names: the words of a name to the country."""
+    names: dict[str, dict[tuple[str, ...], str]] = {}
+    for country in COUNTRIES:
+        for name in (country, *ALIASES.get(country, ())):
+            words = tuple(tokens_of(name))
+            names.setdefault(words[0], {})[words] = country
+    return names
+
+
+def _countries(tokens: list[str]) -> list[_Mention]:
+    """Country names, the longest that fits at each place. "us" is a country only after "the"."""
+    mentions = []
+    at = 0
+    while at < len(tokens):
+        fitting = [
+            words
+            for words in _names().get(tokens[at], {})
+            if tuple(tokens[at : at + len(words)]) == words
+        ]
+        words = max(fitting, key=len, default=())
+        if words and not (words == ("us",) and tokens[at - 1 : at] != ["the"]):
+            country = _names()[tokens[at]][words]
+            mentions.append(_Mention(Kind.COUNTRY, country, at, at + len(words)))
+            at += len(words)
+        else:
+            at += 1
+    return mentions
+
+
+def _after_corrections(mentions: list[_Mention], tokens: list[str]) -> list[_Mention]:
+    """What is left when later values take the place of those that were taken back."""
+    kept: list[_Mention] = []
+    for mention in mentions:
+        if tokens[mention.start - 1 : mention.start] == ["not"]:
+            continue
+        if kept and _is_corrected(tokens[kept[-1].end : mention.start]):
+            kept.clear()
+        kept.append(mention)
+    return kept
+
+
+def _is_corrected(between: list[str]) -> bool:
+    return any(
+        tuple(between[at : at + len(words)]) == words
+        for words in _CORRECTIONS
+        for at in range(len(between))
+    )

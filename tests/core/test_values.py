@@ -1,0 +1,185 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.countries import ALIASES, COUNTRIES
+from gateway.core.values import Kind, Said, said
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+def in_words(number: int, *, with_and: bool) -> str:
+    """An independent speller, for the round trip."""
+    if number < 20:
+        return _ONES[number]
+    if number < 100:
+        ones = f" {_ONES[number % 10]}" if number % 10 else ""
+        return _TENS[number // 10 - 2] + ones
+    size, word = (100, "hundred") if number < 1000 else (1000, "thousand")
+    head, rest = divmod(number, size)
+    tail = ""
+    if rest:
+        joint = " and " if with_and and rest < 100 else " "
+        tail = joint + in_words(rest, with_and=with_and)
+    return f"{in_words(head, with_and=with_and)} {word}{tail}"
+
+
+def dollars(text: str) -> tuple[object, ...]:
+    return said([text])[Kind.DOLLARS].values
+
+
+def minutes(text: str) -> tuple[object, ...]:
+    return said([text])[Kind.MINUTES].values
+
+
+def days(text: str) -> tuple[object, ...]:
+    return said([text])[Kind.DAYS].values
+
+
+def countries(text: str) -> tuple[object, ...]:
+    return said([text])[Kind.COUNTRY].values
+
+
+@given(st.integers(1, 9999), st.booleans())
+def test_every_number_in_words_is_understood(number: int, with_and: bool) -> None:
+    assert dollars(f"pay {in_words(number, with_and=with_and)} dollars please") == (number,)
+
+
+@given(st.integers(1, 99_999))
+def test_every_number_in_digits_is_understood(number: int) -> None:
+    assert dollars(f"pay ${number}") == dollars(f"pay {number:,} dollars") == (number,)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("pay forty", (40,)),
+        ("pay forty-five bucks", (45,)),
+        ("a hundred and twenty dollars", (120,)),
+        ("a hundred dollars", (100,)),
+        ("twelve hundred dollars", (1200,)),
+        ("twelve fifty", (1250,)),
+        ("one twenty", (120,)),
+        ("two thousand five hundred", (2500,)),
+        ("$40.00 please", (40,)),
+        ("pay forty no fifty dollars", (50,)),
+        ("pay forty, sorry, I mean fifty dollars", (50,)),
+        ("not forty fifty dollars", (50,)),
+        ("forty or fifty dollars", (40, 50)),
+        ("pay 12.50", ()),
+        ("pay half of it", ()),
+        ("pay my bill", ()),
+        ("pay zero dollars", ()),
+        ("pay twenty percent", ()),
+        ("pay forty dollars for two weeks ago", (40,)),
+        ("", ()),
+    ],
+)
+def test_amounts(text: str, values: tuple[int, ...]) -> None:
+    assert dollars(text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("an hour", (60,)),
+        ("half an hour", (30,)),
+        ("an hour and a half", (90,)),
+        ("one and a half hours", (90,)),
+        ("two and a half hours", (150,)),
+        ("a quarter of an hour", (15,)),
+        ("three quarters of an hour", (45,)),
+        ("an hour and twenty minutes", (80,)),
+        ("an hour and twenty", (80,)),
+        ("2 hours 15 minutes", (135,)),
+        ("ninety minutes", (90,)),
+        ("1.5 hours", (90,)),
+        ("a couple of hours", (120,)),
+        ("the whole day", (1440,)),
+        ("45", (45,)),
+        ("for forty five", (45,)),
+        ("twenty minutes no make it thirty minutes", (30,)),
+        ("two days", ()),
+        ("a while", ()),
+    ],
+)
+def test_minutes(text: str, values: tuple[int, ...]) -> None:
+    assert minutes(text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a week", (7,)),
+        ("two weeks", (14,)),
+        ("a fortnight", (14,)),
+        ("ten days", (10,)),
+        ("a month", (30,)),
+        ("a week and two days", (9,)),
+        ("a couple of days", (2,)),
+        ("three nights", (3,)),
+        ("a week and a half", ()),
+        ("four months", ()),
+        ("a long weekend", ()),
+        ("next week", ()),
+    ],
+)
+def test_days(text: str, values: tuple[int, ...]) -> None:
+    assert days(text) == values
+
+
+@given(st.sampled_from(COUNTRIES))
+def test_every_country_is_found_in_any_case(country: str) -> None:
+    assert countries(f"I am going to {country.title()} next week") == (country,)
+
+
+@given(st.sampled_from([(name, alias) for name, all_ in ALIASES.items() for alias in all_]))
+def test_every_alias_means_its_country(pair: tuple[str, str]) -> None:
+    country, alias = pair
+    assert countries(f"roaming for the {alias} please") == (country,)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("give us a pass", ()),
+        ("a pass for the us", ("united states",)),
+        ("south korea", ("south korea",)),
+        ("papua new guinea", ("papua new guinea",)),
+        ("france no sorry germany", ("germany",)),
+        ("france and germany", ("france", "germany")),
+        ("nigeria", ("nigeria",)),
+        ("abroad", ()),
+    ],
+)
+def test_countries(text: str, values: tuple[str, ...]) -> None:
+    assert countries(text) == values
+
+
+def test_the_latest_utterance_with_a_value_decides() -> None:
+    assert said(["pay forty dollars", "make it fifty"])[Kind.DOLLARS].values == (50,)
+    assert said(["a pass for japan", "two weeks"])[Kind.COUNTRY].values == ("japan",)
+    assert said(["a pass for japan", "two weeks"])[Kind.DAYS].values == (14,)
+
+
+def test_a_unit_beats_a_bare_number() -> None:
+    found = said(["pay 40 dollars on account 4821"])[Kind.DOLLARS]
+    assert found == Said((40,), bare=False)
+    assert said(["4821"])[Kind.DOLLARS].bare
+
+
+def test_relative_amounts_are_told_apart() -> None:
+    assert said(["pay half of it"])[Kind.DOLLARS].is_relative
+    assert not said(["pay it all"])[Kind.DOLLARS].is_relative
+    assert not said(["pay half, so forty dollars"])[Kind.DOLLARS].is_relative
+
+
+@given(st.lists(st.text(max_size=80), max_size=4))
+def test_any_text_is_taken(utterances: list[str]) -> None:
+    for kind, found in said(utterances).items():
+        for value in found.values:
+            assert isinstance(value, str if kind is Kind.COUNTRY else int)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.core.turn import Message, Role, ToolCall, ToolSpec
+from gateway.engine.tool_format.toolset import ToolSet
+from gateway.session import phrases
+from gateway.session.said_values import Narrowed, narrow, utterances
+
+TOOLS = tuple(
+    ToolSet.from_json(
+        (Path(__file__).parents[2] / "models" / "subscriber_care" / "tools.json").read_text()
+    )
+)
+
+
+def user(text: str) -> Message:
+    return Message(Role.USER, text)
+
+
+def assistant(text: str) -> Message:
+    return Message(Role.ASSISTANT, text)
+
+
+def narrowed(*said: str) -> Narrowed:
+    return narrow(TOOLS, [user(text) for text in said])
+
+
+def parameters(result: Narrowed, name: str) -> dict[str, Any]:
+    tool: ToolSpec = next(tool for tool in result.tools if tool.name == name)
+    return tool.parameters
+
+
+def test_an_amount_said_is_the_only_one_that_can_be_paid() -> None:
+    result = narrowed("pay forty dollars")
+    assert parameters(result, "pay_bill")["properties"]["amount"]["enum"] == [40]
+    assert parameters(result, "pay_bill")["required"] == ["amount"]
+    assert "pay_bill" not in result.missing
+
+
+def test_without_an_amount_the_whole_balance_is_paid() -> None:
+    result = narrowed("pay my bill")
+    assert parameters(result, "pay_bill")["properties"] == {}
+    assert "pay_bill" not in result.missing
+
+
+@pytest.mark.parametrize("text", ["pay half of it", "pay some of my bill"])
+def test_a_relative_amount_is_asked_about(text: str) -> None:
+    assert narrowed(text).missing["pay_bill"] == phrases.HOW_MUCH
+
+
+def test_a_bare_number_may_be_something_else() -> None:
+    assert parameters(narrowed("pay bill 4821"), "pay_bill").get("required", []) == []
+
+
+def test_values_not_said_are_asked_for() -> None:
+    result = narrowed("pause the wifi for the kids for a while and add roaming")
+    assert result.missing == {
+        "pause_wifi": phrases.HOW_LONG,
+        "add_roaming": phrases.WHICH_COUNTRY,
+    }
+    assert "minutes" not in parameters(result, "pause_wifi")["properties"]
+    assert parameters(result, "pause_wifi")["required"] == ["who"]
+
+
+def test_out_of_range_is_not_said() -> None:
+    assert narrowed("a pass for japan for two hundred days").missing["add_roaming"] == (
+        phrases.HOW_MANY_DAYS
+    )
+
+
+def test_slots_fill_over_several_turns() -> None:
+    messages = [
+        user("add a roaming pass"),
+        assistant("Sure, which country is the pass for?"),
+        user("japan"),
+        assistant("Sure, for how many days?"),
+        user("two weeks"),
+    ]
+    result = narrow(TOOLS, messages)
+    properties = parameters(result, "add_roaming")["properties"]
+    assert properties["country"]["enum"] == ["japan"]
+    assert properties["days"]["enum"] == [14]
+    assert "add_roaming" not in result.missing
+
+
+def test_a_finished_request_lends_no_values_to_the_next() -> None:
+    messages = [
+        user("pause the wifi for the kids for 30 minutes"),
+        assistant("Done, it is paused for 30 minutes."),
+        user("now pause it for the guests"),
+    ]
+    assert utterances(messages) == ["now pause it for the guests"]
+    called = Message(Role.ASSISTANT, tool_calls=(ToolCall("c", "get_bill", "{}"),))
+    result = Message(Role.TOOL, "{}", tool_call_id="c")
+    assert utterances([user("my bill"), called, result, user("pay it")]) == ["pay it"]
+    assert utterances([user("my bill"), called, result]) == ["my bill"]
+
+
+def test_other_tools_are_as_they_were() -> None:
+    result = narrowed("hello")
+    same = {tool.name: tool for tool in TOOLS}
+    for tool in result.tools:
+        if tool.name not in ("pay_bill", "pause_wifi", "add_roaming"):
+            assert tool == same[tool.name]
