@@ -142,14 +142,20 @@ def firsthop(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
 
 
 @contextmanager
-def running_site(cwd: Path, *arguments: str, **environment: str) -> Iterator[SiteProcess]:
-    """`firsthop up` with these arguments; ended, and its exit code checked, on the way out."""
+def running_site(
+    cwd: Path, *arguments: str, port_base: int | None = None, **environment: str
+) -> Iterator[SiteProcess]:
+    """`firsthop up` with these arguments; ended, and its exit code checked, on the way out.
+
+    With `port_base`, `arguments` are a whole command that serves a site there.
+    """
     cwd.mkdir(parents=True, exist_ok=True)
-    base = free_port_base()
+    base = port_base or free_port_base()
+    command = arguments if port_base else ("up", "--port-base", str(base), *arguments)
     log = cwd / "site.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "up", "--port-base", str(base), *arguments],
+            [sys.executable, "-m", "gateway", *command],
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdout=output,
