@@ -2,7 +2,7 @@
 # ARGS adds arguments: make run ARGS="--port-base 9000", make test ARGS="-k budget".
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check setup setup-run setup-ci lock proto docs clean
+.PHONY: help run test lint check setup setup-run setup-ci lock proto docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -13,13 +13,14 @@ run: setup-run ## start a local site and print its addresses
 test: setup ## run the whole test suite
 	@.venv/bin/python -m pytest $(ARGS)
 
-check: setup ## format, lint, types, import contracts, generated files, tests
+lint: setup ## format, lint, types, import contracts, generated files
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m protos.generate --check
-	.venv/bin/python -m pytest $(ARGS)
+
+check: lint test ## everything that must hold: lint and the whole test suite
 
 setup: ## the set-up that test and check start with; run needs part of it
 	@sh scripts/setup.sh dev
