@@ -65,7 +65,8 @@ def admit(
 ) -> Admission:
     """Decide on a turn with `remaining_s` left of its budget (None: unlimited)."""
     estimate_s = estimate_first_token_s(load, prompt_tokens)
-    if load.num_queued >= max_num_queued:
+    has_room = load.num_active + load.num_queued < load.num_slots
+    if load.num_queued >= max_num_queued and not has_room:
         return Admission(False, AdmissionReason.QUEUE_FULL, estimate_s)
     if remaining_s is None:
         return Admission(True, AdmissionReason.NO_BUDGET, estimate_s)

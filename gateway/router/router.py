@@ -52,12 +52,12 @@ class Router:
         return self._engine.max_context_tokens
 
     def refuse_hopeless(self, budget: Budget, trail: TurnTrail) -> None:
-        """Shed a turn now if not even an empty prompt could be answered in time.
+        """Shed a turn now if not even a prompt of one token could be answered in time.
 
         What was not rendered and tokenised costs nothing; under overload that is most turns.
         Raises SloUnattainable.
         """
-        decision, decided = self._decision(0, budget, limited=True)
+        decision, decided = self._decision(1, budget, limited=True)
         if not decision.admitted:
             trail.decisions.append(decided)
             raise self._shed(decision, budget)

@@ -75,6 +75,11 @@ def test_without_a_budget_only_a_full_queue_sheds() -> None:
     assert not refused.admitted
 
 
+def test_without_a_queue_a_free_slot_is_still_given() -> None:
+    assert admit(IDLE, prompt_tokens=1, remaining_s=None, max_num_queued=0).admitted
+    assert not admit(FULL, prompt_tokens=1, remaining_s=None, max_num_queued=0).admitted
+
+
 def test_a_spent_budget_is_named() -> None:
     decision = admit(IDLE, prompt_tokens=1, remaining_s=0.0, max_num_queued=10)
     assert (decision.admitted, decision.reason) == (False, AdmissionReason.BUDGET_SPENT)
