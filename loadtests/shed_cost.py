@@ -25,8 +25,8 @@ from loadtests.sse_client import SseConnection
 if TYPE_CHECKING:
     from loadtests.local_site import SiteProcess
 
-NUM_CONNECTIONS = 4
-NUM_REQUESTS = 1000
+NUM_CONNECTIONS = 16
+NUM_REQUESTS = 250
 """Per connection and round."""
 NUM_ROUNDS = 5
 TARGET_MS = 0.5
