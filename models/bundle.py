@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import onnx
 
-from gateway.engine.bundle import (
-    MANIFEST_NAME,
-    MANIFEST_SCHEMA,
-    Bundle,
-    Provider,
-    ToolFormat,
-    file_digest,
-    load_bundle,
-    tools_digest,
-)
+from gateway.engine.bundle import MANIFEST_NAME, MANIFEST_SCHEMA, load_bundle
+from gateway.engine.bundle_facts import Bundle, Provider, ToolFormat, file_digest, tools_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

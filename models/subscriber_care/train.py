@@ -2,7 +2,8 @@
 
     python -m models.subscriber_care.train --minutes 45
 
-writes `weights.npz` and `training.json` beside the tokenizer in the build folder.
+writes `weights.npz` and `training.json` beside the tokenizer in the build folder. A finished run
+is trained further, on dialogues of another seed, with `--continue-from FOLDER --out OTHER --seed 2`.
 """
 
 import argparse
@@ -11,10 +12,12 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.gqa_graph import DecoderShape
@@ -59,12 +62,21 @@ def learning_rate(recipe: Recipe, progress: Progress) -> float:
     return recipe.learning_rate * warm * left
 
 
-def train(tokenizer: Tokenizer, shape: DecoderShape, recipe: Recipe) -> tuple[Network, Progress]:
-    """Run the recipe and return the trained network with what it took."""
+def train(
+    tokenizer: Tokenizer,
+    shape: DecoderShape,
+    recipe: Recipe,
+    *,
+    initial: Mapping[str, NDArray[np.float32]] | None = None,
+) -> tuple[Network, Progress]:
+    """Run the recipe, from `initial` weights if given, and return the network with what it took."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.num_threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = Network(shape).to(device)
+    network = Network(shape)
+    if initial is not None:
+        network.load_state_dict({name: torch.from_numpy(w) for name, w in initial.items()})
+    network.to(device)
     if shutil.which("c++") is not None:
         network.compile_layers()
     optimizer = _optimizer(network, recipe)
@@ -113,9 +125,18 @@ def _note(progress: Progress, loss: float, num_tokens: int, seconds: float) -> N
 
 
 def save(
-    network: Network, shape: DecoderShape, recipe: Recipe, progress: Progress, out: Path
+    network: Network,
+    shape: DecoderShape,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    earlier: object,
+    out: Path,
 ) -> None:
-    """Write the weights as float32 arrays under their names, and what made them."""
+    """Write the weights as float32 arrays under their names, and what made them.
+
+    `earlier`: the facts of the run that this one went on from, or None.
+    """
     arrays = {name: weight.float().cpu().numpy() for name, weight in network.state_dict().items()}
     np.savez(out / "weights.npz", **arrays)
     facts = {
@@ -123,6 +144,7 @@ def save(
         "recipe": dataclasses.asdict(recipe),
         "progress": dataclasses.asdict(progress),
         "parameters": sum(weight.size for weight in arrays.values()),
+        "continues": earlier,
     }
     (out / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
@@ -137,6 +159,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=defaults.max_tokens)
     parser.add_argument("--threads", type=int, default=defaults.num_threads)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--continue-from", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     recipe = Recipe(
         seed=options.seed,
@@ -145,10 +168,17 @@ def main() -> None:
         max_tokens=options.tokens,
         num_threads=options.threads,
     )
+    initial: dict[str, NDArray[np.float32]] | None = None
+    earlier: object = None
+    if options.continue_from is not None:
+        initial = dict(np.load(options.continue_from / "weights.npz"))
+        earlier = json.loads((options.continue_from / "training.json").read_text("utf-8"))
+        options.out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(options.continue_from / "tokenizer.json", options.out)
     tokenizer = Tokenizer.from_file(str(options.out / "tokenizer.json"))
     shape = default_shape(tokenizer.get_vocab_size())
-    network, progress = train(tokenizer, shape, recipe)
-    save(network, shape, recipe, progress, options.out)
+    network, progress = train(tokenizer, shape, recipe, initial=initial)
+    save(network, shape, recipe, progress, earlier=earlier, out=options.out)
 
 
 if __name__ == "__main__":
