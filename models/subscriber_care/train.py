@@ -3,7 +3,8 @@
     python -m models.subscriber_care.train --minutes 45
 
 writes `weights.npz` and `training.json` beside the tokenizer in the build folder. A finished run
-is trained further, on dialogues of another seed, with `--continue-from FOLDER --out OTHER --seed 2`.
+is trained further, on dialogues of another seed, with
+`--continue-from FOLDER --out OTHER --seed 2`.
 """
 
 import argparse
