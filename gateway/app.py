@@ -29,6 +29,7 @@ from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.text_model import TextModel
 from gateway.router.router import Router
+from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.signals import signals
 from gateway.runtime.tasks import first_cause
 from gateway.session.account import AccountStore
@@ -53,6 +54,11 @@ _log = logging.getLogger(__name__)
 
 _CUT_OFF_S = 1.0
 """After the drain time, what is left is cut and given this long to unwind."""
+_ADMIN_CONNECTIONS = 64
+_RESERVED_FILES = 256
+"""Open files for all but HTTP and gRPC connections: the admin port, the engine and its next start,
+the account, what Python loads."""
+_DEFAULT_CONNECTIONS = 8192
 
 
 def run_site(config: SiteConfig, announce: Announce) -> None:
@@ -70,10 +76,11 @@ def run_site(config: SiteConfig, announce: Announce) -> None:
 async def _serve(config: SiteConfig, announce: Announce) -> None:
     with first_cause(), signals() as asked:
         async with AsyncExitStack() as stack:
+            max_connections = _max_connections(config.limits.max_connections)
             listeners = _bind(config, stack)
             bundle = load_bundle(config.model.path)
             site = await _Site.start(config, bundle, stack)
-            await site.serve(listeners, asked, announce)
+            await site.serve(listeners, max_connections, asked, announce)
 
 
 def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]:
@@ -106,6 +113,7 @@ class _Site:
             gatekeeper=self.gatekeeper,
             sink=self.telemetry.sink,
             defaults=config.budgets.defaults(),
+            region=config.site.region,
         )
 
     @classmethod
@@ -131,6 +139,7 @@ class _Site:
     async def serve(
         self,
         listeners: dict[str, socket.socket],
+        max_connections: int,
         asked: Signals,
         announce: Announce,
     ) -> None:
@@ -148,6 +157,7 @@ class _Site:
             listeners["http"],
             tls=tls_files,
             drain_timeout_s=_CUT_OFF_S,
+            max_connections=max_connections,
         )
         admin = http_server.HttpServer(
             build_admin_app(
@@ -158,6 +168,7 @@ class _Site:
             ),
             listeners["admin"],
             drain_timeout_s=_CUT_OFF_S,
+            max_connections=_ADMIN_CONNECTIONS,
         )
         agents = await grpc_server.start_grpc_server(
             self.desk,
@@ -165,6 +176,7 @@ class _Site:
             port=config.grpc.port,
             tls=tls_files,
             stall_limit_s=limits.stall_limit_s,
+            session_idle_limit_s=limits.session_idle_limit_s,
             max_message_bytes=limits.max_body_bytes,
         )
         async with asyncio.TaskGroup() as serving:
@@ -217,6 +229,21 @@ class _Site:
             num_engine_queued=load.num_queued,
             num_engine_restarts=self._engine.restarts,
         )
+
+
+def _max_connections(given: int) -> int:
+    """The limit of the HTTP listener; 0 takes half of what is free, gRPC has the other half.
+
+    Raises ConfigError when this process may not open as many files.
+    """
+    num_files = raise_descriptor_limit()
+    num_free = max(2, num_files - _RESERVED_FILES)
+    if given > num_free:
+        raise ConfigError(
+            f"limits.max_connections: {given} connections and {_RESERVED_FILES} other files are "
+            f"more than the {num_files} this process may open; lower it or raise `ulimit -n`"
+        )
+    return given or min(_DEFAULT_CONNECTIONS, num_free // 2)
 
 
 def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:

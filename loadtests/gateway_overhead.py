@@ -2,7 +2,8 @@
 
 The same prompts go to two engines with the same bundle and settings: one through `EngineClient`
 in this process, one through a whole site over HTTP and SSE. Rounds alternate, so that both see the
-same noise of the machine.
+same noise of the machine. A run in which a request failed, the host had no CPU left or the load
+left late says so and does not count.
 
     python -m loadtests.gateway_overhead [--quick]
 """
@@ -15,6 +16,7 @@ import random
 import tempfile
 import time
 from contextlib import aclosing
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +24,24 @@ import uvloop
 
 from gateway.config.site import SHIPPED_MODEL, SiteConfig
 from gateway.core.budget import TurnClass
+from gateway.core.errors import GatewayError
 from gateway.core.generation import GenerationRequest, Sampling, TokenFrame
 from gateway.core.turn import Message, Role, ToolChoice
 from gateway.engine.bundle import load_bundle
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.text_model import TextModel
-from loadtests.facts import percentile, save, summary_ms
-from loadtests.host import HostMeter
+from loadtests.facts import percentile, save, summary_ms, verdict
+from loadtests.host import MAX_BUSY_RATIO, HostMeter
 from loadtests.local_site import running_site
+from loadtests.sample import ANSWERED, NO_CONTENT, Fate, Sample
 from loadtests.sse_client import SseConnection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Ask = Callable[[str], Awaitable[float | None]]
-    """Asks once and returns the time to the first content in seconds; None when there was none."""
+    Ask = Callable[[str], Awaitable[Fate]]
+    """Asks once; whatever goes wrong is the request's fate, not an exception."""
 
 SEED = 2
 RATE_PER_S = 80.0
@@ -57,7 +61,7 @@ def engine_asker(engine: EngineClient, model: TextModel) -> Ask:
     constraint = model.constraint(model.fixed_tools, ToolChoice(), None)
     prompts = {said: model.render([Message(Role.USER, said)]) for said in SAID}
 
-    async def ask(said: str) -> float | None:
+    async def ask(said: str) -> Fate:
         request = GenerationRequest(
             request_id="overhead",
             prompt=prompts[said],
@@ -68,11 +72,14 @@ def engine_asker(engine: EngineClient, model: TextModel) -> Ask:
         )
         sent_s = time.monotonic()
         first_s: float | None = None
-        async with aclosing(engine.generate(request)) as events:
-            async for event in events:
-                if first_s is None and isinstance(event, TokenFrame):
-                    first_s = time.monotonic() - sent_s
-        return first_s
+        try:
+            async with aclosing(engine.generate(request)) as events:
+                async for event in events:
+                    if first_s is None and isinstance(event, TokenFrame):
+                        first_s = time.monotonic() - sent_s
+        except GatewayError as error:
+            return Fate(error.code)
+        return Fate(NO_CONTENT) if first_s is None else Fate(ANSWERED, first_s)
 
     return ask
 
@@ -84,8 +91,14 @@ class HttpPool:
         self._port = port
         self._idle: list[SseConnection] = []
 
-    async def ask(self, said: str) -> float | None:
-        """One streamed chat completion."""
+    async def ask(self, said: str) -> Fate:
+        """One streamed chat completion. A connection that failed is not used again."""
+        try:
+            return await self._ask(said)
+        except (OSError, EOFError) as error:
+            return Fate(type(error).__name__)
+
+    async def _ask(self, said: str) -> Fate:
         connection = (
             self._idle.pop() if self._idle else await SseConnection.open("127.0.0.1", self._port)
         )
@@ -97,32 +110,30 @@ class HttpPool:
         }
         answer = await connection.chat(body, {"x-firsthop-class": "batch"})
         self._idle.append(connection)
-        return answer.ttft_s
+        if answer.status != HTTPStatus.OK:
+            return Fate(f"HTTP {answer.status}")
+        return Fate(NO_CONTENT) if answer.ttft_s is None else Fate(ANSWERED, answer.ttft_s)
 
 
-async def one_by_one(ask: Ask, count: int, rng: random.Random) -> list[float]:
+async def one_by_one(ask: Ask, count: int, rng: random.Random, into: Sample) -> None:
     """Closed loop at concurrency 1."""
-    taken = [await ask(rng.choice(SAID)) for _ in range(count)]
-    return [s for s in taken if s is not None]
+    for _ in range(count):
+        into.add(await ask(rng.choice(SAID)))
 
 
-async def open_loop(ask: Ask, seconds: float, rng: random.Random) -> list[float]:
+async def open_loop(ask: Ask, seconds: float, rng: random.Random, into: Sample) -> None:
     """Poisson arrivals at RATE_PER_S, timed from the intended send."""
-    taken: list[float] = []
     start_s = time.monotonic()
     at_s = 0.0
 
     async def one(due_s: float, said: str) -> None:
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
         late_s = time.monotonic() - due_s
-        first_s = await ask(said)
-        if first_s is not None:
-            taken.append(first_s + late_s)
+        into.add(await ask(said), late_s)
 
     async with asyncio.TaskGroup() as group:
         while (at_s := at_s + rng.expovariate(RATE_PER_S)) < seconds:
             group.create_task(one(start_s + at_s, rng.choice(SAID)))
-    return taken
 
 
 async def compare(port: int, *, rounds: int, count: int, seconds: float) -> dict[str, Any]:
@@ -130,43 +141,60 @@ async def compare(port: int, *, rounds: int, count: int, seconds: float) -> dict
     config = SiteConfig()
     bundle = load_bundle(SHIPPED_MODEL)
     model = TextModel.from_bundle(bundle)
-    single: dict[str, list[float]] = {"engine": [], "http": []}
-    loaded: dict[str, list[float]] = {"engine": [], "http": []}
+    single = {"engine": Sample(), "http": Sample()}
+    loaded = {"engine": Sample(), "http": Sample()}
     meter = HostMeter()
     async with EngineClient(
         Start(bundle_path=str(bundle.root), num_slots=config.model.num_slots)
     ) as engine:
         paths: dict[str, Ask] = {"engine": engine_asker(engine, model), "http": HttpPool(port).ask}
         for ask in paths.values():
-            await one_by_one(ask, 50, random.Random(SEED))
+            await one_by_one(ask, 50, random.Random(SEED), Sample())
         for index in range(rounds):
             for name, ask in paths.items():
                 rng = random.Random(SEED + index)
-                single[name] += await one_by_one(ask, count, rng)
+                await one_by_one(ask, count, rng, single[name])
         meter.start()
         for index in range(rounds):
             for name, ask in paths.items():
                 rng = random.Random(SEED + index)
-                loaded[name] += await open_loop(ask, seconds, rng)
+                await open_loop(ask, seconds, rng, loaded[name])
+    busy_ratio = meter.busy_ratio()
     return {
+        **verdict(
+            [*_faults("concurrency 1", single), *_faults("80/s", loaded), *_busy(busy_ratio)]
+        ),
         "model": f"{bundle.name} {bundle.version} {bundle.artifact('cpu').precision}",
         "max_tokens": MAX_TOKENS,
         "rounds": rounds,
         "concurrency_1_ms": _compared(single, 0.5, target_ms=1.5),
         "at_80_per_s_ms": _compared(loaded, 0.99, target_ms=5.0),
-        "host_busy_ratio_at_80_per_s": meter.busy_ratio(),
+        "host_busy_ratio_at_80_per_s": busy_ratio,
     }
 
 
-def _compared(taken: dict[str, list[float]], quantile: float, target_ms: float) -> dict[str, Any]:
-    added_s = percentile(taken["http"], quantile) - percentile(taken["engine"], quantile)
-    return {
-        "engine": summary_ms(taken["engine"], SEED),
-        "http": summary_ms(taken["http"], SEED),
-        f"overhead_p{quantile * 100:g}": round(added_s * 1e3, 3),
-        "target": target_ms,
-        "met": added_s * 1e3 <= target_ms,
+def _faults(load: str, samples: dict[str, Sample]) -> list[str]:
+    return [fault for path, sample in samples.items() for fault in sample.faults(f"{path}, {load}")]
+
+
+def _busy(busy_ratio: float) -> list[str]:
+    if busy_ratio <= MAX_BUSY_RATIO:
+        return []
+    return [f"the host was {busy_ratio:.0%} busy at 80/s; at most {MAX_BUSY_RATIO:.0%} count"]
+
+
+def _compared(samples: dict[str, Sample], quantile: float, target_ms: float) -> dict[str, Any]:
+    """Both paths and what one adds; without answers on one of them there is nothing to add."""
+    compared: dict[str, Any] = {
+        path: {**summary_ms(sample.taken_s, SEED), "statuses": dict(sample.statuses)}
+        for path, sample in samples.items()
     }
+    engine, http = samples["engine"].taken_s, samples["http"].taken_s
+    if engine and http:
+        added_ms = (percentile(http, quantile) - percentile(engine, quantile)) * 1e3
+        compared[f"overhead_p{quantile * 100:g}"] = round(added_ms, 3)
+        compared["met"] = added_ms <= target_ms
+    return {**compared, "target": target_ms}
 
 
 def main() -> None:

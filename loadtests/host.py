@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MAX_BUSY_RATIO = 0.7
+"""A host that is busier measures its own scheduling: a live run does not count above this."""
+
 
 class HostMeter:
     """The share of all cores' time that was not idle since `start`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
+_PORT_BASES = (20_000, 30_000)
+"""Below the ports that the system gives to outgoing connections."""
 _START_LIMIT_S = 60.0
 _END_LIMIT_S = 30.0
 
@@ -113,19 +116,22 @@ def wait_until(holds: Callable[[], bool], what: str, limit_s: float = 20.0) -> N
 
 
 def free_port_base() -> int:
-    """A base whose site ports are free now."""
+    """A base whose site ports are free now, and that no outgoing connection is given meanwhile."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            base = int(probe.getsockname()[1])
-        if base > 60_000 or not all(_is_free(base + offset) for offset in (0, 1, 3)):
-            continue
-        return base
+        base = random.randrange(*_PORT_BASES, 4)
+        if all(_is_free(base + offset) for offset in (0, 1, 3)):
+            return base
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the site binds
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError:
+            return False
+    return True
 
 
 def firsthop(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cli.action import add_action
 from gateway.config.keys_file import read_keys
 from gateway.config.load import load_site
 from gateway.config.reference import effective_json, render_effective, render_reference
@@ -34,16 +35,29 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    check = actions.add_parser("check", help="validate a file and what it names")
+    check = add_action(
+        actions, "check", "validate a file and what it names", "firsthop config check site.toml"
+    )
     check.add_argument("file", type=Path, help="the site's TOML file")
     check.set_defaults(run=run_check)
 
-    show = actions.add_parser("show", help="print the effective values and their origins")
+    show = add_action(
+        actions,
+        "show",
+        "print the effective values and their origins",
+        "firsthop config show --config site.toml",
+        "FIRSTHOP_MODEL_NUM_SLOTS=4 firsthop config show --json",
+    )
     show.add_argument("--config", type=Path, metavar="FILE", help="the site's TOML file")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(run=run_show)
 
-    reference = actions.add_parser("reference", help="print docs/configuration.md")
+    reference = add_action(
+        actions,
+        "reference",
+        "print docs/configuration.md",
+        "firsthop config reference > docs/configuration.md",
+    )
     reference.set_defaults(run=run_reference)
 
 

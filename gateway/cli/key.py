@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cli.action import add_action
 from gateway.config.keys_file import KeyEntry, edit_keys, new_key, read_keys
 from gateway.core.budget import TurnClass
 from gateway.core.errors import SetupError
@@ -39,7 +40,14 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    create = actions.add_parser("create", help="make a key and print it, once")
+    create = add_action(
+        actions,
+        "create",
+        "make a key and print it, once",
+        "firsthop key create --tenant acme --file keys.toml",
+        "firsthop key create --tenant acme --classes agent,voice --max-concurrent 20 "
+        "--file keys.toml",
+    )
     create.add_argument("--tenant", required=True, help="whom the key belongs to")
     create.add_argument(
         "--classes",
@@ -52,10 +60,18 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     create.add_argument("--max-concurrent", type=int, metavar="N", help="default: no limit")
     create.set_defaults(run=run_create)
 
-    listing = actions.add_parser("list", help="print the keys without their secrets")
+    listing = add_action(
+        actions,
+        "list",
+        "print the keys without their secrets",
+        "firsthop key list --file keys.toml",
+        "firsthop key list --file keys.toml --json",
+    )
     listing.set_defaults(run=run_list)
 
-    revoke = actions.add_parser("revoke", help="remove a key")
+    revoke = add_action(
+        actions, "revoke", "remove a key", "firsthop key revoke 3f9a21bc --file keys.toml"
+    )
     revoke.add_argument("key_id", metavar="ID", help="the id, as `key list` prints it")
     revoke.set_defaults(run=run_revoke)
 

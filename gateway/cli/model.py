@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.cli.action import add_action
 from gateway.config.site import SiteConfig
 from gateway.engine.bundle import load_bundle
 from gateway.engine.graph_report import probe_runtime
 
 if TYPE_CHECKING:
     from gateway.cli.main import Subparsers
-    from gateway.engine.bundle import Bundle
+    from gateway.engine.bundle_facts import Bundle
     from gateway.engine.graph_report import GraphReport, RuntimeReport
 
 _EPILOG = """\
@@ -46,7 +47,13 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    inspect = actions.add_parser("inspect", help="print layout, precision, sizes and fitness")
+    inspect = add_action(
+        actions,
+        "inspect",
+        "print layout, precision, sizes and fitness",
+        "firsthop model inspect models/subscriber_care/bundle",
+        "firsthop model inspect ~/models/qwen2.5-0.5b-int4 --no-run --json",
+    )
     inspect.add_argument("directory", type=Path, metavar="DIR")
     inspect.add_argument("--no-run", action="store_true", help="do not try how fast it runs")
     inspect.add_argument("--json", action="store_true", help="print JSON")

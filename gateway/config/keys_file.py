@@ -32,13 +32,13 @@ KEY_PREFIX = "fh"
 _ID_BYTES, _SECRET_BYTES, _SALT_BYTES = 4, 24, 16
 _HEADER = "# Keys of a Firsthop site, kept by `firsthop key`; comments in this file are not kept.\n"
 
-_Hex = Annotated[str, Meta(pattern="^[0-9a-f]+$", min_length=32, max_length=64)]
+_Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]+\Z", min_length=32, max_length=64)]
 
 
 class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the file says of one key. A limit that is left out does not limit."""
 
-    tenant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    tenant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
     classes: Annotated[tuple[TurnClass, ...], Meta(min_length=1)]
     salt: _Hex
     hash: _Hex

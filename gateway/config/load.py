@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"
+_OTHER_VARIABLES = ("FIRSTHOP_REQUIRE", "FIRSTHOP_CORE_")
+"""No keys: what the project's tests and its other programs are told."""
 
 
 class Given(NamedTuple):
@@ -108,17 +110,15 @@ def given_in_file(path: Path) -> dict[str, Given]:
 def given_in_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     """What `FIRSTHOP_SECTION_NAME` variables say.
 
-    Raises ConfigError for a variable of a known section that is no key; other `FIRSTHOP_`
-    variables belong to other parts of the project.
+    Raises ConfigError for any other `FIRSTHOP_` variable: it is a key misspelt.
     """
     by_variable = {key.variable: key for key in site_keys().values()}
-    prefixes = tuple(f"FIRSTHOP_{section}_".upper() for section in SiteConfig.__struct_fields__)
     found: dict[str, Given] = {}
     for variable, text in environ.items():
         key = by_variable.get(variable)
         if key is not None:
             found[key.dotted] = Given(text, f"environment {variable}", is_text=True)
-        elif variable.startswith(prefixes):
+        elif variable.startswith("FIRSTHOP_") and not variable.startswith(_OTHER_VARIABLES):
             close = difflib.get_close_matches(variable, by_variable, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ConfigError(f"environment {variable}: unknown key{hint}")

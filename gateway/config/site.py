@@ -29,7 +29,7 @@ class Identity(msgspec.Struct, frozen=True):
     id: Annotated[
         str,
         Meta(
-            pattern="^[a-z0-9][a-z0-9-]{0,62}$",
+            pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z",
             description="The site's name in headers, records and metrics.",
         ),
     ] = "edge-a"
@@ -165,6 +165,23 @@ class SiteLimits(msgspec.Struct, frozen=True):
             extra={"unit": "s"},
         ),
     ] = 30.0
+    session_idle_limit_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86_400,
+            description="A gRPC session in which nobody says anything for this long is ended.",
+            extra={"unit": "s"},
+        ),
+    ] = 600.0
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 20,
+            description="HTTP connections at a time; 0: as many as the open-files limit allows.",
+        ),
+    ] = 0
     max_queued: Annotated[
         int, Meta(ge=0, le=1 << 20, description="Turns that may wait for a slot.")
     ] = 512

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from gateway.core.budget import TurnClass
     from gateway.core.generation import EngineLoad
 
 
@@ -24,6 +25,8 @@ class AdmissionReason(StrEnum):
     """The estimate is inside what is left of the budget."""
     NO_BUDGET = "no_budget"
     """The turn may wait."""
+    MUST_ANSWER = "must_answer"
+    """A tool has run for the turn: it is told what was done, however late."""
     ESTIMATE_OVER_BUDGET = "estimate_over_budget"
     QUEUE_FULL = "queue_full"
     BUDGET_SPENT = "budget_spent"
@@ -40,33 +43,57 @@ class Admission(msgspec.Struct, frozen=True):
     estimate_s: float
 
 
-def estimate_first_token_s(load: EngineLoad, prompt_tokens: int) -> float:
+def estimate_first_token_s(load: EngineLoad, prompt_tokens: int, turn_class: TurnClass) -> float:
     """Predicted seconds from submission to the first token.
 
-    Three parts: the wait for a slot, when all are taken, at the rate at which running generations
-    end; the prefill of everything that has not been prefilled, this prompt last; and one decode
-    step at the end, in which a prefill may have to wait its turn.
+    Four parts: until the engine works, if it does not; the wait for a slot; the prefill of
+    everything before this prompt, and of it; and one decode step at the end, in which a prefill
+    may have to wait its turn. Queued work of later classes costs nothing: it is overtaken.
     """
-    num_without_slot = load.num_queued + 1 - max(0, load.num_slots - load.num_active)
-    slot_wait_s = 0.0
-    if num_without_slot > 0:
-        generation_s = load.mean_remaining_tokens * load.decode_step_s
-        slot_wait_s = generation_s * num_without_slot / load.num_slots
-    prefill_s = (load.queued_prompt_tokens + prompt_tokens) * load.prefill_s_per_token
-    return slot_wait_s + prefill_s + (load.decode_step_s if load.num_active else 0.0)
+    ahead = load.ahead_of(turn_class)
+    num_without_slot = max(0, ahead.num_queued + 1 - max(0, load.num_slots - load.num_active))
+    prefill_s = (ahead.prompt_tokens + prompt_tokens) * load.prefill_s_per_token
+    return (
+        load.available_in_s
+        + _slot_wait_s(load, num_without_slot)
+        + prefill_s
+        + (load.decode_step_s if load.num_active else 0.0)
+    )
+
+
+def _slot_wait_s(load: EngineLoad, num_without_slot: int) -> float:
+    """How long until so many slots have become free, at the rate at which generations end.
+
+    The generations in slots now end first; what comes after them runs a whole answer.
+    """
+    num_running = min(num_without_slot, load.num_slots)
+    tokens = (
+        num_running * load.mean_remaining_tokens
+        + (num_without_slot - num_running) * load.answer_tokens
+    )
+    return tokens * load.decode_step_s / load.num_slots
 
 
 def admit(
     load: EngineLoad,
     *,
+    turn_class: TurnClass,
     prompt_tokens: int,
     remaining_s: float | None,
     max_num_queued: int,
+    must_answer: bool = False,
 ) -> Admission:
-    """Decide on a turn with `remaining_s` left of its budget (None: unlimited)."""
-    estimate_s = estimate_first_token_s(load, prompt_tokens)
-    has_room = load.num_active + load.num_queued < load.num_slots
-    if load.num_queued >= max_num_queued and not has_room:
+    """Decide on a turn with `remaining_s` left of its budget (None: unlimited).
+
+    `max_num_queued` bounds what waits of the turn's class and of those before it, so that no
+    queue of patient work keeps out an urgent turn.
+    """
+    estimate_s = estimate_first_token_s(load, prompt_tokens, turn_class)
+    if must_answer:
+        return Admission(True, AdmissionReason.MUST_ANSWER, estimate_s)
+    num_ahead = load.ahead_of(turn_class).num_queued
+    has_room = load.num_active + num_ahead < load.num_slots
+    if num_ahead >= max_num_queued and not has_room:
         return Admission(False, AdmissionReason.QUEUE_FULL, estimate_s)
     if remaining_s is None:
         return Admission(True, AdmissionReason.NO_BUDGET, estimate_s)
@@ -77,11 +104,11 @@ def admit(
     return Admission(True, AdmissionReason.FITS, estimate_s)
 
 
-def retry_after_s(load: EngineLoad, budget_s: float | None) -> float:
+def retry_after_s(load: EngineLoad, budget_s: float | None, turn_class: TurnClass) -> float:
     """When a shed caller may find room: whole seconds, at least 1 and at most 60.
 
     The time in which the present backlog shrinks to what the budget allows.
     """
-    backlog_s = estimate_first_token_s(load, 0)
+    backlog_s = estimate_first_token_s(load, 0, turn_class)
     over_s = backlog_s - (budget_s or 0.0)
     return float(min(60, max(1, math.ceil(over_s))))

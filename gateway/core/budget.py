@@ -74,7 +74,7 @@ def budget_for(
     """
     if requested_s is not None and not 0.0 < requested_s < 86_400.0:
         raise InvalidRequest(
-            f"a latency budget must be above 0 and below a day, not {requested_s:g} s",
+            f"a latency budget must be above 0 and below a day, not {requested_s * 1e3:.10g} ms",
             param="latency_budget_ms",
         )
     first_token_s = requested_s if requested_s is not None else defaults.of(turn_class)

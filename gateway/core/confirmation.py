@@ -19,43 +19,58 @@ class Consent(StrEnum):
     """Neither: the action is dropped and the reply is treated as a new request."""
 
 
-_FILLER = frozenset(
-    "please thanks thank you um uh er hm hmm well so oh and that it is that's it's alright all "
-    "right then now me for by to i do the a just just's really very much my dear of course "
-    "sounds looks ahead with on know".split()
-)
-_YES = frozenset(
-    "yes yeah yep yup ya aye sure ok okay okey correct confirm confirmed confirming agreed "
-    "absolutely definitely certainly affirmative proceed exactly course go good fine perfect "
-    "great".split()
-)
-_NO = frozenset(
-    "no nope nah not don't dont never stop cancel cancelled abort wait hold forget wrong "
-    "neither decline nevermind mind leave".split()
-)
-_WORD = re.compile(r"[a-z']+|\d+")
-_MAX_WORDS = 8
-_NEGATED_YES = re.compile(r"\b(not sure|not yet|not okay|not ok)\b")
-_STRONG = re.compile(r"\b(do it|go ahead|please do|of course|that's right|that is right)\b")
+_YES = (
+    "yes", "yeah", "yep", "yup", "ya", "aye", "sure", "sure thing", "ok", "okay", "okey",
+    "correct", "confirm", "confirmed", "confirm it", "i confirm", "i agree", "agreed", "i do",
+    "absolutely", "definitely", "certainly", "affirmative", "exactly", "of course", "proceed",
+    "go ahead", "go for it", "go on", "do it", "do that", "please do", "that's right",
+    "that is right", "that's correct", "that is correct", "that's fine", "that is fine",
+    "that's okay", "that's ok", "it is", "sounds good", "fine", "perfect", "great",
+    "all right", "alright", "yes it is", "yes that is", "you can", "you may",
+)  # fmt: skip
+_NO = (
+    "no", "nope", "nah", "not now", "not yet", "not today", "don't", "dont", "do not",
+    "don't do it", "don't do that", "do not do it", "do not do that", "never", "never mind",
+    "nevermind", "stop", "stop it", "cancel", "cancel it", "cancel that", "wait", "hold on",
+    "forget it", "forget that", "wrong", "that's wrong", "that is wrong", "leave it", "no way",
+    "not sure", "i'm not sure", "i am not sure", "i don't want to", "i don't want that",
+    "i don't want it", "i changed my mind", "of course not", "absolutely not", "certainly not",
+    "definitely not", "not okay", "not ok",
+)  # fmt: skip
+_FILLER = (
+    "um", "uh", "er", "erm", "hm", "hmm", "mm", "well", "so", "oh", "ah", "please", "thanks",
+    "thank you", "thank you very much", "now", "then", "and", "just", "for me", "actually",
+)  # fmt: skip
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+
+
+def _sequence_of(*phrases: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches texts made of these phrases and nothing else, each followed by a space."""
+    longest_first = sorted((p for group in phrases for p in group), key=len, reverse=True)
+    return re.compile("(?:(?:" + "|".join(map(re.escape, longest_first)) + ") )+")
+
+
+_ONLY_FILLER = _sequence_of(_FILLER)
+_ONLY_YES = _sequence_of(_YES, _FILLER)
+_ONLY_NO = _sequence_of(_NO, _FILLER)
+_ONLY_EITHER = _sequence_of(_YES, _NO, _FILLER)
 
 
 def read_consent(reply: str) -> Consent:
     """What the reply means.
 
-    YES needs at least one word of agreement and nothing in the reply but agreement and filler: a
-    number, a name or any other content word may be a correction ("yes but fifty"). NO needs one
-    word of refusal in a short reply. Everything else is UNCLEAR.
+    YES is a reply that consists of agreement and filler and of nothing else: a number, a name or
+    any other word may be a correction ("yes but fifty"), a question is none. NO consists of
+    refusal, agreement ("yes no wait") and filler. Everything else is UNCLEAR, which also does
+    nothing.
     """
     text = reply.lower().replace("’", "'")
-    words = _WORD.findall(text)
-    if not words or len(words) > _MAX_WORDS:
+    said = "".join(f"{word} " for word in _WORD.findall(text))
+    if "?" in text or not said or _ONLY_FILLER.fullmatch(said):
         return Consent.UNCLEAR
-    if _NEGATED_YES.search(text):
+    # Refusal first: "of course not" begins like agreement.
+    if _ONLY_NO.fullmatch(said):
         return Consent.NO
-    refuses = any(word in _NO for word in words)
-    others = [word for word in words if word not in _YES and word not in _FILLER]
-    if refuses:
-        contents = [word for word in others if word not in _NO]
-        return Consent.NO if not contents else Consent.UNCLEAR
-    agrees = any(word in _YES for word in words) or _STRONG.search(text) is not None
-    return Consent.YES if agrees and not others else Consent.UNCLEAR
+    if _ONLY_YES.fullmatch(said):
+        return Consent.YES
+    return Consent.NO if _ONLY_EITHER.fullmatch(said) else Consent.UNCLEAR

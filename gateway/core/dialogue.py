@@ -7,10 +7,12 @@ known, so that a message whose leg failed can be sent again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import InvalidRequest
-from gateway.core.turn import Message, Role, ServerToolRun, TextDelta, ToolCall, ToolCallDelta
+from gateway.core.turn import Message, Role, ServerToolRun, TextDelta, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,112 +21,154 @@ _GIVEN_UP = '{"error":"cancelled_by_caller"}'
 """What the model reads as the result of a call that the caller did not run."""
 
 
+class Phase(Enum):
+    """Where a dialogue stands."""
+
+    IDLE = auto()
+    """No turn is under way: `ask` begins one."""
+    ANSWERING = auto()
+    """A leg is open: `note` what is answered, then `finish`, `undo` or `cancel`."""
+    CANCELLED = auto()
+    """The client wants no more of the open leg: `cut` it."""
+    AWAITING_RESULTS = auto()
+    """The turn waits for results of the client's tools: `take_result` or `cancel`."""
+
+
+@dataclass(slots=True)
+class _Leg:
+    """A leg whose outcome is not known."""
+
+    messages: list[Message]
+    opened_by: str | None = None
+    """The call whose result was the last one missing; None when the user's words opened it."""
+    num_done: int = 0
+    """How many of the messages stay even if the leg fails: a server tool has run."""
+    said: list[str] = field(default_factory=list)
+    """Text that is not in a message yet."""
+    cancelled: bool = False
+
+    def add(self, calls: tuple[ToolCall, ...] = ()) -> None:
+        """Make a message of what was said and called."""
+        text = "".join(self.said)
+        self.said.clear()
+        if text or calls:
+            self.messages.append(Message(Role.ASSISTANT, text, calls))
+
+
 class Dialogue:
-    """The messages of one session. `ask` or `take_result` opens a leg; `finish`, `cut` or `undo`
-    closes it.
-    """
+    """The messages of one session and the state of its turn."""
 
     def __init__(self, history: Iterable[Message] = ()) -> None:
         self._settled = list(history)
-        self._leg: list[Message] = []
-        self._num_done = 0
-        """Messages of the leg that stay even if it fails: a server tool has run."""
-        self._text: list[str] = []
-        self._calls: dict[int, ToolCall] = {}
-        self._awaited: dict[str, str | None] = {}
-        """Calls the client is to run, with the results so far."""
+        self._leg: _Leg | None = None
+        self._results: dict[str, str | None] = {}
+        """Of the calls that the client is to run, None while missing; kept through the leg they
+        open, which may fail."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The whole conversation, the open leg included."""
-        return (*self._settled, *self._leg)
+        return (*self._settled, *(self._leg.messages if self._leg is not None else ()))
 
     @property
-    def awaits_results(self) -> bool:
-        """Whether the turn waits for results of the client's tools."""
-        return bool(self._awaited) and not self._leg
+    def phase(self) -> Phase:
+        """Where it stands."""
+        if self._leg is not None:
+            return Phase.CANCELLED if self._leg.cancelled else Phase.ANSWERING
+        return Phase.AWAITING_RESULTS if self._results else Phase.IDLE
 
     def ask(self, text: str) -> None:
-        """The user said `text`. Raises InvalidRequest while tool results are missing."""
-        if self._awaited:
-            raise InvalidRequest(
-                f"the turn waits for the results of {', '.join(self._awaited)}; send them or "
-                "cancel it",
-                param="user_message",
-            )
+        """The user said `text`: opens a leg. Raises InvalidRequest while a turn is under way."""
+        match self.phase:
+            case Phase.ANSWERING | Phase.CANCELLED:
+                raise InvalidRequest(
+                    "a turn is running; await its end or cancel it", param="user_message"
+                )
+            case Phase.AWAITING_RESULTS:
+                missing = [call for call, result in self._results.items() if result is None]
+                raise InvalidRequest(
+                    f"the turn waits for the results of {', '.join(missing)}; send them or "
+                    "cancel it",
+                    param="user_message",
+                )
         if not text:
             raise InvalidRequest("user_message.text is empty", param="user_message.text")
-        self._leg = [Message(Role.USER, text)]
+        self._leg = _Leg([Message(Role.USER, text)])
 
-    def take_result(self, call_id: str, content: str) -> bool:
-        """The client ran a tool; True when this was the last result and a leg has opened.
+    def take_result(self, call_id: str, content: str) -> None:
+        """The client ran a tool; opens a leg with the last missing result.
 
-        Raises InvalidRequest for a call that is not waited for.
+        A result that is sent again before that replaces the earlier one. Raises InvalidRequest
+        for a call that is not waited for.
         """
-        if not self.awaits_results or call_id not in self._awaited:
+        if self.phase is not Phase.AWAITING_RESULTS or call_id not in self._results:
             raise InvalidRequest(
                 f"no call {call_id!r} waits for a result", param="tool_result.call_id"
             )
-        self._awaited[call_id] = content
-        if None in self._awaited.values():
-            return False
-        self._leg = self._results(missing="")
-        return True
+        self._results[call_id] = content
+        if None not in self._results.values():
+            self._leg = _Leg(self._result_messages(), opened_by=call_id)
 
-    def note(self, event: TextDelta | ToolCallDelta | ServerToolRun) -> None:
-        """Part of the leg's answer."""
-        match event:
-            case TextDelta():
-                self._text.append(event.text)
-            case ToolCallDelta():
-                call = self._calls.get(event.index, ToolCall("", "", ""))
-                self._calls[event.index] = ToolCall(
-                    event.call_id or call.call_id,
-                    event.name or call.name,
-                    call.arguments + event.arguments,
-                )
-            case ServerToolRun():
-                self._say((event.call,))
-                self._leg.append(Message(Role.TOOL, event.result, tool_call_id=event.call.call_id))
-                self._num_done = len(self._leg)
+    def note(self, event: TextDelta | ServerToolRun) -> None:
+        """Part of the open leg's answer."""
+        leg = self._open_leg()
+        if isinstance(event, TextDelta):
+            leg.said.append(event.text)
+            return
+        leg.add((event.call,))
+        leg.messages.append(Message(Role.TOOL, event.result, tool_call_id=event.call.call_id))
+        leg.num_done = len(leg.messages)
 
-    def finish(self) -> tuple[ToolCall, ...]:
-        """The leg was answered. Returns the calls whose results the turn now waits for."""
-        calls = tuple(call for _, call in sorted(self._calls.items()))
-        self._say(calls)
-        self._settle(len(self._leg))
-        self._awaited = {call.call_id: None for call in calls}
-        return calls
+    def finish(self, calls: tuple[ToolCall, ...]) -> None:
+        """The open leg was answered; with `calls`, the turn now waits for their results."""
+        self._open_leg().add(calls)
+        self._settle()
+        self._results = {call.call_id: None for call in calls}
+
+    def cancel(self) -> None:
+        """The client gives the turn up: an open leg is to be `cut`, missing results never come.
+
+        Without a turn nothing happens.
+        """
+        if self._leg is not None:
+            self._leg.cancelled = True
+        else:
+            self._settled += self._result_messages()
+            self._results = {}
 
     def cut(self) -> None:
-        """The turn was cancelled: what was said and done so far stays, open calls are given up."""
-        if self._leg:
-            self._say(())
-            self._settle(len(self._leg))
-        else:
-            self._settled += self._results(missing=_GIVEN_UP)
-        self._awaited = {}
+        """The open leg ends early: what was said and done so far stays."""
+        self._open_leg().add()
+        self._settle()
+        self._results = {}
 
     def undo(self) -> None:
-        """The leg failed: as before its first message, except for what server tools did."""
-        self._awaited = {} if self._num_done else dict.fromkeys(self._awaited)
-        self._settle(self._num_done)
+        """The open leg failed: as before the message that opened it.
 
-    def _say(self, calls: tuple[ToolCall, ...]) -> None:
-        text = "".join(self._text)
-        self._text.clear()
-        if text or calls:
-            self._leg.append(Message(Role.ASSISTANT, text, calls))
+        What server tools did stays, and with it what came before them. A cancelled leg is cut.
+        """
+        leg = self._open_leg()
+        if leg.cancelled:
+            self.cut()
+            return
+        if leg.num_done:
+            self._results = {}
+        elif leg.opened_by is not None:
+            self._results[leg.opened_by] = None
+        del leg.messages[leg.num_done :]
+        self._settle()
 
-    def _results(self, *, missing: str) -> list[Message]:
+    def _open_leg(self) -> _Leg:
+        if self._leg is None:
+            raise RuntimeError("no leg is open")
+        return self._leg
+
+    def _result_messages(self) -> list[Message]:
         return [
-            Message(Role.TOOL, missing if content is None else content, tool_call_id=call_id)
-            for call_id, content in self._awaited.items()
+            Message(Role.TOOL, _GIVEN_UP if content is None else content, tool_call_id=call_id)
+            for call_id, content in self._results.items()
         ]
 
-    def _settle(self, num_messages: int) -> None:
-        self._settled += self._leg[:num_messages]
-        self._leg.clear()
-        self._num_done = 0
-        self._text.clear()
-        self._calls.clear()
+    def _settle(self) -> None:
+        self._settled += self._open_leg().messages
+        self._leg = None

@@ -8,6 +8,7 @@
     │   ├── ContextLengthExceeded
     │   ├── UnsupportedTools    tools or instructions this model cannot follow
     │   ├── PayloadTooLarge
+    │   ├── RegionNotAllowed    the request may not be answered where this site stands
     │   └── RecordNotFound      no turn with that id is kept here
     ├── AccessError             the caller may not do this
     │   ├── Unauthenticated
@@ -31,7 +32,10 @@ A class carries its numbers as attributes, its `code` for the wire and whether a
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MAX_MESSAGE_CHARS: Final = 600
+_MAX_QUOTED_CHARS: Final = 100
 
 
 class GatewayError(Exception):
@@ -42,8 +46,17 @@ class GatewayError(Exception):
 
     @property
     def message(self) -> str:
-        """The line for the caller."""
-        return str(self)
+        """The line for the caller, cut short where it quotes much of what the caller sent."""
+        return _at_most(MAX_MESSAGE_CHARS, str(self))
+
+
+def quoted(text: str) -> str:
+    """What a caller sent, in quotes and no longer than a message should be."""
+    return repr(_at_most(_MAX_QUOTED_CHARS, text))
+
+
+def _at_most(num_chars: int, text: str) -> str:
+    return text if len(text) <= num_chars else f"{text[: num_chars - 1]}…"
 
 
 class RequestError(GatewayError):
@@ -72,7 +85,7 @@ class UnknownModel(RequestError):
     code = "model_not_found"
 
     def __init__(self, given: str, served: tuple[str, ...]) -> None:
-        super().__init__(f"model {given!r} is not served here; served: {', '.join(served)}")
+        super().__init__(f"model {quoted(given)} is not served here; served: {', '.join(served)}")
         self.given = given
         self.served = served
 
@@ -111,13 +124,27 @@ class PayloadTooLarge(RequestError):
         self.limit_bytes = limit_bytes
 
 
+class RegionNotAllowed(RequestError):
+    """The caller allows certain regions only, and this site stands in none of them."""
+
+    code = "region_not_allowed"
+
+    def __init__(self, region: str, allowed: tuple[str, ...]) -> None:
+        where = f"stands in {region!r}" if region else "does not say where it stands"
+        super().__init__(
+            f"this request may be answered in {', '.join(allowed)} only; this site {where}"
+        )
+        self.region = region
+        self.allowed = allowed
+
+
 class RecordNotFound(RequestError):
     """No turn with this id is kept here (any more)."""
 
     code = "request_not_found"
 
     def __init__(self, request_id: str) -> None:
-        super().__init__(f"no recent turn has the id {request_id!r} at this site")
+        super().__init__(f"no recent turn has the id {quoted(request_id)} at this site")
         self.request_id = request_id
 
 
@@ -152,7 +179,7 @@ class RateLimited(AccessError):
 
     def __init__(self, *, limit: str, allowed: float, retry_after_s: float) -> None:
         super().__init__(
-            f"this key's limit of {allowed:g} {limit} is used up; retry in {retry_after_s:.1f} s"
+            f"this key's limit of {allowed:.10g} {limit} is used up; retry in {retry_after_s:.1f} s"
         )
         self.limit = limit
         self.allowed = allowed
@@ -169,19 +196,22 @@ class CapacityError(GatewayError):
 class SloUnattainable(CapacityError):
     """The turn was shed: it would miss, or has missed, its first-token budget.
 
-    `estimate_s` is the best predicted time to first token, `budget_s` the turn's whole budget and
-    `reason` one of the admission reasons.
+    `estimate_s` is the best predicted time to first token, `budget_s` the turn's whole budget
+    (None: it has none, and was shed although it may wait) and `reason` one of the admission
+    reasons.
     """
 
     code = "slo_unattainable"
 
     def __init__(
-        self, *, estimate_s: float, budget_s: float, reason: str, retry_after_s: float
+        self, *, estimate_s: float, budget_s: float | None, reason: str, retry_after_s: float
     ) -> None:
-        super().__init__(
-            f"shed ({reason}): the best estimate to the first token is {estimate_s * 1e3:.0f} ms, "
-            f"the budget {budget_s * 1e3:.0f} ms"
-        )
+        estimate = f"the best estimate to the first token is {estimate_s * 1e3:.0f} ms"
+        if budget_s is None:
+            what = f"the turn has no budget, but no more may wait at this site; {estimate}"
+        else:
+            what = f"{estimate}, the budget {budget_s * 1e3:.0f} ms"
+        super().__init__(f"shed ({reason}): {what}")
         self.estimate_s = estimate_s
         self.budget_s = budget_s
         self.reason = reason

@@ -34,6 +34,15 @@ class FinishReason(StrEnum):
     """The engine refused or failed it; `GenerationEnd.error` says why."""
 
 
+class Refusal(StrEnum):
+    """What a generation lacked that ended without the model's doing."""
+
+    QUEUE_FULL = "queue_full"
+    """EXPIRED without having waited: too many waited already."""
+    INVALID_SCHEMA = "invalid_schema"
+    """FAILED: the constraint cannot be used."""
+
+
 class Sampling(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """How the next token is drawn from the logits.
 
@@ -64,7 +73,7 @@ class Sampling(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
         _in_range("min_p", self.min_p, 0.0, 1.0)
         _in_range("presence_penalty", self.presence_penalty, -2.0, 2.0)
         _in_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
-        _in_range("repetition_penalty", self.repetition_penalty, 0.0, 10.0, low_open=True)
+        _in_range("repetition_penalty", self.repetition_penalty, 0.01, 10.0)
         _in_range("seed", self.seed, -(1 << 63), (1 << 63) - 1)
         if self.top_logprobs is not None:
             _in_range("top_logprobs", self.top_logprobs, 0, MAX_TOP_LOGPROBS)
@@ -77,10 +86,15 @@ def _in_range(param: str, value: float, low: float, high: float, *, low_open: bo
     if math.isfinite(value) and (low < value if low_open else low <= value) and value <= high:
         return
     raise InvalidRequest(
-        f"{param} must be {'above' if low_open else 'at least'} {low:g} and at most {high:g}, "
-        f"not {value:g}",
+        f"{param} must be {'above' if low_open else 'at least'} {_plain(low)} and at most "
+        f"{_plain(high)}, not {_plain(value)}",
         param=param,
     )
+
+
+def _plain(number: float) -> str:
+    """Whole numbers in all their digits."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 class ConstraintKind(StrEnum):
@@ -115,6 +129,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, array_like=True):
     """Tokens already delivered: replayed through decode, never delivered again."""
     ignore_end: bool = False
     """Do not stop at end tokens (load tests that need an exact output length)."""
+    must_answer: bool = False
+    """Past the point where it may be shed (a tool has run): no queue is too full for it."""
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -148,10 +164,58 @@ class GenerationEnd(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     completion_tokens: int
     cached_tokens: int = 0
     error: str = ""
-    """For FAILED: one line for the caller. For an unusable grammar it starts `invalid_schema:`."""
+    """For FAILED: one line for the caller."""
+    refusal: Refusal | None = None
+    """Set when the engine would not begin, or gave up on the constraint later."""
 
 
 GenerationEvent = TokenFrame | GenerationEnd
+
+
+SERVICE_ORDER = (TurnClass.VOICE, TurnClass.AGENT, TurnClass.BATCH)
+"""Whoever comes earlier here is served first, whatever waits of the later ones."""
+
+CLASS_RANK = {turn_class: rank for rank, turn_class in enumerate(SERVICE_ORDER)}
+"""Place in `SERVICE_ORDER`."""
+
+
+class Backlog(msgspec.Struct, frozen=True, array_like=True):
+    """Work that the engine has not done yet."""
+
+    num_queued: int = 0
+    """Generations without a slot."""
+    prompt_tokens: int = 0
+    """Prompt tokens not prefilled yet, in the queue and in slots."""
+
+    def __add__(self, other: Backlog) -> Backlog:
+        return Backlog(self.num_queued + other.num_queued, self.prompt_tokens + other.prompt_tokens)
+
+    def __sub__(self, other: Backlog) -> Backlog:
+        return Backlog(self.num_queued - other.num_queued, self.prompt_tokens - other.prompt_tokens)
+
+
+ClassBacklogs = tuple[Backlog, Backlog, Backlog]
+"""One for each class, in `SERVICE_ORDER`."""
+
+NO_BACKLOG: ClassBacklogs = (Backlog(), Backlog(), Backlog())
+
+
+def add_backlogs(some: ClassBacklogs, more: ClassBacklogs) -> ClassBacklogs:
+    """Both together, class by class."""
+    return (some[0] + more[0], some[1] + more[1], some[2] + more[2])
+
+
+def subtract_backlogs(some: ClassBacklogs, less: ClassBacklogs) -> ClassBacklogs:
+    """What is left of `some`, class by class."""
+    return (some[0] - less[0], some[1] - less[1], some[2] - less[2])
+
+
+def backlog_of(request: GenerationRequest) -> ClassBacklogs:
+    """What one request adds to the queue."""
+    added = list(NO_BACKLOG)
+    added[CLASS_RANK[request.turn_class]] = Backlog(1, len(request.prompt))
+    voice, agent, batch = added
+    return (voice, agent, batch)
 
 
 class EngineLoad(msgspec.Struct, frozen=True, array_like=True):
@@ -165,11 +229,28 @@ class EngineLoad(msgspec.Struct, frozen=True, array_like=True):
     num_slots: int
     num_active: int
     """Generations that hold a slot, prefilling or decoding."""
-    num_queued: int
-    queued_prompt_tokens: int
-    """Prompt tokens not prefilled yet, in the queue and in slots."""
     prefill_s_per_token: float
     decode_step_s: float
     """One batched decode step at the present number of rows."""
     mean_remaining_tokens: float
-    """Tokens a running generation is expected to produce still, at most its `max_tokens`."""
+    """Tokens a running generation is expected to produce still, at most its `max_tokens`; while
+    none runs, the same as `answer_tokens`."""
+    answer_tokens: float
+    """Tokens a generation that has no slot yet is expected to produce."""
+    backlog: ClassBacklogs = NO_BACKLOG
+    available_in_s: float = 0.0
+    """Expected time until the engine works again; 0 while it does."""
+
+    @property
+    def num_queued(self) -> int:
+        """Generations without a slot, of all classes."""
+        return sum(one.num_queued for one in self.backlog)
+
+    @property
+    def queued_prompt_tokens(self) -> int:
+        """Prompt tokens not prefilled yet, of all classes."""
+        return sum(one.prompt_tokens for one in self.backlog)
+
+    def ahead_of(self, turn_class: TurnClass) -> Backlog:
+        """What a new turn of this class has to wait for: its own class and those before it."""
+        return sum(self.backlog[: CLASS_RANK[turn_class] + 1], Backlog())

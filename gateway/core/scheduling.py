@@ -12,25 +12,26 @@ ones, for the same reason.
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.core.budget import TurnClass
+from gateway.core.generation import CLASS_RANK, Backlog
 from gateway.core.rows import Move, RowTable, check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_CLASS_ORDER = {TurnClass.VOICE: 0, TurnClass.AGENT: 1, TurnClass.BATCH: 2}
+    from gateway.core.budget import TurnClass
+    from gateway.core.generation import ClassBacklogs
 
 
 class Rank(NamedTuple):
     """Order of service: class, then earliest first-token deadline, then arrival."""
 
-    class_order: int
+    class_rank: int
+    """Place in `SERVICE_ORDER`."""
     deadline_s: float
     arrival: int
     key: int
@@ -58,13 +59,6 @@ class StepPlan:
     prefill: Prefill | None
 
 
-@dataclass(frozen=True, slots=True)
-class QueueFull:
-    """A refusal: so many generations wait already."""
-
-    limit: int
-
-
 @dataclass(slots=True)
 class _Job:
     rank: Rank
@@ -80,12 +74,11 @@ class Scheduler:
     chunk_tokens: int
     max_num_queued: int
     table: RowTable = field(init=False)
-    pending_prompt_tokens: int = field(init=False, default=0)
-    """Prompt tokens not prefilled yet, queued or in a slot."""
     _jobs: dict[int, _Job] = field(init=False, default_factory=dict)
     _queue: list[Rank] = field(init=False, default_factory=list)
     _prefilling: list[Rank] = field(init=False, default_factory=list)
-    _deadlines: list[tuple[float, int]] = field(init=False, default_factory=list)
+    _prompt_tokens: list[int] = field(init=False, default_factory=lambda: [0] * len(CLASS_RANK))
+    """Prompt tokens not prefilled yet, queued or in a slot, by class."""
     _moves: list[Move] = field(init=False, default_factory=list)
     _num_arrived: int = field(init=False, default=0)
 
@@ -108,35 +101,48 @@ class Scheduler:
         """Whether there is nothing to plan."""
         return not self._jobs
 
+    @property
+    def backlog(self) -> ClassBacklogs:
+        """What waits, by class."""
+        voice, agent, batch = (
+            Backlog(self._num_ahead(rank) - self._num_ahead(rank - 1), prompt_tokens)
+            for rank, prompt_tokens in enumerate(self._prompt_tokens)
+        )
+        return (voice, agent, batch)
+
+    def is_full_for(self, turn_class: TurnClass, *, num_preparing: int = 0) -> bool:
+        """Whether a new arrival of this class is to be refused: too many wait before it.
+
+        Work of later classes does not count, so that a queue of patient work keeps no urgent one
+        out. `num_preparing` of what counts is still on its way here. To be asked once, on
+        arrival: what was accepted is queued, whatever has come since.
+        """
+        return self._num_ahead(CLASS_RANK[turn_class]) + num_preparing >= self.max_num_queued
+
     def submit(
         self, key: int, *, prompt_tokens: int, turn_class: TurnClass, deadline_s: float | None
-    ) -> QueueFull | None:
-        """Queue a generation of at least one prompt token under a new key, or refuse it.
+    ) -> None:
+        """Queue a generation of at least one prompt token under a new key.
 
         `deadline_s` is the instant until which it may wait for a slot; None means any time.
         """
-        if len(self._queue) >= self.max_num_queued:
-            return QueueFull(self.max_num_queued)
         rank = Rank(
-            _CLASS_ORDER[turn_class],
+            CLASS_RANK[turn_class],
             inf if deadline_s is None else deadline_s,
             self._num_arrived,
             key,
         )
         self._num_arrived += 1
         self._jobs[key] = _Job(rank, prompt_tokens)
-        self.pending_prompt_tokens += prompt_tokens
+        self._prompt_tokens[rank.class_rank] += prompt_tokens
         insort(self._queue, rank)
-        if deadline_s is not None:
-            heapq.heappush(self._deadlines, (deadline_s, key))
-        return None
 
     def cancel(self, key: int) -> bool:
         """Forget a generation wherever it is; its slot is free now. False for an unknown key."""
         job = self._jobs.pop(key, None)
         if job is None:
             return False
-        self.pending_prompt_tokens -= job.prompt_tokens - job.prefilled_tokens
+        self._prompt_tokens[job.rank.class_rank] -= job.prompt_tokens - job.prefilled_tokens
         if key not in self.table.row_of:
             _remove(self._queue, job.rank)
             return True
@@ -167,22 +173,25 @@ class Scheduler:
         num_tokens = chunk.stop - chunk.start
         self.table.grow(chunk.key, num_tokens)
         job.prefilled_tokens = chunk.stop
-        self.pending_prompt_tokens -= num_tokens
+        self._prompt_tokens[job.rank.class_rank] -= num_tokens
         if chunk.is_last:
             _remove(self._prefilling, job.rank)
             self._moves += self.table.start_decoding(chunk.key)
 
+    def _num_ahead(self, class_rank: int) -> int:
+        """How many wait of this class and of those before it: where the next one's queue begins."""
+        return bisect_left(self._queue, Rank(class_rank + 1, -inf, 0, 0))
+
     def _expire(self, now_s: float) -> tuple[int, ...]:
-        """Drop what waited past its deadline without getting a slot."""
-        expired = []
-        while self._deadlines and self._deadlines[0][0] <= now_s:
-            deadline_s, key = heapq.heappop(self._deadlines)
-            job = self._jobs.get(key)
-            if job is None or job.rank.deadline_s != deadline_s or key in self.table.row_of:
-                continue
-            self.cancel(key)
-            expired.append(key)
-        return tuple(expired)
+        """Drop what waited past its deadline: in each class's part of the queue, the first."""
+        late: list[Rank] = []
+        for class_rank in CLASS_RANK.values():
+            start = self._num_ahead(class_rank - 1)
+            stop = bisect_right(self._queue, Rank(class_rank, now_s, self._num_arrived, 0))
+            late += self._queue[start:stop]
+        for rank in late:
+            self.cancel(rank.key)
+        return tuple(rank.key for rank in late)
 
     def _next_prefill(self) -> Prefill | None:
         """The next chunk of whoever comes first: a prefill under way or, with a slot free, the
@@ -223,11 +232,11 @@ def check(scheduler: Scheduler) -> list[str]:
         violations.append("a generation is lost or was never submitted")
     if len(queued) != len(scheduler._queue) or scheduler._queue != sorted(scheduler._queue):
         violations.append("the queue holds a key twice or is out of order")
-    pending = sum(job.prompt_tokens - job.prefilled_tokens for job in scheduler._jobs.values())
-    if pending != scheduler.pending_prompt_tokens:
-        violations.append(
-            f"{scheduler.pending_prompt_tokens} pending tokens counted, {pending} are"
-        )
+    pending = [0] * len(CLASS_RANK)
+    for job in scheduler._jobs.values():
+        pending[job.rank.class_rank] += job.prompt_tokens - job.prefilled_tokens
+    if pending != scheduler._prompt_tokens:
+        violations.append(f"{scheduler._prompt_tokens} pending tokens counted, {pending} are")
     for key in prefilling:
         if table.lengths[table.row_of[key]] != scheduler._jobs[key].prefilled_tokens:
             violations.append(f"the row of {key} is not as long as what was prefilled")

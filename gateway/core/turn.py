@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gateway.core.budget import Budget, TurnClass
-from gateway.core.errors import InvalidRequest
+from gateway.core.errors import InvalidRequest, InvalidSchema
 from gateway.core.generation import Constraint, Sampling
+from gateway.core.nesting import MAX_JSON_DEPTH, is_too_deep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_STOP_STRINGS = 4
 """As in the OpenAI API."""
@@ -42,6 +46,30 @@ class Message(msgspec.Struct, frozen=True):
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+
+
+def check_calls_and_results(messages: Sequence[Message], path: str) -> None:
+    """Refuse calls and results in places where no model could be shown them.
+
+    Raises InvalidRequest that names the field, as in `messages[2].tool_call_id`, where `path` is
+    the list's own name.
+    """
+    call_ids: set[str] = set()
+    for index, message in enumerate(messages):
+        at = f"{path}[{index}]"
+        if message.tool_calls and message.role is not Role.ASSISTANT:
+            raise _misplaced(f"{at}.tool_calls", "belongs to assistant messages")
+        if message.tool_call_id and message.role is not Role.TOOL:
+            raise _misplaced(f"{at}.tool_call_id", "belongs to tool messages")
+        if message.role is Role.TOOL and message.tool_call_id not in call_ids:
+            raise _misplaced(
+                f"{at}.tool_call_id", "answers no tool call of an earlier assistant message"
+            )
+        call_ids.update(call.call_id for call in message.tool_calls)
+
+
+def _misplaced(path: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"{path} {reason}", param=path)
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
@@ -119,9 +147,19 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         names = [tool.name for tool in self.tools]
         if len(set(names)) != len(names):
             raise InvalidRequest("two tools have the same name", param="tools")
+        if deep := next((tool for tool in self.tools if is_too_deep(tool.parameters)), None):
+            raise InvalidSchema(
+                f"tool {deep.name!r}: parameters are nested deeper than {MAX_JSON_DEPTH}",
+                param="tools",
+            )
         if self.tools and self.server_tools:
             raise InvalidRequest(
                 "a turn uses either the client's tools or the server's, not both", param="tools"
+            )
+        if self.constraint is not None and self.server_tools:
+            raise InvalidRequest(
+                "the server's tools answer in words; leave out response_format",
+                param="response_format",
             )
         choice = self.tool_choice
         if choice.mode is ToolChoiceMode.REQUIRED and not (self.tools or self.server_tools):
@@ -155,8 +193,15 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
     def answers_to(self, name: str) -> bool:
         """Whether a request's `model` means this one; aliases may hold `*` for any text."""
-        names = ("default", self.model_id, self.full_name, *self.aliases)
-        return any(fnmatchcase(name, known) for known in names)
+        if name in ("default", self.model_id, self.full_name):
+            return True
+        return any(_matches(name, alias) for alias in self.aliases)
+
+
+def _matches(name: str, alias: str) -> bool:
+    """Whether `name` is `alias`, in which each `*` stands for any text and all else for itself."""
+    pattern = ".*".join(map(re.escape, alias.split("*")))
+    return re.fullmatch(pattern, name, re.DOTALL) is not None
 
 
 class LogprobEntry(msgspec.Struct, frozen=True):
@@ -212,6 +257,8 @@ class TurnEnd(msgspec.Struct, frozen=True):
 
     finish: TurnFinish
     usage: Usage
+    calls: tuple[ToolCall, ...] = ()
+    """What the client is to run. Deltas may have begun one call more, which was cut off."""
 
 
 TurnEvent = TextDelta | ToolCallDelta | ServerToolRun | TurnEnd

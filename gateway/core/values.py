@@ -51,6 +51,17 @@ class _Mention(NamedTuple):
     end: int
 
 
+class _Duration(NamedTuple):
+    """A duration up to token `end`; None for a kind that its unit does not measure."""
+
+    minutes: Fraction | None
+    days: Fraction | None
+    end: int
+
+
+_Numbers = dict[int, Number]
+"""By the token at which they start."""
+
 _MINUTES_PER = {
     "minute": 1, "minutes": 1, "min": 1, "mins": 1,
     "hour": 60, "hours": 60, "hr": 60, "hrs": 60,
@@ -118,9 +129,10 @@ def _is_possible(kind: Kind, value: int | str) -> bool:
 
 
 def _mentions(tokens: list[str]) -> list[_Mention]:
-    mentions = [*_durations(tokens), *_countries(tokens)]
+    numbers = {number.start: number for number in numbers_in(tokens)}
+    mentions = [*_durations(tokens, numbers), *_countries(tokens)]
     taken = {index for m in mentions for index in range(m.start, m.end)}
-    for number in numbers_in(tokens):
+    for number in numbers.values():
         if taken.isdisjoint(range(number.start, number.end)):
             mentions += _amount(number, tokens)
     return sorted(mentions, key=lambda mention: mention.start)
@@ -150,12 +162,12 @@ def _shares_money(number: Number, tokens: list[str]) -> bool:
     )
 
 
-def _durations(tokens: list[str]) -> list[_Mention]:
+def _durations(tokens: list[str], numbers: _Numbers) -> list[_Mention]:
     """Durations as minutes and, where they are whole days, as days."""
     mentions: list[_Mention] = []
     at = 0
     while at < len(tokens):
-        found = _duration_at(tokens, at)
+        found = _duration_at(tokens, numbers, at)
         if found is None:
             at += 1
             continue
@@ -168,9 +180,9 @@ def _durations(tokens: list[str]) -> list[_Mention]:
     return mentions
 
 
-def _duration_at(tokens: list[str], at: int) -> tuple[Fraction | None, Fraction | None, int] | None:
-    """(minutes, days, end) of the duration that begins at `at`, "X and Y" taken together."""
-    first = _simple_duration(tokens, at)
+def _duration_at(tokens: list[str], numbers: _Numbers, at: int) -> _Duration | None:
+    """The duration that begins at `at`, "X and Y" taken together."""
+    first = _simple_duration(tokens, numbers, at)
     if first is None:
         return None
     minutes, days, end = first
@@ -178,51 +190,46 @@ def _duration_at(tokens: list[str], at: int) -> tuple[Fraction | None, Fraction 
         half = _unit_of(tokens[end - 1])
         minutes = None if minutes is None else minutes + Fraction(half[0] or 0, 2)
         days = None if days is None else days + Fraction(half[1] or 0, 2)
-        return minutes, days, end + 3
+        return _Duration(minutes, days, end + 3)
     joined = end + 1 if tokens[end : end + 1] in (["and"], [","]) else end
-    second = _simple_duration(tokens, joined)
+    second = _simple_duration(tokens, numbers, joined)
     if second is None and minutes is not None and _unit_of(tokens[end - 1]) == (60, None):
-        second = _bare_minutes(tokens, joined)
+        second = _bare_minutes(numbers.get(joined))
     if second is not None and _adds_to(first, second):
-        minutes = minutes + second[0] if minutes is not None and second[0] is not None else None
-        days = days + second[1] if days is not None and second[1] is not None else None
-        end = second[2]
-    return minutes, days, end
+        return _Duration(_sum(minutes, second.minutes), _sum(days, second.days), second.end)
+    return first
 
 
-def _adds_to(
-    first: tuple[Fraction | None, Fraction | None, int],
-    second: tuple[Fraction | None, Fraction | None, int],
-) -> bool:
+def _sum(one: Fraction | None, other: Fraction | None) -> Fraction | None:
+    return None if one is None or other is None else one + other
+
+
+def _adds_to(first: _Duration, second: _Duration) -> bool:
     """Whether the second is a smaller part of one duration, "an hour and twenty minutes"."""
-    pairs = ((first[0], second[0]), (first[1], second[1]))
+    pairs = ((first.minutes, second.minutes), (first.days, second.days))
     return any(a is not None and b is not None and b < a for a, b in pairs)
 
 
-def _bare_minutes(tokens: list[str], at: int) -> tuple[Fraction, None, int] | None:
+def _bare_minutes(number: Number | None) -> _Duration | None:
     """The "twenty" of "an hour and twenty"."""
-    for number in numbers_in(tokens[at:]):
-        if number.start == 0 and number.value < 60 and not number.is_money:
-            return number.value, None, at + number.end
-        break
-    return None
+    if number is None or number.is_money or number.value >= 60:
+        return None
+    return _Duration(number.value, None, number.end)
 
 
 def _unit_of(word: str) -> tuple[int | None, int | None]:
     return _MINUTES_PER.get(word), _DAYS_PER.get(word)
 
 
-def _simple_duration(
-    tokens: list[str], at: int
-) -> tuple[Fraction | None, Fraction | None, int] | None:
+def _simple_duration(tokens: list[str], numbers: _Numbers, at: int) -> _Duration | None:
     """One count and one unit: "two hours", "half an hour", "a couple of days", "a fortnight"."""
-    count, unit_at = _count_at(tokens, at)
+    count, unit_at = _count_at(tokens, numbers, at)
     if count is None or unit_at >= len(tokens):
         return None
     minutes, days = _unit_of(tokens[unit_at])
     if minutes is None and days is None:
         return None
-    return (
+    return _Duration(
         None if minutes is None else count * minutes,
         None if days is None else count * days,
         unit_at + 1,
@@ -251,17 +258,21 @@ _COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
 )
 
 
-def _count_at(tokens: list[str], at: int) -> tuple[Fraction | None, int]:
-    for words, count in _COUNTS:
-        if tuple(tokens[at : at + len(words)]) == words:
-            after = at + len(words)
-            if after < len(tokens) and _unit_of(tokens[after]) != (None, None):
-                return count, after
-    for number in numbers_in(tokens[at:]):
-        if number.start == 0 and not number.is_money:
-            return number.value, at + number.end
-        break
-    return None, at
+_COUNTS_BY_FIRST_WORD = {
+    first: tuple((words, count) for words, count in _COUNTS if words[0] == first)
+    for first in {words[0] for words, _ in _COUNTS}
+}
+
+
+def _count_at(tokens: list[str], numbers: _Numbers, at: int) -> tuple[Fraction | None, int]:
+    word = tokens[at] if at < len(tokens) else ""
+    for words, count in _COUNTS_BY_FIRST_WORD.get(word, ()):
+        after = at + len(words)
+        is_said = tuple(tokens[at:after]) == words and after < len(tokens)
+        if is_said and _unit_of(tokens[after]) != (None, None):
+            return count, after
+    number = numbers.get(at)
+    return (None, at) if number is None or number.is_money else (number.value, number.end)
 
 
 @cache

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from gateway.core.budget import TurnClass
 from gateway.core.errors import EngineUnavailable, GatewayError, InvalidRequest, RecordNotFound
-from gateway.core.generation import EngineLoad
+from gateway.core.generation import SERVICE_ORDER, EngineLoad
 from gateway.core.stages import Outcome
 from gateway.core.turn import ModelInfo
 from gateway.edge.http_app import answer_gateway_error, answer_route_error
@@ -93,6 +93,9 @@ class _EngineFigures(msgspec.Struct):
     prefill_ms_per_token: float
     decode_step_ms: float
     mean_remaining_tokens: float
+    answer_tokens: float
+    available_in_ms: float
+    num_queued_by_class: dict[TurnClass, int]
 
 
 class _SiteFigures(msgspec.Struct):
@@ -259,4 +262,10 @@ def _engine_figures(load: EngineLoad, now_s: float) -> _EngineFigures:
         prefill_ms_per_token=round(load.prefill_s_per_token * 1e3, 6),
         decode_step_ms=round(load.decode_step_s * 1e3, 6),
         mean_remaining_tokens=round(load.mean_remaining_tokens, 3),
+        answer_tokens=round(load.answer_tokens, 3),
+        available_in_ms=round(load.available_in_s * 1e3, 3),
+        num_queued_by_class={
+            turn_class: waiting.num_queued
+            for turn_class, waiting in zip(SERVICE_ORDER, load.backlog, strict=True)
+        },
     )

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.dialogue import Dialogue
-from gateway.core.errors import InvalidRequest, SiteDraining
+from gateway.core.errors import ClientStalled, InvalidRequest, SiteDraining
 from gateway.core.turn import Message, Role
 from gateway.edge.converse_turns import ConverseTurns
 from gateway.wire import agent_convert as convert
@@ -24,15 +24,22 @@ class ConverseSession:
     """Serves one Converse call.
 
     The call's own task reads what the client sends, so that a cancellation is seen at any time;
-    turns are answered beside it.
+    turns are answered beside it. A client that sends nothing for `idle_limit_s` while nothing is
+    being answered loses its session.
     """
 
     def __init__(
-        self, desk: Desk, call: InboundCall[pb.ConverseRequest, pb.ConverseEvent], session_id: str
+        self,
+        desk: Desk,
+        call: InboundCall[pb.ConverseRequest, pb.ConverseEvent],
+        session_id: str,
+        *,
+        idle_limit_s: float,
     ) -> None:
         self._desk = desk
         self._call = call
         self._session_id = session_id
+        self._idle_limit_s = idle_limit_s
         self._turns: ConverseTurns | None = None
         self._reading: asyncio.Timeout | None = None
         self._draining = False
@@ -45,14 +52,19 @@ class ConverseSession:
         try:
             async with asyncio.timeout(None) as reading, asyncio.TaskGroup() as legs:
                 self._reading = reading
+                self._set_end()
                 while (request := await self._call.read()) is not None:
                     if self._turns is None:
                         self._turns = self._open(request, legs)
                     else:
                         await self._turns.take(request)
+                    self._set_end()
+                reading.reschedule(None)
                 self._reading = None
         except TimeoutError:
-            raise SiteDraining from None
+            if self._draining:
+                raise SiteDraining from None
+            raise ClientStalled(stalled_s=self._idle_limit_s) from None
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         if self._turns is None:
@@ -61,17 +73,17 @@ class ConverseSession:
     def drain(self) -> None:
         """End the session as soon as nothing is being answered."""
         self._draining = True
-        if self._turns is None or self._turns.idle:
-            self._stop_reading()
+        self._set_end()
 
-    def _leg_ended(self) -> None:
-        if self._draining:
-            self._stop_reading()
-
-    def _stop_reading(self) -> None:
-        if self._reading is not None:
-            self._reading.reschedule(asyncio.get_running_loop().time())
-            self._reading = None
+    def _set_end(self) -> None:
+        """Say until when to wait for the client: at most the idle limit, and not in an answer."""
+        if self._reading is None or self._reading.expired():
+            return
+        if self._turns is not None and not self._turns.idle:
+            self._reading.reschedule(None)
+        else:
+            wait_s = 0.0 if self._draining else self._idle_limit_s
+            self._reading.reschedule(asyncio.get_running_loop().time() + wait_s)
 
     def _open(self, request: pb.ConverseRequest, legs: asyncio.TaskGroup) -> ConverseTurns:
         """Begin, or refuse what no turn could be served with. Raises InvalidRequest."""
@@ -91,13 +103,7 @@ class ConverseSession:
             terms=terms,
             dialogue=Dialogue(history),
             legs=legs,
-            on_leg_end=self._leg_ended,
+            on_leg_end=self._set_end,
         )
-        trial = turns.visit()
-        terms.turn(
-            request_id=self._session_id,
-            messages=(*history, Message(Role.USER)),
-            budget=turns.budget(trial, None),
-            principal=trial.principal,
-        )
+        turns.turn(turns.visit(), (*history, Message(Role.USER)), None)
         return turns

@@ -11,7 +11,7 @@ import grpc
 from gateway.core.turn import ServerToolRun, TurnEnd
 from gateway.edge.agent_converse import ConverseSession
 from gateway.edge.grpc_call import Arrival, InboundCall, decoder, encode
-from gateway.edge.turn_summary import summarise
+from gateway.edge.grpc_turn import summarise, turn_on
 from gateway.wire import agent_convert as convert
 from gateway.wire.pb import agent_pb2 as pb
 
@@ -25,9 +25,10 @@ SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["AgentService"].full_name
 class AgentService:
     """Serves the calls of `firsthop.v1.AgentService`."""
 
-    def __init__(self, desk: Desk, *, stall_limit_s: float) -> None:
+    def __init__(self, desk: Desk, *, stall_limit_s: float, session_idle_limit_s: float) -> None:
         self._desk = desk
         self._stall_limit_s = stall_limit_s
+        self._session_idle_limit_s = session_idle_limit_s
         self._sessions: set[ConverseSession] = set()
 
     def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
@@ -66,6 +67,7 @@ class AgentService:
             )
             with visit:
                 visit.authenticate(call.authorization)
+                visit.keep_to_regions(call.residency)
                 await self._answer(call, visit, self._turn(arrival.request(), call, visit))
 
     async def converse(
@@ -77,7 +79,9 @@ class AgentService:
         call = self._call(context)
         session_id = call.request_id or uuid.uuid4().hex
         async with call.answering(session_id):
-            session = ConverseSession(self._desk, call, session_id)
+            session = ConverseSession(
+                self._desk, call, session_id, idle_limit_s=self._session_idle_limit_s
+            )
             self._sessions.add(session)
             try:
                 await session.run()
@@ -106,16 +110,12 @@ class AgentService:
         call: InboundCall[pb.GenerateRequest, pb.GenerateEvent],
         visit: Visit,
     ) -> Turn:
-        terms = convert.terms_of(request)
-        return terms.turn(
-            request_id=visit.trail.request_id,
-            messages=convert.messages_of(request.messages, "messages"),
-            budget=visit.budget(
-                terms.turn_class,
-                requested_s=terms.latency_budget_s,
-                call_deadline_s=call.deadline_s(self._desk.monotonic()),
-            ),
-            principal=visit.principal,
+        return turn_on(
+            convert.terms_of(request),
+            convert.messages_of(request.messages, "messages"),
+            visit,
+            latency_budget_s=None,
+            call_deadline_s=call.deadline_s(self._desk.monotonic()),
         )
 
     async def _answer(

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from gateway.core.budget import TurnClass
-from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
+from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest, quoted
 from gateway.core.stages import Stage
 from gateway.core.turn import TextDelta, ToolCallDelta, TurnEnd, TurnEvent
 from gateway.edge.chat_request import ChatRequest, decode_chat, turn_of
@@ -66,6 +66,7 @@ class ChatCompletions:
 
     async def _serve(self, exchange: Exchange, visit: Visit) -> None:
         visit.authenticate(exchange.header(b"authorization"))
+        visit.keep_to_regions(exchange.header(b"x-firsthop-residency"))
         body = await exchange.read_body(self._max_body_bytes)
         if body is None:
             return
@@ -154,7 +155,7 @@ def _class_and_budget(exchange: Exchange, visit: Visit) -> tuple[TurnClass, Budg
         turn_class = TurnClass.AGENT if class_given is None else TurnClass(class_given)
     except ValueError:
         raise InvalidRequest(
-            f"x-firsthop-class is one of {', '.join(TurnClass)}, not {class_given!r}",
+            f"x-firsthop-class is one of {', '.join(TurnClass)}, not {quoted(class_given)}",
             param="x-firsthop-class",
         ) from None
     budget_given = exchange.header(b"x-slo-ttft-ms")
@@ -169,7 +170,7 @@ def _budget_s(given_ms: str) -> float:
         budget_ms = math.nan
     if not 0.0 < budget_ms < _DAY_MS:
         raise InvalidRequest(
-            f"x-slo-ttft-ms takes milliseconds above 0 and below a day, not {given_ms!r}",
+            f"x-slo-ttft-ms takes milliseconds above 0 and below a day, not {quoted(given_ms)}",
             param="x-slo-ttft-ms",
         )
     return budget_ms / 1e3
@@ -179,7 +180,7 @@ def _wants_server_tools(exchange: Exchange) -> bool:
     given = exchange.header(b"x-firsthop-tools") or "client"
     if given not in ("client", "server"):
         raise InvalidRequest(
-            f"x-firsthop-tools is client or server, not {given!r}", param="x-firsthop-tools"
+            f"x-firsthop-tools is client or server, not {quoted(given)}", param="x-firsthop-tools"
         )
     return given == "server"
 

@@ -23,6 +23,7 @@ from gateway.core.turn import (
     ToolChoiceMode,
     ToolSpec,
     Turn,
+    check_calls_and_results,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.core.turn import Principal
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-_ToolName = Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+_ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]
 """As in the OpenAI API."""
 
 
@@ -178,6 +179,8 @@ _HINTS = {
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM}
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _INDEX = re.compile(r"\[[^\]]*\]")
+_HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u)")
+"""The first of two escapes that make one character, without the second."""
 _MAX_REASON_CHARS = 300
 """A reason quotes the offending value, which may be as long as the body."""
 
@@ -193,7 +196,9 @@ def decode_chat(body: bytes) -> ChatRequest:
     except msgspec.ValidationError as error:
         raise _named_fault(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from None
+        # Near the body's end the decoder takes half a pair for a body that was cut off.
+        reason = "half a pair of \\u escapes" if _HALF_PAIR.search(body) else str(error)
+        raise InvalidRequest(f"the body is not JSON: {reason}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
     if chat.stream_options is not None and not chat.stream:
@@ -248,20 +253,15 @@ def _named_fault(fault: str) -> InvalidRequest:
 
 def _messages(given: list[_MessageGiven]) -> tuple[Message, ...]:
     messages: list[Message] = []
-    call_ids: set[str] = set()
     for index, message in enumerate(given):
         path = f"messages[{index}]"
         calls = _calls(message, path)
-        call_ids.update(call.call_id for call in calls)
         if message.content is None and not calls:
             raise InvalidRequest(f"{path}.content is missing", param=f"{path}.content")
-        if message.role == "tool" and message.tool_call_id not in call_ids:
-            raise InvalidRequest(
-                f"{path}.tool_call_id answers no tool call of an earlier assistant message",
-                param=f"{path}.tool_call_id",
-            )
-        text = _text(message.content)
-        messages.append(Message(_ROLES[message.role], text, calls, message.tool_call_id or ""))
+        role = _ROLES[message.role]
+        answered = message.tool_call_id or "" if role is Role.TOOL else ""
+        messages.append(Message(role, _text(message.content), calls, answered))
+    check_calls_and_results(messages, "messages")
     return tuple(messages)
 
 
@@ -273,19 +273,13 @@ def _text(content: str | list[_TextPart | _RefusalPart] | None) -> str:
 
 
 def _calls(message: _MessageGiven, path: str) -> tuple[ToolCall, ...]:
-    if not message.tool_calls:
-        return ()
-    if message.role != "assistant":
-        raise InvalidRequest(
-            f"{path}.tool_calls belongs to assistant messages", param=f"{path}.tool_calls"
-        )
     return tuple(
         ToolCall(
             call.id,
             call.function.name,
             _arguments(call.function.arguments, f"{path}.tool_calls[{index}].function.arguments"),
         )
-        for index, call in enumerate(message.tool_calls)
+        for index, call in enumerate(message.tool_calls or ())
     )
 
 

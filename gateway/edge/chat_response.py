@@ -21,10 +21,13 @@ from gateway.core.turn import (
     Usage,
 )
 from gateway.edge.sse import DONE, sse_event
+from gateway.edge.turn_view import ms, optional_ms
+from gateway.telemetry.trace_context import TurnTrace
 
 if TYPE_CHECKING:
     from gateway.core.stages import TurnTrail
     from gateway.edge.http_errors import HttpHeader
+    from gateway.telemetry.trace_context import TraceContext
 
 
 class _TopLogprob(msgspec.Struct):
@@ -106,6 +109,7 @@ class _Firsthop(msgspec.Struct, kw_only=True):
     """The extension object; everything but `tool_run(s)` only on the last chunk or the body."""
 
     request_id: str | UnsetType = UNSET
+    trace_id: str | UnsetType = UNSET
     site: str | UnsetType = UNSET
     path: list[str] | UnsetType = UNSET
     model: str | UnsetType = UNSET
@@ -134,8 +138,14 @@ _encoder = msgspec.json.Encoder()
 
 
 def turn_headers(trail: TurnTrail) -> list[HttpHeader]:
-    """The response headers that describe a turn up to now."""
-    headers = [(b"x-request-id", trail.request_id.encode())]
+    """The response headers that describe a turn up to now.
+
+    `traceresponse` names the turn's own span: https://w3c.github.io/trace-context/.
+    """
+    headers = [
+        (b"x-request-id", trail.request_id.encode()),
+        (b"traceresponse", _root_span(trail).traceparent.encode()),
+    ]
     if trail.site:
         headers.append((b"x-firsthop-site", trail.site.encode()))
     if trail.path:
@@ -320,21 +330,22 @@ def _logprobs(entries: tuple[LogprobEntry, ...]) -> _Logprobs | None:
 def _final_word(trail: TurnTrail, end: TurnEnd) -> _Firsthop:
     return _Firsthop(
         request_id=trail.request_id,
+        trace_id=_root_span(trail).trace_hex,
         site=trail.site,
         path=list(trail.path),
         model=trail.model,
         turn_class=trail.turn_class.value,
         finish=end.finish.value,
         stages=_stages_ms(trail),
-        ttft_ms=_ms(trail.clock.ttft_s),
-        budget_ms=_ms(trail.budget_s),
+        ttft_ms=optional_ms(trail.clock.ttft_s),
+        budget_ms=optional_ms(trail.budget_s),
     )
 
 
 def _stages_ms(trail: TurnTrail) -> dict[str, float]:
     durations_s = trail.clock.durations_s()
-    return {stage.value: round(duration_s * 1e3, 3) for stage, duration_s in durations_s.items()}
+    return {stage.value: ms(duration_s) for stage, duration_s in durations_s.items()}
 
 
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1e3, 3)
+def _root_span(trail: TurnTrail) -> TraceContext:
+    return TurnTrace.of(trail.request_id, trail.clock.started_s, trail.traceparent).root

@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from gateway.core.dialogue import Phase
 from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
-from gateway.core.turn import TextDelta, ToolCallDelta, TurnEnd, Usage
-from gateway.edge.turn_summary import summarise
+from gateway.core.turn import ServerToolRun, TextDelta, TurnEnd, Usage
+from gateway.edge.grpc_turn import summarise, turn_on
 from gateway.wire import agent_convert as convert
 from gateway.wire.pb import agent_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.core.budget import Budget
     from gateway.core.dialogue import Dialogue
     from gateway.core.stages import TurnTrail
-    from gateway.core.turn import TurnEvent, TurnFinish
+    from gateway.core.turn import Message, Turn, TurnEvent, TurnFinish
     from gateway.edge.desk import Desk, Visit
     from gateway.edge.grpc_call import InboundCall
 
@@ -33,50 +33,41 @@ _logger = logging.getLogger(__name__)
 _MAX_TURN_ID_CHARS: Final = 128
 
 
+class _Cancelled(Exception):
+    """The client cancelled the leg."""
+
+
 @dataclass(slots=True, eq=False)
 class _Leg:
-    """A leg of a turn that has not ended."""
+    """A leg of a turn while its task lives."""
 
     turn_id: str
     visit: Visit
-    task: asyncio.Task[None] | None = None
-    settled: bool = False
-    """Its outcome stands; what is left is to tell the client."""
-    cancelled: bool = False
-    interrupted: bool = False
-    """The cancellation went to the task."""
-    waiting: bool = False
-    """The task waits for the turn's next event. It is interrupted nowhere else: an abandoned
-    write would leave the stream unusable."""
+    waiting: asyncio.Timeout | None = None
+    """Set while the task waits for the turn's next event. It is interrupted nowhere else: an
+    abandoned write would leave the stream unusable."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def cancel(self) -> None:
-        """Stop answering now, or once the write under way is through."""
-        if self.cancelled or self.settled or self.task is None:
-            return
-        self.cancelled = True
-        if self.waiting:
-            self.interrupted = self.task.cancel()
+    def interrupt(self) -> None:
+        """Have it wait no longer for what the model says next."""
+        if self.waiting is not None:
+            self.waiting.reschedule(asyncio.get_running_loop().time())
 
     async def next_event(self, events: AsyncGenerator[TurnEvent, None]) -> TurnEvent:
-        """The next event. Raises CancelledError once the leg is cancelled."""
-        if self.cancelled:
-            raise asyncio.CancelledError
-        self.waiting = True
+        """The turn's next event. Raises _Cancelled when it was interrupted."""
         try:
-            event = await anext(events, None)
+            async with asyncio.timeout(None) as waiting:
+                self.waiting = waiting
+                event = await anext(events, None)
+        except TimeoutError:
+            if waiting.expired():
+                raise _Cancelled from None
+            raise
         finally:
-            self.waiting = False
+            self.waiting = None
         if event is None:
             raise RuntimeError("the runner ended a turn without a TurnEnd")
         return event
-
-    def absorb_cancellation(self) -> bool:
-        """Whether a CancelledError is this leg's own and nobody else's."""
-        if self.task is None or not self.cancelled or self.task.cancelling() > self.interrupted:
-            return False
-        if self.interrupted:
-            self.task.uncancel()
-        return True
 
 
 class ConverseTurns:
@@ -133,12 +124,19 @@ class ConverseTurns:
             traceparent=self._call.traceparent,
         )
 
-    def budget(self, visit: Visit, latency_budget_s: float | None) -> Budget:
-        """A leg's budget: the message's, else the session's. Raises InvalidRequest."""
-        terms = self._terms
-        return visit.budget(
-            terms.turn_class,
-            requested_s=terms.latency_budget_s if latency_budget_s is None else latency_budget_s,
+    def turn(
+        self, visit: Visit, messages: tuple[Message, ...], latency_budget_s: float | None
+    ) -> Turn:
+        """A leg's turn; its budget is the message's, else the session's.
+
+        Raises InvalidRequest, RegionNotAllowed.
+        """
+        visit.keep_to_regions(self._call.residency)
+        return turn_on(
+            self._terms,
+            messages,
+            visit,
+            latency_budget_s=latency_budget_s,
             call_deadline_s=self._call.deadline_s(self._desk.monotonic()),
         )
 
@@ -152,7 +150,7 @@ class ConverseTurns:
                     f"turn_id takes up to {_MAX_TURN_ID_CHARS} characters",
                     param="user_message.turn_id",
                 )
-            await self._await_outcome(param="user_message")
+            await self._let_leg_end()
             self._dialogue.ask(message.text)
         except InvalidRequest as error:
             await self._write_error(turn_id, error, None)
@@ -163,52 +161,39 @@ class ConverseTurns:
     async def _take_tool_result(self, message: pb.ToolResult) -> None:
         visit = self.visit()
         try:
-            await self._await_outcome(param="tool_result")
-            complete = self._dialogue.take_result(*convert.result_of(message))
+            await self._let_leg_end()
+            self._dialogue.take_result(*convert.result_of(message))
         except InvalidRequest as error:
             await self._write_error(self._turn_id, error, None)
             return
-        if complete:
+        if self._dialogue.phase is Phase.ANSWERING:
             self._start_leg(visit, convert.latency_budget_s(message))
 
     async def _take_cancel(self, cancel: pb.CancelTurn) -> None:
         if cancel.turn_id not in ("", self._turn_id):
             return
-        if self._leg is not None and not self._leg.settled:
-            self._leg.cancel()
-        elif self._dialogue.awaits_results:
-            await self._await_outcome(param="cancel")
-            self._dialogue.cut()
+        phase = self._dialogue.phase
+        self._dialogue.cancel()
+        if phase is Phase.ANSWERING and self._leg is not None:
+            self._leg.interrupt()
+        elif phase is Phase.AWAITING_RESULTS:
+            await self._let_leg_end()
             with self.visit() as visit:
                 visit.authenticate(self._call.authorization)
                 await self._write_summary(self._turn_id, visit.trail, None, Usage())
 
-    async def _await_outcome(self, *, param: str) -> None:
-        """Wait for a leg that only tells its outcome. Raises InvalidRequest for one that runs."""
-        leg = self._leg
-        if leg is None or leg.task is None:
-            return
-        if not leg.settled:
-            raise InvalidRequest(
-                f"turn {leg.turn_id!r} is running; await its end or cancel it", param=param
-            )
-        await asyncio.wait([leg.task])
+    async def _let_leg_end(self) -> None:
+        """Wait for a leg whose outcome stands, or that was cancelled, to have told it."""
+        if self._leg is not None and self._dialogue.phase is not Phase.ANSWERING:
+            await self._leg.ended.wait()
 
     def _start_leg(self, visit: Visit, latency_budget_s: float | None) -> None:
         self._leg = leg = _Leg(self._turn_id, visit)
-        leg.task = self._legs.create_task(self._run(leg, latency_budget_s))
+        self._legs.create_task(self._run(leg, latency_budget_s))
 
     async def _run(self, leg: _Leg, latency_budget_s: float | None) -> None:
         try:
             await self._answer(leg, latency_budget_s)
-        except asyncio.CancelledError:
-            if not leg.absorb_cancellation():
-                raise
-            self._dialogue.cut()
-            leg.settled = True
-            trail = leg.visit.trail
-            spent = Usage(trail.prompt_tokens, trail.completion_tokens, trail.cached_tokens)
-            await self._write_summary(leg.turn_id, trail, None, spent)
         except ClientStalled:
             raise
         except GatewayError as error:
@@ -217,42 +202,52 @@ class ConverseTurns:
             _logger.exception("turn failed", extra={"request_id": leg.visit.trail.request_id})
             await self._fail(leg, GatewayError("internal error"))
         finally:
-            if self._leg is leg:
-                self._leg = None
+            self._leg = None
+            leg.ended.set()
             self._on_leg_end()
 
     async def _answer(self, leg: _Leg, latency_budget_s: float | None) -> None:
         with leg.visit as visit:
             visit.authenticate(self._call.authorization)
-            turn = self._terms.turn(
-                request_id=visit.trail.request_id,
-                messages=self._dialogue.messages,
-                budget=self.budget(visit, latency_budget_s),
-                principal=visit.principal,
-            )
-            async with aclosing(visit.run(turn)) as events:
-                while not isinstance(event := await leg.next_event(events), TurnEnd):
+            turn = self.turn(visit, self._dialogue.messages, latency_budget_s)
+            try:
+                async with aclosing(visit.run(turn)) as events:
+                    await self._finish(leg, await self._tell(leg, events))
+            except _Cancelled:
+                self._dialogue.cut()
+                trail = visit.trail
+                spent = Usage(trail.prompt_tokens, trail.completion_tokens, trail.cached_tokens)
+                await self._write_summary(leg.turn_id, trail, None, spent)
+
+    async def _tell(self, leg: _Leg, events: AsyncGenerator[TurnEvent, None]) -> TurnEnd:
+        """Pass on what is said and done, up to the end. Raises _Cancelled."""
+        while self._dialogue.phase is not Phase.CANCELLED:
+            match await leg.next_event(events):
+                case TurnEnd() as end:
+                    return end
+                case (TextDelta() | ServerToolRun()) as event:
                     self._dialogue.note(event)
-                    if isinstance(event, ToolCallDelta):
-                        continue
                     told = convert.converse_event(leg.turn_id, event)
-                    await self._write(told, visit.trail)
+                    await self._write(told, leg.visit.trail)
                     if isinstance(event, TextDelta):
-                        visit.content_written()
-                await self._finish(leg, event)
+                        leg.visit.content_written()
+        raise _Cancelled
 
     async def _finish(self, leg: _Leg, end: TurnEnd) -> None:
-        """Tell the calls, which are whole only now, and how the leg went."""
-        calls = self._dialogue.finish()
-        leg.settled = True
-        for call in calls:
+        """Tell the calls, which are whole only now, and how the leg went.
+
+        Raises _Cancelled where the cancellation came with the answer's last event.
+        """
+        if self._dialogue.phase is Phase.CANCELLED:
+            raise _Cancelled
+        self._dialogue.finish(end.calls)
+        for call in end.calls:
             await self._write(convert.converse_event(leg.turn_id, call), leg.visit.trail)
             leg.visit.content_written()
         await self._write_summary(leg.turn_id, leg.visit.trail, end.finish, end.usage)
 
     async def _fail(self, leg: _Leg, error: GatewayError) -> None:
         self._dialogue.undo()
-        leg.settled = True
         await self._write_error(leg.turn_id, error, leg.visit.trail)
 
     async def _write_error(

@@ -20,6 +20,7 @@ from gateway.core.errors import (
     DeadlineExceeded,
     GatewayError,
     InvalidRequest,
+    RegionNotAllowed,
     RequestError,
     SiteDraining,
     SloUnattainable,
@@ -73,12 +74,15 @@ class Desk:
         gatekeeper: Gatekeeper,
         sink: TurnSink,
         defaults: BudgetDefaults,
+        region: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner
         self.gatekeeper = gatekeeper
         self.sink = sink
         self.defaults = defaults
+        self.region = region
+        """Where the site stands; empty: not said."""
         self.monotonic = monotonic
         self.draining = False
         self.num_active = 0
@@ -128,6 +132,7 @@ class Visit:
         self._desk = desk
         self.trail = trail
         self.principal = Principal()
+        self._authenticated = False
         self._lease: Lease | None = None
         self._finish = ""
         trace = TurnTrace.of(trail.request_id, trail.clock.started_s, trail.traceparent)
@@ -145,7 +150,10 @@ class Visit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Release the lease and write the record; the exception goes on."""
+        """Release the lease and write the record; the exception goes on.
+
+        Callers without a key leave no record, or they could push out everyone else's.
+        """
         trail = self.trail
         if self._lease is not None:
             self._lease.charge_tokens(trail.prompt_tokens + trail.completion_tokens)
@@ -153,15 +161,33 @@ class Visit:
         code = error.code if isinstance(error, GatewayError) else kind.__name__ if kind else ""
         record = trail.close(self._outcome(error), self._finish, self._desk.monotonic(), error=code)
         self._desk.leave()
-        self._desk.sink.record(record)
+        if self._authenticated:
+            self._desk.sink.record(record)
         self._logs.__exit__(None, None, None)
 
     def authenticate(self, authorization: str | None) -> None:
         """Find out who calls. Raises Unauthenticated, SiteDraining."""
         self.principal = self._desk.gatekeeper.authenticate(authorization)
+        self._authenticated = True
         self.trail.tenant = self.principal.tenant
         if self._desk.draining:
             raise SiteDraining
+
+    def keep_to_regions(self, residency: str | None) -> None:
+        """Hold the site to the regions the caller allows: names with commas between, None: all.
+
+        Raises RegionNotAllowed, and InvalidRequest for a list without a name.
+        """
+        if residency is None:
+            return
+        allowed = tuple(name for part in residency.split(",") if (name := part.strip()))
+        if not allowed:
+            raise InvalidRequest(
+                "x-firsthop-residency takes regions, with commas between them",
+                param="x-firsthop-residency",
+            )
+        if self._desk.region not in allowed:
+            raise RegionNotAllowed(self._desk.region, allowed)
 
     def budget(
         self,

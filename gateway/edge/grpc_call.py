@@ -88,6 +88,11 @@ class InboundCall(Generic[_Request, _Event]):
         """The caller's trace context, "" without one."""
         return self._metadata.get("traceparent", "")
 
+    @property
+    def residency(self) -> str | None:
+        """The regions the caller allows, as given."""
+        return self._metadata.get("x-firsthop-residency")
+
     def deadline_s(self, now_s: float) -> float | None:
         """The instant at which the caller gives up, on the clock of `now_s`."""
         remaining_s: float | None = self._context.time_remaining()

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from gateway.core.errors import SetupError
 from gateway.edge.agent_grpc import SERVICE_NAME, AgentService
+from gateway.edge.grpc_places import MAX_OPEN_CALLS, REFUSAL_PLACES, WATCH_LIMIT_S, CallPlaces
 from gateway.edge.http_server import bind_listener
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_CONCURRENT_CALLS: Final = 1024
-"""Sessions and health watches included; one more is refused with RESOURCE_EXHAUSTED."""
+"""Of agents, sessions included; one more is refused with RESOURCE_EXHAUSTED."""
 STALL_LIMIT_S: Final = 30.0
+SESSION_IDLE_LIMIT_S: Final = 600.0
 _IDENTITY_ONLY: Final = 1 << 0
 """No compression: a small message could inflate to the size limit many times a second."""
 
@@ -66,16 +68,34 @@ async def start_grpc_server(
     port: int,
     tls: TlsFiles | None = None,
     stall_limit_s: float = STALL_LIMIT_S,
+    session_idle_limit_s: float = SESSION_IDLE_LIMIT_S,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     max_concurrent_calls: int = MAX_CONCURRENT_CALLS,
+    max_open_calls: int = MAX_OPEN_CALLS,
+    watch_limit_s: float = WATCH_LIMIT_S,
 ) -> GrpcServer:
-    """Listen on `host`:`port` (0: a free one). Raises PortInUse, SetupError."""
+    """Listen on `host`:`port` (0: a free one); open calls are those that need no key.
+
+    Raises PortInUse, SetupError.
+    """
     # gRPC does not say why it cannot bind; a socket of our own does.
     bind_listener(host, port).close()
-    server = grpc.aio.server(
-        options=_options(max_message_bytes), maximum_concurrent_rpcs=max_concurrent_calls
+    places = CallPlaces(
+        SERVICE_NAME,
+        desk.gatekeeper,
+        max_agent_calls=max_concurrent_calls,
+        max_open_calls=max_open_calls,
+        watch_limit_s=watch_limit_s,
+        stall_limit_s=stall_limit_s,
     )
-    agent = AgentService(desk, stall_limit_s=stall_limit_s)
+    server = grpc.aio.server(
+        interceptors=[places],
+        options=_options(max_message_bytes),
+        maximum_concurrent_rpcs=max_concurrent_calls + 2 * max_open_calls + REFUSAL_PLACES,
+    )
+    agent = AgentService(
+        desk, stall_limit_s=stall_limit_s, session_idle_limit_s=session_idle_limit_s
+    )
     server.add_generic_rpc_handlers((agent.handlers(),))
     health_service = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)

@@ -128,11 +128,9 @@ class _Models:
         self._authenticate(request)
         given = request.path_params["model_id"]
         served = self._desk.runner.models
-        for info in served:
-            if given == info.model_id or given in info.aliases:
+        for info in served:  # the default first, which also answers to "default"
+            if info.answers_to(given):
                 return Response(msgspec.json.encode(_model(info)), media_type=_JSON)
-        if given == "default" and served:
-            return Response(msgspec.json.encode(_model(served[0])), media_type=_JSON)
         raise UnknownModel(given, tuple(info.model_id for info in served))
 
     def _authenticate(self, request: Request) -> None:

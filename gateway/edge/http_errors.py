@@ -1,9 +1,8 @@
-"""Refusals in the words of the OpenAI API: one JSON shape, the retry headers, and their sending."""
+"""Refusals in the words of the OpenAI API: one JSON shape, and the retry headers."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,18 +13,15 @@ from gateway.core.errors import (
     InvalidRequest,
     PayloadTooLarge,
     RateLimited,
+    RegionNotAllowed,
     SiteDraining,
     SloUnattainable,
     Unauthenticated,
     UnknownModel,
     UnsupportedTools,
 )
+from gateway.edge.turn_view import ms, optional_ms
 from gateway.wire.status import status_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import Send
 
 HttpHeader = tuple[bytes, bytes]
 
@@ -40,7 +36,7 @@ class _Error(msgspec.Struct):
     code: str | None
     reason: str | UnsetType = UNSET
     estimate_ms: float | UnsetType = UNSET
-    budget_ms: float | UnsetType = UNSET
+    budget_ms: float | UnsetType | None = UNSET
 
 
 class _ErrorBody(msgspec.Struct):
@@ -55,8 +51,8 @@ def error_body(error: GatewayError) -> bytes:
     body = _Error(error.message, status_of(error).openai_type, _param_of(error), error.code)
     if isinstance(error, SloUnattainable):
         body.reason = error.reason
-        body.estimate_ms = round(error.estimate_s * 1e3, 3)
-        body.budget_ms = round(error.budget_s * 1e3, 3)
+        body.estimate_ms = ms(error.estimate_s)
+        body.budget_ms = optional_ms(error.budget_s)
     return _encoder.encode(_ErrorBody(body))
 
 
@@ -83,24 +79,6 @@ def error_headers(error: GatewayError) -> list[HttpHeader]:
     return headers
 
 
-async def send_error(send: Send, error: GatewayError, headers: Iterable[HttpHeader] = ()) -> None:
-    """Answer with `error`, its own headers and the given ones. Nothing may have been sent yet."""
-    body = error_body(error)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status_of(error).http,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(body)),
-                *error_headers(error),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
-
-
 def _retry_helps_here(error: GatewayError) -> bool:
     if isinstance(error, SiteDraining):
         return False  # another site is the place to retry
@@ -115,6 +93,8 @@ def _param_of(error: GatewayError) -> str | None:
             return error.param
         case UnknownModel():
             return "model"
+        case RegionNotAllowed():
+            return "x-firsthop-residency"
         case ContextLengthExceeded():
             return "messages"
         case _:

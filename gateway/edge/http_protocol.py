@@ -1,6 +1,9 @@
 """uvicorn's HTTP/1.1 protocol with what a public port needs beside it.
 
+- Connections have places; see `connection_places`.
 - A request head has a size and a time limit, so that half a request holds nothing for long.
+- An offer of another protocol is declined: the request is served over HTTP/1.1.
+- A client that ends its side of the connection after the request still gets its answer.
 - The application may cut a connection whose client no longer reads.
 - A lost connection is noticed by the request that runs, also when another was pipelined behind it.
 - What is not HTTP is refused in the shape of every other error.
@@ -12,9 +15,11 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.edge.http_errors import route_error_body
+from gateway.core.errors import CapacityError, InvalidRequest
+from gateway.edge.http_errors import error_body
 from gateway.edge.http_exchange import ABORT_EXTENSION
 
 if TYPE_CHECKING:
@@ -22,8 +27,14 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from gateway.core.errors import GatewayError
+    from gateway.edge.connection_places import ConnectionPlaces
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEAD_S: Final = 20.0
+_PROBE_INTERVAL_S: Final = 0.25
+_PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_OFFER_HEADERS: Final = frozenset((b"connection", b"upgrade", b"http2-settings"))
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """`struct linger`: on, 0 s (socket(7))."""
 
@@ -33,29 +44,71 @@ class SiteHttpProtocol(HttpToolsProtocol):
 
     _running: RequestResponseCycle | None = None
     _head_bytes = 0
+    """Of the head that is coming in, as far as it is parsed."""
+    _raw_head_bytes = 0
+    """Of the same head, parsed or not, but for the data it began in."""
     _head_timer: asyncio.TimerHandle | None = None
+    _probe_timer: asyncio.TimerHandle | None = None
+    _refused = False
+    _is_offer = False
+
+    def __init__(self, *args: Any, places: ConnectionPlaces, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = places
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a first request soon."""
+        """Take a place, and expect a first request soon."""
         super().connection_made(transport)
-        self._begin_head()
+        if self._places.enter(self):
+            self._begin_head()
+        else:
+            self._refuse(b"503 Service Unavailable", CapacityError("too many connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the running request; uvicorn tells only the last one received."""
+        self._places.leave(self)
         self._end_head()
+        self._end_probes()
         running = self._running
         if running is not None and not running.response_complete:
             running.disconnected = True
             running.message_event.set()
         super().connection_lost(exc)
 
+    def give_way(self) -> None:
+        """Close at once; what waits has nothing left to send."""
+        self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
-        """Parse, and refuse a head that grows too long."""
-        super().data_received(data)
+        """Parse, and refuse what is no HTTP and a head that grows too long."""
+        if self._refused:
+            return
+        self._unset_keepalive_if_required()
+        head = self._head_timer
+        self._parse(data)
+        if head is not None and self._head_timer is head:
+            self._raw_head_bytes += len(data)
         if self._head_timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large", "the headers are too large")
+            self._check_head()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep the connection for an answer that is under way and of which nothing has left.
+
+        A client that has gone altogether looks the same. What is written to it tells: an answer
+        whose status line is out is not waited for here, and one that is not is announced by
+        interim responses, which every client must pass over, until writing them fails.
+        """
+        running = self._running
+        if (
+            running is None
+            or running.more_body
+            or running.response_started
+            or self.scheme == "https"  # TLS as asyncio has it cannot be half closed
+        ):
+            return None
+        self.cycle.keep_alive = False
+        self._probe()
+        return True
 
     def on_message_begin(self) -> None:
         """A request line starts."""
@@ -64,18 +117,68 @@ class SiteHttpProtocol(HttpToolsProtocol):
         if self._head_timer is None:
             self._begin_head()
 
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; with it go a colon, a space and the end of its line."""
+        self._head_bytes += len(name) + len(value) + 4
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is in; from here on the application sets the limits."""
+        self._check_head()
         self._end_head()
-        super().on_headers_complete()
+        self._is_offer = self.parser.should_upgrade()
+        if not self._refused and not self._is_offer:
+            self._places.begin_answer(self)
+            super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn for what is not HTTP."""
-        self._refuse(b"400 Bad Request", msg)
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The end of the body."""
+        if not self._refused and not self._is_offer:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Called by uvicorn when the answer is written. Its place is safe until all of it left."""
+        self._end_probes()
+        if not self.pipeline and not self.transport.get_write_buffer_size():
+            self._places.end_answer(self)
+        super().on_response_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_offer(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            if not self._refused:
+                self._refuse(b"400 Bad Request", InvalidRequest("this is not an HTTP/1.1 request"))
+
+    def _decline_offer(self, rest: bytes) -> None:
+        """Read the request again without its offer, which the parser takes for accepted."""
+        method: bytes = self.parser.get_method()
+        if self._refused:
+            return
+        if method == b"CONNECT":
+            self._refuse(b"405 Method Not Allowed", InvalidRequest("this site is no proxy"))
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        lines += [b"%b: %b" % pair for pair in self.headers if pair[0] not in _OFFER_HEADERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(b"\r\n".join((*lines, b"", rest)))
 
     def _abort(self) -> None:
         """Reset the connection: what the client has not read is dropped, in the kernel too."""
@@ -86,8 +189,21 @@ class SiteHttpProtocol(HttpToolsProtocol):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
+    def _probe(self) -> None:
+        running = self._running
+        if running is None or running.response_started or self.transport.is_closing():
+            return
+        if running.scope["http_version"] == "1.1":  # older clients know no interim responses
+            self.transport.write(_PROBE)
+            self._probe_timer = self.loop.call_later(_PROBE_INTERVAL_S, self._probe)
+
+    def _end_probes(self) -> None:
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+            self._probe_timer = None
+
     def _begin_head(self) -> None:
-        self._head_bytes = 0
+        self._head_bytes = self._raw_head_bytes = 0
         self._head_timer = self.loop.call_later(MAX_HEAD_S, self._head_overdue)
 
     def _end_head(self) -> None:
@@ -95,16 +211,23 @@ class SiteHttpProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _check_head(self) -> None:
+        if max(self._head_bytes, self._raw_head_bytes) > MAX_HEAD_BYTES and not self._refused:
+            self._refuse(
+                b"431 Request Header Fields Too Large", InvalidRequest("the headers are too large")
+            )
+
     def _head_overdue(self) -> None:
         self._head_timer = None
-        if self._head_bytes:
-            self._refuse(b"408 Request Timeout", "the request did not come in time")
+        if self._head_bytes or self._raw_head_bytes:
+            self._refuse(b"408 Request Timeout", InvalidRequest("the request did not come in time"))
         else:
             self.transport.close()
 
-    def _refuse(self, status: bytes, message: str) -> None:
+    def _refuse(self, status: bytes, error: GatewayError) -> None:
+        self._refused = True
         self._end_head()
-        body = route_error_body(message, "invalid_request")
+        body = error_body(error)
         self.transport.write(
             b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"connection: close\r\n\r\n%b" % (status, len(body), body)

@@ -10,12 +10,14 @@ import contextlib
 import errno
 import math
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import uvicorn
 
 from gateway.core.errors import PortInUse, SetupError
+from gateway.edge.connection_places import ConnectionPlaces
 from gateway.edge.http_protocol import SiteHttpProtocol
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+MAX_CONNECTIONS: Final = 1024
 _KEEP_ALIVE_S = 75
 """Longer than the idle time of common client pools, so that they close first and no request is
 sent into a connection that is just closing."""
@@ -63,7 +66,11 @@ def bind_listener(host: str, port: int) -> socket.socket:
 
 
 class HttpServer:
-    """Serves one ASGI application on one listener, which it closes in the end."""
+    """Serves one ASGI application on one listener, which it closes in the end.
+
+    Beyond `max_connections` a new connection takes the place of one that waits for a request, or
+    is refused when all are being answered.
+    """
 
     def __init__(
         self,
@@ -72,13 +79,16 @@ class HttpServer:
         *,
         tls: TlsFiles | None = None,
         drain_timeout_s: float = 30.0,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._listener = listener
         self.port: int = listener.getsockname()[1]
+        protocol = partial(SiteHttpProtocol, places=ConnectionPlaces(max_connections))
         self._server = _EmbeddedServer(
             uvicorn.Config(
                 app,
-                http=SiteHttpProtocol,
+                # uvicorn only ever calls it, with its own arguments.
+                http=cast("type[asyncio.Protocol]", protocol),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

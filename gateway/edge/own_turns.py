@@ -23,8 +23,8 @@ def own_turn_route(desk: Desk, ring: RecordRing) -> Route:
     async def own_turn(request: Request) -> Response:
         principal = desk.gatekeeper.authenticate(request.headers.get("authorization"))
         request_id = request.path_params["request_id"]
-        turn = ring.find(request_id)
-        if turn is None or turn.record.tenant != principal.tenant:
+        turn = ring.find(request_id, tenant=principal.tenant)
+        if turn is None:
             raise RecordNotFound(request_id)
         return Response(record_json(turn), media_type="application/json")
 

@@ -99,10 +99,10 @@ def view_of(turn: KeptTurn) -> TurnView:
         outcome=record.outcome.value,
         finish=record.finish,
         error=record.error,
-        budget_ms=_optional_ms(record.budget_s),
-        ttft_ms=_optional_ms(record.ttft_s),
+        budget_ms=optional_ms(record.budget_s),
+        ttft_ms=optional_ms(record.ttft_s),
         within_budget=record.within_budget,
-        duration_ms=_ms(record.duration_s),
+        duration_ms=ms(record.duration_s),
         stages=[_stage(span) for span in record.spans],
         decisions=[_decision(decision) for decision in record.decisions],
         usage=UsageView(record.prompt_tokens, record.cached_tokens, record.completion_tokens),
@@ -112,15 +112,15 @@ def view_of(turn: KeptTurn) -> TurnView:
 
 
 def _stage(span: StageSpan) -> StageView:
-    return StageView(span.stage.value, _ms(span.offset_s), _ms(span.duration_s))
+    return StageView(span.stage.value, ms(span.offset_s), ms(span.duration_s))
 
 
 def _decision(decision: RouteDecision) -> DecisionView:
     return DecisionView(
         chosen=decision.chosen,
         reason=decision.reason,
-        budget_ms=_optional_ms(decision.budget_s),
-        remaining_ms=_optional_ms(decision.remaining_s),
+        budget_ms=optional_ms(decision.budget_s),
+        remaining_ms=optional_ms(decision.remaining_s),
         candidates=[_candidate(candidate) for candidate in decision.candidates],
     )
 
@@ -128,19 +128,21 @@ def _decision(decision: RouteDecision) -> DecisionView:
 def _candidate(candidate: Candidate) -> CandidateView:
     return CandidateView(
         site=candidate.site,
-        predicted_ms=_ms(candidate.predicted_s),
-        margin_ms=_ms(candidate.margin_s),
+        predicted_ms=ms(candidate.predicted_s),
+        margin_ms=ms(candidate.margin_s),
         reason=candidate.reason,
-        report_age_ms=_optional_ms(candidate.report_age_s),
+        report_age_ms=optional_ms(candidate.report_age_s),
     )
 
 
-def _ms(value_s: float) -> float:
+def ms(value_s: float) -> float:
+    """Milliseconds of a duration in seconds, to the microsecond."""
     return round(value_s * 1e3, 3)
 
 
-def _optional_ms(value_s: float | None) -> float | None:
-    return None if value_s is None else _ms(value_s)
+def optional_ms(value_s: float | None) -> float | None:
+    """The same, where there may be none."""
+    return None if value_s is None else ms(value_s)
 
 
 def _rfc3339(instant_ns: int) -> str:

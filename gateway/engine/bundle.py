@@ -17,14 +17,12 @@ from gateway.engine.bundle_facts import (
     Artifact,
     Bundle,
     BundleDigestMismatch,
-    BundleError,
-    BundleFileMissing,
-    BundlePathRefused,
     BundleUnreadable,
     Provider,
     ToolFormat,
     UnsupportedLayout,
     file_digest,
+    graph_files,
     inside,
     listing_digest,
     read_text,
@@ -35,30 +33,12 @@ from gateway.engine.exported_layouts import read_genai, read_public
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = [
-    "MANIFEST_NAME",
-    "MANIFEST_SCHEMA",
-    "Artifact",
-    "Bundle",
-    "BundleDigestMismatch",
-    "BundleError",
-    "BundleFileMissing",
-    "BundlePathRefused",
-    "BundleUnreadable",
-    "Provider",
-    "ToolFormat",
-    "UnsupportedLayout",
-    "file_digest",
-    "load_bundle",
-    "tools_digest",
-]
-
 MANIFEST_NAME = "manifest.toml"
 MANIFEST_SCHEMA = 1
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Count = Annotated[int, Meta(gt=0)]
-_Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
+_Digest = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 
 
 class _ManifestArtifact(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,7 +57,7 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     intended_use: _Text
     limits: _Text
     languages: tuple[str, ...]
-    tools: Annotated[str, Meta(pattern="^(any|none|fixed:[0-9a-f]{64})$")]
+    tools: Annotated[str, Meta(pattern=r"^(any|none|fixed:[0-9a-f]{64})\Z")]
     tools_file: str | None = None
     tool_format: ToolFormat
     instructions: Literal["any", "none"]
@@ -125,9 +105,15 @@ def _read_manifest(root: Path, *, verify: bool) -> Bundle:
         inside(root, name)
         if name not in paths:
             raise BundleUnreadable(
-                root / MANIFEST_NAME, f"`{key}` names {name}, which [files] does not list"
+                root / MANIFEST_NAME, f"`{key}` needs {name}, which [files] does not list"
             )
         return paths[name]
+
+    def graph(name: str) -> Path:
+        path = listed(name, "artifact.file")
+        for part in graph_files(path):
+            listed(part.relative_to(root).as_posix(), "artifact.file")
+        return path
 
     return Bundle(
         root=root,
@@ -150,8 +136,7 @@ def _read_manifest(root: Path, *, verify: bool) -> Bundle:
         tokenizer_path=listed(manifest.tokenizer, "tokenizer"),
         chat_template=read_text(listed(manifest.chat_template, "chat_template")),
         artifacts=tuple(
-            Artifact(a.provider, a.precision, listed(a.file, "artifact.file"))
-            for a in manifest.artifact
+            Artifact(a.provider, a.precision, graph(a.file)) for a in manifest.artifact
         ),
     )
 

@@ -5,7 +5,7 @@
         ├── BundleFileMissing       a needed file is not there
         ├── BundleDigestMismatch    a file is not the one the manifest describes
         ├── BundleUnreadable        a file is there but cannot be understood
-        ├── BundlePathRefused       a manifest names a file outside its directory
+        ├── BundlePathRefused       a file outside the directory is named in it
         └── UnsupportedLayout       no layout this engine can serve
 
 Errors are one line: the cause, then the mend.
@@ -69,11 +69,11 @@ class BundleUnreadable(BundleError):
 
 
 class BundlePathRefused(BundleError):
-    """A manifest names a file that does not lie in its directory."""
+    """A file of the directory names one that does not lie in it."""
 
     def __init__(self, root: Path, name: str) -> None:
         super().__init__(
-            f"{root}: the manifest names {name!r}, which leads out of the directory; "
+            f"{root}: a file of it names {name!r}, which leads out of the directory; "
             "use only bundles from a source you trust"
         )
         self.root = root
@@ -160,7 +160,7 @@ def listing_digest(files: Mapping[str, str]) -> str:
 
 
 def inside(root: Path, name: str) -> Path:
-    """The path of a file a manifest names.
+    """The path of a file that a manifest or another file of the directory names.
 
     Raises BundlePathRefused for a name that leaves the directory, be it by ``..``, an absolute
     path or a symbolic link, and BundleFileMissing when no such file exists.
@@ -174,6 +174,12 @@ def inside(root: Path, name: str) -> Path:
     if not path.is_file():
         raise BundleFileMissing(root, name)
     return path
+
+
+def graph_files(graph: Path) -> list[Path]:
+    """The graph and the files of its weights: those beside it whose names begin with its own."""
+    beside = graph.parent.iterdir()
+    return sorted(path for path in beside if path.name.startswith(graph.name) and path.is_file())
 
 
 def read_text(path: Path) -> str:

@@ -11,19 +11,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
-from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, nodes, pass_context
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gateway.core.errors import InvalidRequest
+from gateway.core.nesting import MAX_JSON_DEPTH, is_too_deep
 from gateway.core.turn import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jinja2.parser import Parser
+    from jinja2.runtime import Context
 
     from gateway.core.turn import Message, ToolCall, ToolSpec
+
+_DECODED = "_decoded"  # the name under which a template's own decoding finds the guard
 
 MAX_PROMPT_CHARS = 4 << 20
 """A template that writes more is stopped: no context served here holds that much."""
@@ -56,8 +60,9 @@ class ChatTemplate:
         """The prompt text. `variables` are the template's own, such as ``enable_thinking``.
 
         `guard` is applied to every text that comes from outside (contents, tool descriptions,
-        arguments) with the role that wrote it. Raises InvalidRequest with the template's words
-        when it refuses the messages, and when the prompt is absurdly long.
+        arguments) with the role that wrote it, and to what the template decodes from them. Raises
+        InvalidRequest with the template's words when it refuses the messages, and when the prompt
+        is absurdly long.
         """
         shaped = _Shaped(guard or _as_it_is)
         names = {
@@ -66,6 +71,7 @@ class ChatTemplate:
             "messages": shaped.messages(messages),
             "tools": [shaped.tool(tool) for tool in tools] or None,
             "add_generation_prompt": add_generation_prompt,
+            _DECODED: shaped.decoded,
         }
         try:
             return self._written(names)
@@ -134,11 +140,17 @@ class _Shaped:
     def _call(self, call: ToolCall) -> dict[str, object]:
         try:
             arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidRequest(
                 f"the arguments of tool call {call.call_id!r} are not a JSON object",
                 param="messages",
             ) from error
+        if is_too_deep(arguments):
+            raise InvalidRequest(
+                f"the arguments of tool call {call.call_id!r} are nested deeper than "
+                f"{MAX_JSON_DEPTH}",
+                param="messages",
+            )
         function = {"name": call.name, "arguments": arguments}
         guarded: dict[str, object] = self._all({"id": call.call_id, "function": function})
         return {"type": "function", **guarded}
@@ -150,6 +162,10 @@ class _Shaped:
             "parameters": tool.parameters,
         }
         return {"type": "function", "function": self._all(function, Role.SYSTEM)}
+
+    def decoded(self, value: Any) -> Any:
+        """What a template decoded, guarded as if the least trusted had written it."""
+        return self._all(value, Role.TOOL)
 
     def _all(self, value: Any, role: Role = Role.ASSISTANT) -> Any:
         """`value` with every string in it guarded, keys included."""
@@ -169,7 +185,7 @@ def _as_it_is(text: str, _: Role) -> str:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlocks, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
@@ -177,6 +193,16 @@ def _environment() -> ImmutableSandboxedEnvironment:
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
     return environment
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """``values[name]`` is the item of that name; Jinja falls back to methods such as `items`."""
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        try:
+            return obj[argument]
+        except (LookupError, TypeError):
+            return self.undefined(obj=obj, name=argument)
 
 
 class _GenerationBlocks(Extension):
@@ -202,15 +228,23 @@ def _to_json(
     )
 
 
-def _from_json(text: object) -> dict[str, Any] | None:
-    """The JSON object that `text` is, or None when it is anything else."""
+@pass_context
+def _from_json(context: Context, text: object) -> dict[str, Any] | None:
+    """The JSON object that `text` is, or None when it is anything else or nested too deep.
+
+    Its strings are guarded once more: escapes in `text` may have hidden from the guard what they
+    spell.
+    """
     if not isinstance(text, str):
         return None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict) or is_too_deep(value):
+        return None
+    guarded: dict[str, Any] = context[_DECODED](value)
+    return guarded
 
 
 def _raise_exception(message: str) -> NoReturn:

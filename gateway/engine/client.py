@@ -7,6 +7,9 @@ and nothing else.
 A generation that was in two processes when they died is a suspect: the next process gets suspects
 one at a time, the next only after the one before has produced something. A suspect whose process
 dies before that has killed it, and fails alone.
+
+While there is no engine, or one that is silent, nobody else watches the first-token deadlines:
+the client then ends the streams that pass theirs, and its load figures say how long that lasts.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from gateway.core.errors import EngineError, EngineFault, EngineUnavailable
+from gateway.core.generation import NO_BACKLOG, add_backlogs
+from gateway.engine.bookings import Bookings
 from gateway.engine.frames import Batch, Cancel, Failed, Load, Ready, Start, Submit
 from gateway.engine.live_stream import LiveStream, is_end
 from gateway.engine.process import WorkerProcess
@@ -41,6 +46,8 @@ _SUSPECT_CRASHES = 2
 _MAX_CRASHES = 8
 _STALL_LIMIT_S = 30.0
 """A busy engine reports its load several times a second; one silent for so long is killed."""
+_SILENCE_S = 0.5
+"""One silent for so long is not counted on."""
 
 
 class EngineClient:
@@ -49,7 +56,7 @@ class EngineClient:
     Entering starts the process and returns when it is ready, or raises EngineUnavailable with the
     reason. The context's task group owns everything that runs; leaving ends the process and fails
     the streams that are left. `on_resume` is called with a request's id whenever its stream goes
-    on in a new process.
+    on in a new process. `load` may be called from any thread.
     """
 
     def __init__(
@@ -65,12 +72,14 @@ class EngineClient:
         self._last_key = 0
         self._streams: dict[int, LiveStream] = {}
         self._in_worker: set[int] = set()
-        self._unreported: deque[int] = deque()
-        """Prompt tokens of the Submits that no load report covers yet."""
-        self._num_submits = 0
+        self._bookings = Bookings()
         self._suspects: deque[LiveStream] = deque()
         self._on_trial: LiveStream | None = None
         self._waiting_since_s: float | None = None
+        """Since when an engine with work has said nothing."""
+        self._startup_s = 0.0
+        self._expected_back_s = 0.0
+        """When the engine process that is being started is likely ready."""
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -121,15 +130,25 @@ class EngineClient:
 
     def load(self) -> EngineLoad:
         """The engine's last report plus what was submitted since. Raises EngineUnavailable."""
-        if self._load is None:
+        load = self._load
+        if load is None:
             raise EngineUnavailable("the engine has not been started")
-        if not self._unreported:
-            return self._load
         return msgspec.structs.replace(
-            self._load,
-            num_queued=self._load.num_queued + len(self._unreported),
-            queued_prompt_tokens=self._load.queued_prompt_tokens + sum(self._unreported),
+            load,
+            backlog=add_backlogs(load.backlog, self._bookings.backlog),
+            available_in_s=self._available_in_s(time.monotonic()),
         )
+
+    def _available_in_s(self, now_s: float) -> float:
+        """When the engine is likely to work again; 0 while it does.
+
+        What takes longer than it should is expected to take as long again as it is overdue.
+        """
+        if self._worker is None:
+            return abs(self._expected_back_s - now_s)
+        since_s = self._waiting_since_s
+        silent_s = 0.0 if since_s is None else now_s - since_s
+        return silent_s if silent_s > _SILENCE_S else 0.0
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Run a generation; see TextEngine.
@@ -143,28 +162,45 @@ class EngineClient:
         stream = LiveStream(self._last_key, request)
         self._streams[stream.key] = stream
         try:
-            await self._submit(stream)
-            while True:
+            if self._worker is not None:
+                self._submit(self._worker, stream)
+            else:
+                self._bookings.book(stream.key, request)
+            event = await self._first_event(stream)
+            yield event
+            while not is_end(event):
                 event = await stream.next()
                 yield event
-                if is_end(event):
-                    return
         finally:
             self._drop(stream)
 
-    async def _submit(self, stream: LiveStream) -> None:
-        """Hand a stream to the process; without one it waits for the next."""
-        worker = self._worker
-        if worker is None:
-            return
-        self._send_submit(worker, stream)
-        await worker.drain()
+    async def _first_event(self, stream: LiveStream) -> GenerationEvent:
+        """The stream's first event, or its end when its deadline passes without an engine."""
+        deadline_s = stream.request.first_token_deadline_s
+        if deadline_s is None:
+            return await stream.next()
+        while (patience_s := self._give_up_s(deadline_s) - time.monotonic()) > 0.0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    return await stream.next()
+        return stream.expired()
 
-    def _send_submit(self, worker: WorkerProcess, stream: LiveStream) -> None:
-        worker.send(Submit(stream.key, stream.remaining_request()))
+    def _give_up_s(self, deadline_s: float) -> float:
+        """Until when an engine may begin what was due at `deadline_s`.
+
+        One that is heard from serves or expires its queue by itself.
+        """
+        if self._worker is None:
+            return deadline_s
+        return max(deadline_s, self._waiting_since_s or 0.0) + _SILENCE_S
+
+    def _submit(
+        self, worker: WorkerProcess, stream: LiveStream, *, is_resubmission: bool = False
+    ) -> None:
+        request = stream.remaining_request()
+        worker.send(Submit(stream.key, request, is_resubmission))
         self._in_worker.add(stream.key)
-        self._num_submits += 1
-        self._unreported.append(len(stream.request.prompt))
+        self._bookings.book(stream.key, request)
         if self._waiting_since_s is None:
             self._waiting_since_s = time.monotonic()
 
@@ -172,7 +208,9 @@ class EngineClient:
         """The consumer is done with a stream: cancel what still runs."""
         if self._streams.pop(stream.key, None) is None:
             return
-        if self._worker is not None and stream.key in self._in_worker:
+        if self._worker is None:
+            self._bookings.cancel(stream.key)
+        elif stream.key in self._in_worker:
             self._worker.send(Cancel(stream.key))
         self._leave_worker(stream)
 
@@ -182,11 +220,12 @@ class EngineClient:
             self._try_next_suspect()
 
     async def _spawn(self) -> None:
+        began_s = time.monotonic()
         worker, self._facts = await WorkerProcess.spawn(self.start)
+        self._startup_s = time.monotonic() - began_s
         self._load = self._facts.load
         self._in_worker.clear()
-        self._unreported.clear()
-        self._num_submits = 0
+        self._bookings = Bookings()
         self._waiting_since_s = None
         self._failed_starts = 0
         self._worker = worker
@@ -240,8 +279,7 @@ class EngineClient:
                     self._receive(key, event)
             case Load(load, num_submits_seen):
                 self._load = load
-                while self._num_submits - len(self._unreported) < num_submits_seen:
-                    self._unreported.popleft()
+                self._bookings.settle(num_submits_seen)
             case Failed(message):
                 _log.error("engine: %s", message)
             case Ready():
@@ -272,6 +310,16 @@ class EngineClient:
                 self._fail(stream, EngineFault("this request ended the engine process repeatedly"))
         self._in_worker.clear()
         self._on_trial = None
+        self._expect_restart()
+
+    def _expect_restart(self) -> None:
+        """Nothing runs now, and everything that is live waits for the next process."""
+        self._expected_back_s = time.monotonic() + _FIRST_BACKOFF_S + self._startup_s
+        if self._load is not None:
+            self._load = msgspec.structs.replace(self._load, num_active=0, backlog=NO_BACKLOG)
+        self._bookings = Bookings()
+        for stream in self._streams.values():
+            self._bookings.book(stream.key, stream.request)
 
     def _resume_streams(self) -> None:
         """Give the new process what the old one left."""
@@ -284,7 +332,7 @@ class EngineClient:
         self._try_next_suspect()
 
     def _resume(self, worker: WorkerProcess, stream: LiveStream) -> None:
-        self._send_submit(worker, stream)
+        self._submit(worker, stream, is_resubmission=True)
         if stream.num_crashes:
             self.on_resume(stream.request.request_id)
 
@@ -309,4 +357,5 @@ class EngineClient:
 
     def _fail(self, stream: LiveStream, error: EngineError) -> None:
         del self._streams[stream.key]
+        self._bookings.cancel(stream.key)
         stream.fail(error)

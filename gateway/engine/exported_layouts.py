@@ -22,12 +22,13 @@ from gateway.engine.bundle_facts import (
     ToolFormat,
     UnsupportedLayout,
     file_digest,
+    graph_files,
+    inside,
     listing_digest,
     read_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 _T = TypeVar("_T")
@@ -107,7 +108,7 @@ def read_genai(root: Path) -> Bundle:
         if b'"cuda"' in bytes(decoder.session_options.get("provider_options", b""))
         else "cpu"
     )
-    graph = _existing(root, decoder.filename)
+    graph = inside(root, decoder.filename)
     kv_value_bytes = 2 if provider == "cuda" else 4
     return _bundle(
         root,
@@ -174,9 +175,11 @@ def _bundle(
     tokenizer_path = _existing(root, "tokenizer.json")
     begin_token, template = _chat_format(root)
     tools, tool_format = _tool_support(template)
-    graphs = [path for artifact in artifacts for path in _graph_files(artifact.path)]
+    graphs = [path for artifact in artifacts for path in graph_files(artifact.path)]
     sides = [root / name for name in (*config_files, *_SIDE_FILES) if (root / name).is_file()]
-    digest = _digest_of(root, [*graphs, *sides])
+    digest = listing_digest(
+        {path.relative_to(root).as_posix(): file_digest(path) for path in (*graphs, *sides)}
+    )
     return Bundle(
         root=root,
         layout=layout,
@@ -241,15 +244,6 @@ def _token_strings(tokenizer_path: Path, ids: tuple[int, ...]) -> tuple[str, ...
         )
         raise BundleUnreadable(tokenizer_path, f"{detail}, which the model's configuration needs")
     return tuple(contents[id_] for id_ in ids)
-
-
-def _graph_files(graph: Path) -> list[Path]:
-    """The graph and its external data, which exporters name after it."""
-    return sorted(path for path in graph.parent.glob(f"{graph.name}*") if path.is_file())
-
-
-def _digest_of(root: Path, paths: Iterable[Path]) -> str:
-    return listing_digest({path.relative_to(root).as_posix(): file_digest(path) for path in paths})
 
 
 def _as_ids(ids: int | list[int] | None) -> tuple[int, ...]:

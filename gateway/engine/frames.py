@@ -18,12 +18,6 @@ from gateway.core.generation import EngineLoad, GenerationEvent, GenerationReque
 MAX_FRAME_BYTES = 32 << 20
 """Far above the largest prompt; a longer frame means the stream is out of step."""
 
-INVALID_SCHEMA = "invalid_schema"
-"""How the error of a GenerationEnd begins whose grammar cannot be used."""
-
-QUEUE_FULL = "queue_full"
-"""The error of a GenerationEnd EXPIRED that never waited, because too many waited already."""
-
 _LENGTH = struct.Struct(">I")
 _Frame = TypeVar("_Frame")
 
@@ -50,6 +44,8 @@ class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):
 
     key: int
     request: GenerationRequest
+    is_resubmission: bool = False
+    """An engine process took it before and died: the queue's bound was passed then."""
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):

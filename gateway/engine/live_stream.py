@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.generation import GenerationEnd, TokenFrame
+from gateway.core.generation import FinishReason, GenerationEnd, TokenFrame
 
 if TYPE_CHECKING:
     from gateway.core.errors import EngineError
@@ -57,6 +57,11 @@ class LiveStream:
         """Nothing more will come; the consumer gets what is buffered, then the error."""
         self._error = error
         self._changed.set()
+
+    def expired(self) -> GenerationEnd:
+        """The end of a stream that no engine has begun in time."""
+        request = self.request
+        return GenerationEnd(FinishReason.EXPIRED, len(request.prompt), len(request.resume))
 
     async def next(self) -> GenerationEvent:
         """The next event. Raises the error that ended the stream."""

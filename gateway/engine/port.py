@@ -14,7 +14,8 @@ class TextEngine(Protocol):
     """A running language model.
 
     `generate` yields `TokenFrame`s with consecutive `first_index` and, last, one `GenerationEnd`;
-    it raises EngineUnavailable when the engine is gone and did not come back. Closing the
+    it raises EngineUnavailable when the engine is gone and did not come back. A request that gets
+    no slot by its first-token deadline ends EXPIRED, whether or not there is an engine. Closing the
     generator (`aclose`, cancellation of its consumer) aborts the generation: its slot is free
     within one engine step. Events are buffered without blocking the engine; the buffer is bounded
     by the request's `max_tokens`.
@@ -26,7 +27,7 @@ class TextEngine(Protocol):
         ...
 
     def load(self) -> EngineLoad:
-        """The latest known load; never waits."""
+        """The latest known load, with all that waits; never waits, may be called in any thread."""
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:

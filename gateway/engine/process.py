@@ -20,11 +20,14 @@ from gateway.core.errors import EngineUnavailable
 from gateway.engine.frames import Failed, FrameError, Ready, Shutdown, encode, worker_frames
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from gateway.engine.frames import SiteFrame, Start, WorkerFrame
 
 _log = logging.getLogger(__name__)
 
 _RECEIVE_BYTES = 1 << 18
+_MAX_LINE_BYTES = 1 << 14
 _START_LIMIT_S = 120.0  # a large model from a cold disk
 _EXIT_LIMIT_S = 2.0
 
@@ -76,16 +79,12 @@ class WorkerProcess:
         return worker, ready
 
     def send(self, frame: SiteFrame) -> None:
-        """Queue a frame; to a process that is gone it goes nowhere."""
+        """Queue a frame; to a process that is gone it goes nowhere.
+
+        What the process does not read is kept here, as much as the site admits turns.
+        """
         if not self._writer.is_closing():
             self._writer.write(encode(frame))
-
-    async def drain(self) -> None:
-        """Wait until the process has taken most of what was sent, or is gone."""
-        try:
-            await self._writer.drain()
-        except ConnectionError:
-            return
 
     async def receive(self) -> list[WorkerFrame]:
         """The next frames; none when the process is gone or its bytes make no sense."""
@@ -105,7 +104,7 @@ class WorkerProcess:
         """Pass what the process says on to the log, until it ends."""
         if self._process.stderr is None:
             return
-        while line := await self._process.stderr.readline():
+        async for line in lines_of(self._process.stderr):
             _log.warning("engine %d: %s", self.pid, line.decode(errors="replace").rstrip())
 
     def kill(self) -> None:
@@ -135,6 +134,20 @@ class WorkerProcess:
         raise EngineUnavailable(
             f"the engine process ended before it was ready: {lines[-1] if lines else 'no reason'}"
         )
+
+
+async def lines_of(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
+    """What is read, line by line; a line that does not end comes in pieces."""
+    begun = b""
+    while data := await reader.read(_MAX_LINE_BYTES):
+        *lines, begun = (begun + data).split(b"\n")
+        for line in lines:
+            yield line
+        if len(begun) >= _MAX_LINE_BYTES:
+            yield begun
+            begun = b""
+    if begun:
+        yield begun
 
 
 def _environment() -> dict[str, str]:

@@ -100,11 +100,14 @@ class TextModel:
         given = self._checked(tools)
         check_supported(self.bundle.tools, self._fixed_tools, given)
         self._check_instructions(messages)
-        text = self._template.render(
-            messages, tuple(given), variables=variables, guard=self._guarded
-        )
-        prompt = tuple(self.tokenizer.encode(text))
+        # A model with fixed tools knows them; its template does not show them.
+        shown = () if self.fixed_tools else tuple(given)
+        text = self._template.render(messages, shown, variables=variables, guard=self._guarded)
         limit_tokens = self.bundle.max_context_tokens
+        least_tokens = len(text) // self.tokenizer.longest_token_chars
+        if least_tokens >= limit_tokens:  # tokenising a megabyte takes a second
+            raise ContextLengthExceeded(limit_tokens=limit_tokens, given_tokens=least_tokens)
+        prompt = tuple(self.tokenizer.encode(text))
         if len(prompt) >= limit_tokens:
             raise ContextLengthExceeded(limit_tokens=limit_tokens, given_tokens=len(prompt))
         return prompt

@@ -8,6 +8,7 @@ a message before it is rendered, and `encode` cuts the text there, so that no pi
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -94,6 +95,11 @@ class TextTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return cls(tokenizer, facts, path)
+
+    @cached_property
+    def longest_token_chars(self) -> int:
+        """No token stands for more characters of text: a bound on a text's number of tokens."""
+        return max(map(len, self._tokenizer.get_vocab()), default=1)
 
     def token_id(self, token: str) -> int | None:
         """The id of a token given by its string, or None."""

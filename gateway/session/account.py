@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from gateway.core.errors import SetupError
+from gateway.core.errors import CapacityError, SetupError
 from gateway.core.turn import ToolCall
 from gateway.session.care import CARE_TOOLS, DECLINED, Account, Arguments, Result
 
@@ -28,10 +28,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS account (tenant TEXT PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS account (
+    tenant TEXT PRIMARY KEY, state TEXT NOT NULL, num_changes INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS call (
     tenant TEXT NOT NULL, call_id TEXT NOT NULL, tool TEXT NOT NULL, arguments TEXT NOT NULL,
-    result TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (tenant, call_id)
+    result TEXT NOT NULL, at REAL NOT NULL, num_changes INTEGER NOT NULL,
+    PRIMARY KEY (tenant, call_id)
 );
 CREATE TABLE IF NOT EXISTS pending (
     tenant TEXT NOT NULL, reference TEXT NOT NULL, tool TEXT NOT NULL, arguments TEXT NOT NULL,
@@ -46,6 +49,8 @@ _KEPT_S = 24 * 3600.0
 _REFERENCE_ALPHABET = "ACDEFGHJKLMNPQRTUVWXY34679"
 """Without letters and digits that are mistaken for one another when read out."""
 _REFERENCE_LENGTH = 5
+DECLINED_TEXT = msgspec.json.encode(DECLINED).decode()
+"""The kept result of a call that the caller decided against."""
 _NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 
 
@@ -84,14 +89,20 @@ class AccountStore:
         """The tenant's account; the demo subscriber's state at first sight."""
         return await self._in_transaction(_load_account, tenant)
 
+    async def read(self, tenant: str, tool: str, arguments: Arguments) -> str:
+        """The result of a tool that changes nothing, as JSON text."""
+        account = await self.account(tenant)
+        return _text(CARE_TOOLS[tool].apply(account, arguments)[1])
+
     async def run(
         self, tenant: str, call_id: str, tool: str, arguments: Arguments, *, repeat_s: float
     ) -> str:
         """Apply a tool once and return its result as JSON text.
 
-        The same `call_id` within `repeat_s` returns the kept result without applying it again.
+        The same `call_id` within `repeat_s` is a retry and returns the kept result, unless
+        another call has changed the account since: then it is a new call in the same words.
         """
-        return await self._in_transaction(_run_once, tenant, call_id, tool, arguments, repeat_s)
+        return await self._in_transaction(_run_again, tenant, call_id, tool, arguments, repeat_s)
 
     async def hold(self, tenant: str, tool: str, arguments: Arguments) -> PendingCall:
         """Keep an irreversible call until it is confirmed; returns it with a new reference."""
@@ -103,8 +114,8 @@ class AccountStore:
 
     async def confirm(self, tenant: str, pending: PendingCall) -> str:
         """Apply a held call, once; returns its result as JSON text."""
-        return await self.run(
-            tenant, pending.reference, pending.tool, pending.arguments, repeat_s=_KEPT_S
+        return await self._in_transaction(
+            _run_once, tenant, pending.reference, pending.tool, pending.arguments, _KEPT_S
         )
 
     async def decline(self, tenant: str, pending: PendingCall) -> str:
@@ -131,7 +142,10 @@ class AccountStore:
             return result
 
         # A cancelled turn must not interrupt a transaction: the thread finishes it regardless.
-        return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+        except sqlite3.Error as error:
+            raise CapacityError(f"the account store cannot be used now: {error}") from error
 
     def _connect(self) -> None:
         try:
@@ -139,8 +153,7 @@ class AccountStore:
             self._db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
-            for table in ("call", "pending"):
-                self._db.execute(f"DELETE FROM {table} WHERE at < {_NOW} - ?", (_KEPT_S,))
+            _forget_old(self._db)
         except (OSError, sqlite3.Error) as error:
             raise SetupError(
                 f"the account database {self._path} cannot be used: {error}; "
@@ -153,9 +166,32 @@ class AccountStore:
             self._db = None
 
 
+def _forget_old(db: sqlite3.Connection) -> None:
+    for table in ("call", "pending"):
+        db.execute(f"DELETE FROM {table} WHERE at < {_NOW} - ?", (_KEPT_S,))
+
+
 def _load_account(db: sqlite3.Connection, tenant: str) -> Account:
     row = db.execute("SELECT state FROM account WHERE tenant = ?", (tenant,)).fetchone()
     return Account() if row is None else msgspec.json.decode(row[0], type=Account)
+
+
+def _run_again(
+    db: sqlite3.Connection,
+    tenant: str,
+    call_id: str,
+    tool: str,
+    arguments: Arguments,
+    repeat_s: float,
+) -> str:
+    changed_since = db.execute(
+        "SELECT 1 FROM call JOIN account USING (tenant) WHERE tenant=? AND call_id=? "
+        "AND call.num_changes < account.num_changes",
+        (tenant, call_id),
+    ).fetchone()
+    if changed_since:
+        db.execute("DELETE FROM call WHERE tenant=? AND call_id=?", (tenant, call_id))
+    return _run_once(db, tenant, call_id, tool, arguments, repeat_s)
 
 
 def _run_once(
@@ -169,11 +205,14 @@ def _run_once(
     kept = _kept_result(db, tenant, call_id, repeat_s)
     if kept is not None:
         return kept
-    account, result = CARE_TOOLS[tool].apply(_load_account(db, tenant), arguments)
-    db.execute(
-        "INSERT INTO account VALUES (?, ?) ON CONFLICT (tenant) DO UPDATE SET state=excluded.state",
-        (tenant, _text(msgspec.to_builtins(account))),
-    )
+    before = _load_account(db, tenant)
+    after, result = CARE_TOOLS[tool].apply(before, arguments)
+    if after != before:
+        db.execute(
+            "INSERT INTO account VALUES (?, ?, 1) ON CONFLICT (tenant) DO UPDATE "
+            "SET state = excluded.state, num_changes = num_changes + 1",
+            (tenant, _text(after)),
+        )
     return _keep_result(db, tenant, call_id, tool, arguments, result)
 
 
@@ -223,9 +262,11 @@ def _keep_result(
     result: Result,
 ) -> str:
     text = _text(result)
+    _forget_old(db)
     db.execute(
-        f"INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?, ?, {_NOW})",
-        (tenant, call_id, tool, _text(arguments), text),
+        f"INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?, ?, {_NOW}, "
+        "coalesce((SELECT num_changes FROM account WHERE tenant = ?), 0))",
+        (tenant, call_id, tool, _text(arguments), text, tenant),
     )
     return text
 

@@ -7,16 +7,20 @@ session asks for the value instead of running anything.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.core.generation import Constraint
 from gateway.core.turn import Message, Role, ToolSpec
 from gateway.core.values import Kind, Said, said
 from gateway.session.phrases import HOW_LONG, HOW_MANY_DAYS, HOW_MUCH, WHICH_COUNTRY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gateway.engine.text_model import TextModel
 
 _SAID_ARGUMENTS: dict[str, dict[str, tuple[Kind, str]]] = {
     "pay_bill": {"amount": (Kind.DOLLARS, HOW_MUCH)},
@@ -29,19 +33,46 @@ _SAID_ARGUMENTS: dict[str, dict[str, tuple[Kind, str]]] = {
 """Arguments whose values must have been said: their kind, and how to ask for them."""
 
 
+_MAX_NUM_KEPT = 256
+
+
 class Narrowed(msgspec.Struct, frozen=True):
-    """`missing`: by tool, the question to ask if the model calls it."""
+    """`missing`: by tool, the question to ask if the model calls it; `constraint`: the grammar."""
 
     tools: tuple[ToolSpec, ...]
     missing: dict[str, str]
+    constraint: Constraint | None
 
 
-def narrow(tools: Sequence[ToolSpec], messages: Sequence[Message]) -> Narrowed:
-    """The tools as this turn may call them."""
-    values = said(utterances(messages))
+class SaidValues:
+    """Narrows one model's tools, turn by turn.
+
+    Most turns say no value or a common one: what they narrow to, and its grammar, is kept.
+    """
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+        self._narrowed: OrderedDict[tuple[Said, ...], Narrowed] = OrderedDict()
+
+    def narrow(self, messages: Sequence[Message]) -> Narrowed:
+        """The model's own tools as this turn may call them."""
+        values = said(utterances(messages))
+        key = tuple(values.values())
+        narrowed = self._narrowed.get(key)
+        if narrowed is None:
+            narrowed = _narrow(self._model, values)
+            self._narrowed[key] = narrowed
+            if len(self._narrowed) > _MAX_NUM_KEPT:
+                self._narrowed.popitem(last=False)
+        else:
+            self._narrowed.move_to_end(key)
+        return narrowed
+
+
+def _narrow(model: TextModel, values: dict[Kind, Said]) -> Narrowed:
     missing: dict[str, str] = {}
-    narrowed = tuple(_narrow_one(tool, values, missing) for tool in tools)
-    return Narrowed(narrowed, missing)
+    tools = tuple(_narrow_one(tool, values, missing) for tool in model.fixed_tools)
+    return Narrowed(tools, missing, model.constraint(tools))
 
 
 def utterances(messages: Sequence[Message]) -> list[str]:

@@ -16,7 +16,9 @@ import msgspec
 
 from gateway.core.confirmation import Consent, read_consent
 from gateway.core.turn import Message, Role, ServerToolRun, ToolCall
+from gateway.session.account import DECLINED_TEXT
 from gateway.session.care import CARE_TOOLS, Effect, read_back
+from gateway.session.phrases import NOT_DONE
 from gateway.session.tool_arguments import check_arguments
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Confirm(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """A conversation with its read-backs resolved; `run` is the call this turn settled."""
+    """A conversation with its read-backs resolved; `run` is the call that this turn ran."""
 
     messages: tuple[Message, ...]
     run: ServerToolRun | None = None
@@ -72,10 +74,12 @@ class ServerTools:
                 pending = await self._store.hold(tenant, call.name, arguments)
                 return Confirm(_question(pending))
             case Effect.REVERSIBLE:
-                call_id, repeat_s = _retry_key(call, arguments, messages), _REPEAT_S
+                key = _retry_key(call, arguments, messages)
+                result = await self._store.run(
+                    tenant, key, call.name, arguments, repeat_s=_REPEAT_S
+                )
             case Effect.READ:
-                call_id, repeat_s = call.call_id, 0.0
-        result = await self._store.run(tenant, call_id, call.name, arguments, repeat_s=repeat_s)
+                result = await self._store.read(tenant, call.name, arguments)
         return ServerToolRun(call, result)
 
     async def resolve(self, tenant: str, messages: Sequence[Message]) -> History:
@@ -97,17 +101,17 @@ class ServerTools:
             result = pending.result
             if len(rest) == 1:
                 result = await self._decide(tenant, pending, consent)
-                run = ServerToolRun(pending.as_tool_call(), result)
+                if result != DECLINED_TEXT:
+                    run = ServerToolRun(pending.as_tool_call(), result)
             if result is None:
                 resolved.append(message)
                 continue
             resolved += _call_and_result(pending, result)
-            if consent is Consent.UNCLEAR:
-                resolved.append(Message(Role.ASSISTANT, "All right, I have not done that."))
-                run = None
-            else:
+            if consent is not Consent.UNCLEAR:
                 rest.pop(0)
                 _skip_told(pending, rest)
+            elif result == DECLINED_TEXT:
+                resolved.append(Message(Role.ASSISTANT, NOT_DONE))
         return History(tuple(resolved), run)
 
     async def _decide(self, tenant: str, pending: PendingCall, consent: Consent) -> str:

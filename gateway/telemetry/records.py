@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_Name = tuple[str | None, str]
+"""Tenant (None: whoever it is) and request id."""
+
 
 class KeptTurn(msgspec.Struct, frozen=True):
     """A turn's record, placed on the wall clock.
@@ -37,11 +40,14 @@ class KeptTurn(msgspec.Struct, frozen=True):
 
 
 class RecordRing:
-    """The last `max_num_turns` turns, by age and by request id. Keeping one is O(1)."""
+    """The last `max_num_turns` turns, by age and by name. Keeping one is O(1).
+
+    Callers choose request ids, so an id names a turn only together with its tenant.
+    """
 
     def __init__(self, max_num_turns: int) -> None:
         self._turns: deque[KeptTurn] = deque(maxlen=max_num_turns)
-        self._by_id: dict[str, KeptTurn] = {}
+        self._newest: dict[_Name, KeptTurn] = {}
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -50,18 +56,25 @@ class RecordRing:
         """Take the newest turn; the oldest goes when there are too many."""
         if len(self._turns) == self._turns.maxlen:
             oldest = self._turns[0]
-            if self._by_id.get(oldest.record.request_id) is oldest:
-                del self._by_id[oldest.record.request_id]
+            for name in _names(oldest.record):
+                if self._newest.get(name) is oldest:
+                    del self._newest[name]
         self._turns.append(turn)
-        self._by_id[turn.record.request_id] = turn
+        for name in _names(turn.record):
+            self._newest[name] = turn
 
-    def find(self, request_id: str) -> KeptTurn | None:
-        """The newest turn with this id, or None."""
-        return self._by_id.get(request_id)
+    def find(self, request_id: str, *, tenant: str | None = None) -> KeptTurn | None:
+        """The newest turn with this id, of one tenant or (None) of any; None when none is kept."""
+        return self._newest.get((tenant, request_id))
 
     def newest_first(self) -> Iterator[KeptTurn]:
         """All kept turns. The ring must not change meanwhile: iterate without awaiting."""
         return reversed(self._turns)
+
+
+def _names(record: TurnRecord) -> tuple[_Name, _Name]:
+    """What a turn is found by: its tenant's name for it, and the operator's, who sees all."""
+    return (record.tenant, record.request_id), (None, record.request_id)
 
 
 class RecordFanOut:

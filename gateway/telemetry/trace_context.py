@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from hashlib import blake2b
 
 import msgspec
@@ -46,10 +45,6 @@ class TraceContext(msgspec.Struct, frozen=True):
     def trace_hex(self) -> str:
         """The trace id as logs, responses and trace viewers write it."""
         return f"{self.trace_id:032x}"
-
-    def child(self) -> TraceContext:
-        """A new span of the same trace, to be passed to the next hop."""
-        return TraceContext(self.trace_id, secrets.randbits(64) or 1, self.sampled)
 
 
 class TurnTrace(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ cannot be used raises InvalidRequest with the field's path, as in `messages[2].r
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -35,6 +34,7 @@ from gateway.core.turn import (
     Turn,
     TurnFinish,
     Usage,
+    check_calls_and_results,
 )
 from gateway.wire.pb import agent_pb2 as pb
 
@@ -93,6 +93,7 @@ class TurnTerms(msgspec.Struct, frozen=True, kw_only=True):
     constraint: Constraint | None
     sampling: Sampling
     seeded: bool
+    """Whether the client chose the seed."""
     max_tokens: int | None
     stop: tuple[str, ...]
 
@@ -103,11 +104,15 @@ class TurnTerms(msgspec.Struct, frozen=True, kw_only=True):
         messages: tuple[Message, ...],
         budget: Budget,
         principal: Principal,
+        fresh_seed: int,
     ) -> Turn:
-        """A turn on these terms. Raises InvalidRequest where they do not fit together."""
+        """A turn on these terms, drawn with `fresh_seed` unless the client chose a seed.
+
+        Raises InvalidRequest where the terms do not fit together.
+        """
         sampling = self.sampling
         if not self.seeded:
-            sampling = msgspec.structs.replace(sampling, seed=random.getrandbits(63))
+            sampling = msgspec.structs.replace(sampling, seed=fresh_seed)
         return Turn(
             request_id=request_id,
             messages=messages,
@@ -158,21 +163,17 @@ def latency_budget_s(
 
 def messages_of(given: Iterable[pb.Message], path: str) -> tuple[Message, ...]:
     """The messages of the field `path`. Raises InvalidRequest."""
-    messages: list[Message] = []
-    call_ids: set[str] = set()
-    for index, message in enumerate(given):
-        at = f"{path}[{index}]"
-        role = _named(message.role, _ROLES, f"{at}.role")
-        if message.tool_calls and role is not Role.ASSISTANT:
-            raise _fault(f"{at}.tool_calls", "belongs to assistant messages")
-        if role is Role.TOOL and message.tool_call_id not in call_ids:
-            raise _fault(f"{at}.tool_call_id", "answers no call of an earlier message")
-        if message.tool_call_id and role is not Role.TOOL:
-            raise _fault(f"{at}.tool_call_id", "belongs to tool messages")
-        calls = _calls(message.tool_calls, f"{at}.tool_calls")
-        call_ids.update(call.call_id for call in calls)
-        messages.append(Message(role, message.content, calls, message.tool_call_id))
-    return tuple(messages)
+    messages = tuple(
+        Message(
+            _named(message.role, _ROLES, f"{path}[{index}].role"),
+            message.content,
+            _calls(message.tool_calls, f"{path}[{index}].tool_calls"),
+            message.tool_call_id,
+        )
+        for index, message in enumerate(given)
+    )
+    check_calls_and_results(messages, path)
+    return messages
 
 
 def result_of(result: pb.ToolResult) -> tuple[str, str]:
@@ -331,7 +332,8 @@ def turn_error(error: GatewayError, request_id: str) -> pb.TurnError:
     )
     if isinstance(error, SloUnattainable):
         message.estimate_ms = error.estimate_s * 1e3
-        message.budget_ms = error.budget_s * 1e3
+        if error.budget_s is not None:
+            message.budget_ms = error.budget_s * 1e3
     if isinstance(error, SloUnattainable | RateLimited):
         message.retry_after_ms = error.retry_after_s * 1e3
     return message
@@ -347,7 +349,8 @@ def error_metadata(error: GatewayError, request_id: str) -> tuple[tuple[str, str
     ]
     if isinstance(error, SloUnattainable):
         pairs.append(("firsthop-estimate-ms", f"{error.estimate_s * 1e3:.0f}"))
-        pairs.append(("firsthop-budget-ms", f"{error.budget_s * 1e3:.0f}"))
+        if error.budget_s is not None:
+            pairs.append(("firsthop-budget-ms", f"{error.budget_s * 1e3:.0f}"))
     if isinstance(error, SloUnattainable | RateLimited):
         pairs.append(("retry-after-ms", f"{error.retry_after_s * 1e3:.0f}"))
     return tuple(pair for pair in pairs if pair[1])

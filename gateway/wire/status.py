@@ -20,7 +20,7 @@ class WireStatus(NamedTuple):
 
 
 _INVALID_ARGUMENT, _DEADLINE, _NOT_FOUND, _DENIED, _EXHAUSTED = 3, 4, 5, 7, 8
-_INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED, _ABORTED = 13, 14, 16, 10
+_PRECONDITION, _INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED, _ABORTED = 9, 13, 14, 16, 10
 
 STATUS_OF_CODE: dict[str, WireStatus] = {
     "invalid_request": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
@@ -29,6 +29,7 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "context_length_exceeded": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
     "payload_too_large": WireStatus(413, "invalid_request_error", _EXHAUSTED),
     "model_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
+    "region_not_allowed": WireStatus(403, "permission_error", _PRECONDITION),
     "request_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
     "forbidden": WireStatus(403, "permission_error", _DENIED),
     "class_not_allowed": WireStatus(403, "permission_error", _DENIED),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import __version__
-from gateway.cli.main import COMMANDS, main
+from gateway.cli.main import COMMANDS, _parser, main
 from gateway.core.errors import SetupError
 
 if TYPE_CHECKING:
@@ -32,6 +33,31 @@ def test_every_command_has_help_with_examples(
     assert out.startswith(f"usage: firsthop {command}")
     assert "examples:" in out.lower()
     assert f"firsthop {command}" in out.partition("xamples:")[2]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "key create",
+        "key list",
+        "key revoke",
+        "config check",
+        "config show",
+        "config reference",
+        "model inspect",
+    ],
+)
+def test_every_action_has_help_with_examples_that_can_be_typed(
+    action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*action.split(), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: firsthop {action}")
+    examples = out.partition("\nexamples:\n")[2].splitlines()
+    assert examples
+    for example in examples:
+        words = shlex.split(example.partition("firsthop ")[2].partition(" > ")[0])
+        assert _parser(words).parse_args(words).run
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

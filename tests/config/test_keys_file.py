@@ -83,7 +83,7 @@ def test_two_edits_at_once_are_refused(tmp_path: Path) -> None:
     assert read_keys(path) == {}
 
 
-@pytest.mark.parametrize("tenant", ["", 'a"b', "a b", "-a", "a" * 65, "a\nb"])
+@pytest.mark.parametrize("tenant", ["", 'a"b', "a b", "-a", "a" * 65, "a\nb", "acme\n"])
 def test_a_tenant_that_the_file_cannot_hold_is_refused(tenant: str) -> None:
     with pytest.raises(ConfigError, match="tenant"):
         made(tenant=tenant)

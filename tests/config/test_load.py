@@ -58,6 +58,7 @@ def test_each_source_is_stronger_than_the_one_before(site_file: Path) -> None:
         ("[htpp]\nport = 80\n", ":1: htpp: unknown section; did you mean http?"),
         ("\n\nhttp = 3\n", ":3: http: a section, written [http]"),
         ("[site]\nid = 'Über'\n", ":2: site.id: takes text, matching"),
+        ('[site]\nid = "edge-b\\n"\n', ":2: site.id: takes text, matching"),
         (
             "[model]\naccelerator = 'tpu'\n",
             ":2: model.accelerator: takes `cpu` or `cuda`, not 'tpu'",
@@ -130,9 +131,14 @@ def test_environment_values_take_the_type_of_their_key() -> None:
     assert site.budgets.defaults().voice_s == 0.25
 
 
-def test_an_unknown_variable_of_a_known_section_is_refused() -> None:
+@pytest.mark.parametrize("variable", ["FIRSTHOP_MODEL_NUM_SLOT", "FIRSTHOP_MODELL_NUM_SLOTS"])
+def test_an_unknown_variable_is_refused(variable: str) -> None:
     with pytest.raises(ConfigError, match="did you mean FIRSTHOP_MODEL_NUM_SLOTS"):
-        load_site(environ={"FIRSTHOP_MODEL_NUM_SLOT": "3"})
+        load_site(environ={variable: "3"})
+
+
+def test_variables_of_other_parts_are_left_alone() -> None:
+    assert load_site(environ={"FIRSTHOP_REQUIRE": "node", "FIRSTHOP_CORE_URL": "x"})
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -9,86 +9,178 @@ from gateway.core.admission import (
     estimate_first_token_s,
     retry_after_s,
 )
-from gateway.core.generation import EngineLoad
+from gateway.core.budget import TurnClass
+from gateway.core.generation import (
+    CLASS_RANK,
+    NO_BACKLOG,
+    Backlog,
+    ClassBacklogs,
+    EngineLoad,
+    add_backlogs,
+)
 
 IDLE = EngineLoad(
     as_of_s=0.0,
     num_slots=4,
     num_active=0,
-    num_queued=0,
-    queued_prompt_tokens=0,
     prefill_s_per_token=0.001,
     decode_step_s=0.010,
     mean_remaining_tokens=20.0,
+    answer_tokens=40.0,
 )
 FULL = msgspec.structs.replace(IDLE, num_active=4)
 
+AGENT = TurnClass.AGENT
+
+
+def waiting(turn_class: TurnClass, num_queued: int, prompt_tokens: int) -> ClassBacklogs:
+    backlogs = list(NO_BACKLOG)
+    backlogs[CLASS_RANK[turn_class]] = Backlog(num_queued, prompt_tokens)
+    return (backlogs[0], backlogs[1], backlogs[2])
+
+
+classes = st.sampled_from(TurnClass)
+backlogs = st.builds(Backlog, st.integers(0, 500), st.integers(0, 100_000))
 loads = st.builds(
     EngineLoad,
     as_of_s=st.just(0.0),
     num_slots=st.integers(1, 64),
     num_active=st.integers(0, 64),
-    num_queued=st.integers(0, 500),
-    queued_prompt_tokens=st.integers(0, 100_000),
     prefill_s_per_token=st.floats(1e-6, 0.01),
     decode_step_s=st.floats(1e-4, 0.1),
     mean_remaining_tokens=st.floats(0, 500),
+    answer_tokens=st.floats(0, 500),
+    backlog=st.tuples(backlogs, backlogs, backlogs),
+    available_in_s=st.floats(0, 10),
 )
 
 
 def test_an_idle_engine_costs_the_prefill_alone() -> None:
-    assert estimate_first_token_s(IDLE, 100) == pytest.approx(0.1)
+    assert estimate_first_token_s(IDLE, 100, AGENT) == pytest.approx(0.1)
 
 
 def test_a_full_engine_adds_the_wait_for_a_slot_and_a_decode_step() -> None:
     # One turn without a slot, four slots that each end in 20 steps of 10 ms: one frees in 50 ms.
-    assert estimate_first_token_s(FULL, 100) == pytest.approx(0.05 + 0.1 + 0.01)
+    assert estimate_first_token_s(FULL, 100, AGENT) == pytest.approx(0.05 + 0.1 + 0.01)
 
 
-@given(loads, st.integers(1, 4096), st.integers(1, 100))
-def test_more_queued_work_never_lowers_the_estimate(
-    load: EngineLoad, prompt_tokens: int, more: int
+def test_behind_a_whole_round_of_slots_others_answers_are_waited_for() -> None:
+    # Five go first. Four take the places of the running (20 tokens), two of their 40.
+    full = msgspec.structs.replace(FULL, backlog=waiting(AGENT, 5, 0))
+    wait_s = (4 * 20 + 2 * 40) * 0.010 / 4
+    assert estimate_first_token_s(full, 0, AGENT) == pytest.approx(wait_s + 0.01)
+
+
+def test_a_burst_on_an_idle_engine_waits_for_answers_not_begun_yet() -> None:
+    # Nothing runs: four of the twelve before this one take the slots at once, nine wait.
+    reported = msgspec.structs.replace(IDLE, mean_remaining_tokens=40.0)
+    burst = msgspec.structs.replace(reported, backlog=waiting(AGENT, 12, 0))
+    assert estimate_first_token_s(burst, 0, AGENT) == pytest.approx(9 * 40 * 0.010 / 4)
+
+
+def test_an_engine_that_is_away_costs_the_time_until_it_is_back() -> None:
+    away = msgspec.structs.replace(IDLE, available_in_s=1.5)
+    assert estimate_first_token_s(away, 100, AGENT) == pytest.approx(1.6)
+
+
+@given(loads, classes, classes, st.integers(1, 4096), st.integers(1, 100))
+def test_work_counts_exactly_if_it_is_served_first(
+    load: EngineLoad, mine: TurnClass, others: TurnClass, prompt_tokens: int, more: int
 ) -> None:
     busier = msgspec.structs.replace(
-        load,
-        num_queued=load.num_queued + more,
-        queued_prompt_tokens=load.queued_prompt_tokens + more,
+        load, backlog=add_backlogs(load.backlog, waiting(others, more, more))
     )
-    before_s = estimate_first_token_s(load, prompt_tokens)
-    assert estimate_first_token_s(busier, prompt_tokens) >= before_s > 0.0
+    before_s = estimate_first_token_s(load, prompt_tokens, mine)
+    after_s = estimate_first_token_s(busier, prompt_tokens, mine)
+    assert before_s > 0.0
+    if CLASS_RANK[others] > CLASS_RANK[mine]:
+        assert after_s == before_s
+    else:
+        assert after_s >= before_s + more * load.prefill_s_per_token * 0.99
 
 
-@given(loads, st.floats(0.001, 10.0))
-def test_a_turn_is_shed_exactly_when_its_estimate_misses_the_budget(
-    load: EngineLoad, remaining_s: float
+@given(loads, classes, st.integers(0, 600))
+def test_no_amount_of_later_work_sheds_a_turn(
+    load: EngineLoad, mine: TurnClass, max_num_queued: int
 ) -> None:
-    decision = admit(load, prompt_tokens=50, remaining_s=remaining_s, max_num_queued=1000)
+    only_ahead = load.backlog[: CLASS_RANK[mine] + 1]
+    alone = msgspec.structs.replace(load, backlog=(*only_ahead, *NO_BACKLOG)[:3])
+
+    def decide(load: EngineLoad) -> object:
+        return admit(
+            load,
+            turn_class=mine,
+            prompt_tokens=9,
+            remaining_s=0.5,
+            max_num_queued=max_num_queued,
+        )
+
+    assert decide(load) == decide(alone)
+
+
+@given(loads, classes, st.floats(0.001, 10.0))
+def test_a_turn_is_shed_exactly_when_its_estimate_misses_the_budget(
+    load: EngineLoad, turn_class: TurnClass, remaining_s: float
+) -> None:
+    decision = admit(
+        load,
+        turn_class=turn_class,
+        prompt_tokens=50,
+        remaining_s=remaining_s,
+        max_num_queued=2000,
+    )
     assert decision.admitted == (decision.estimate_s <= remaining_s)
 
 
+def _patient(
+    load: EngineLoad, max_num_queued: int, turn_class: TurnClass = AGENT
+) -> AdmissionReason:
+    return admit(
+        load,
+        turn_class=turn_class,
+        prompt_tokens=50,
+        remaining_s=None,
+        max_num_queued=max_num_queued,
+    ).reason
+
+
 def test_without_a_budget_only_a_full_queue_sheds() -> None:
-    waiting = msgspec.structs.replace(FULL, num_queued=9)
-    kept = admit(waiting, prompt_tokens=50, remaining_s=None, max_num_queued=10)
-    refused = admit(waiting, prompt_tokens=50, remaining_s=None, max_num_queued=9)
-    assert kept.reason is AdmissionReason.NO_BUDGET
-    assert refused.reason is AdmissionReason.QUEUE_FULL
-    assert not refused.admitted
+    full = msgspec.structs.replace(FULL, backlog=waiting(AGENT, 9, 0))
+    assert _patient(full, 10) is AdmissionReason.NO_BUDGET
+    assert _patient(full, 9) is AdmissionReason.QUEUE_FULL
+    assert _patient(full, 9, TurnClass.BATCH) is AdmissionReason.QUEUE_FULL
+    assert _patient(full, 9, TurnClass.VOICE) is AdmissionReason.NO_BUDGET
 
 
 def test_without_a_queue_a_free_slot_is_still_given() -> None:
-    assert admit(IDLE, prompt_tokens=1, remaining_s=None, max_num_queued=0).admitted
-    assert not admit(FULL, prompt_tokens=1, remaining_s=None, max_num_queued=0).admitted
+    assert _patient(IDLE, 0) is AdmissionReason.NO_BUDGET
+    assert _patient(FULL, 0) is AdmissionReason.QUEUE_FULL
+
+
+@given(loads, classes, st.none() | st.floats(0.0, 1.0))
+def test_what_must_be_answered_is_never_shed(
+    load: EngineLoad, turn_class: TurnClass, remaining_s: float | None
+) -> None:
+    decision = admit(
+        load,
+        turn_class=turn_class,
+        prompt_tokens=50,
+        remaining_s=remaining_s,
+        max_num_queued=0,
+        must_answer=True,
+    )
+    assert (decision.admitted, decision.reason) == (True, AdmissionReason.MUST_ANSWER)
 
 
 def test_a_spent_budget_is_named() -> None:
-    decision = admit(IDLE, prompt_tokens=1, remaining_s=0.0, max_num_queued=10)
+    decision = admit(IDLE, turn_class=AGENT, prompt_tokens=1, remaining_s=0.0, max_num_queued=10)
     assert (decision.admitted, decision.reason) == (False, AdmissionReason.BUDGET_SPENT)
 
 
-@given(loads, st.one_of(st.none(), st.floats(0.01, 5.0)))
+@given(loads, classes, st.one_of(st.none(), st.floats(0.01, 5.0)))
 def test_retry_after_is_whole_seconds_within_a_minute(
-    load: EngineLoad, budget_s: float | None
+    load: EngineLoad, turn_class: TurnClass, budget_s: float | None
 ) -> None:
-    after_s = retry_after_s(load, budget_s)
+    after_s = retry_after_s(load, budget_s, turn_class)
     assert after_s == int(after_s)
     assert 1.0 <= after_s <= 60.0

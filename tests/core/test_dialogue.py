@@ -5,9 +5,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.dialogue import Dialogue
+from gateway.core.dialogue import Dialogue, Phase
 from gateway.core.errors import InvalidRequest
-from gateway.core.turn import Message, Role, ServerToolRun, TextDelta, ToolCall, ToolCallDelta
+from gateway.core.turn import Message, Role, ServerToolRun, TextDelta, ToolCall
+
+GIVEN_UP = '{"error":"cancelled_by_caller"}'
+PAY = ToolCall("c1", "pay", '{"amount":1}')
+BILL = ToolCall("c2", "bill", "{}")
+
+
+def waiting_for(*calls: ToolCall) -> Dialogue:
+    dialogue = Dialogue()
+    dialogue.ask("pay")
+    dialogue.finish(calls)
+    return dialogue
 
 
 def test_an_answer_is_kept_as_one_message() -> None:
@@ -15,111 +26,209 @@ def test_an_answer_is_kept_as_one_message() -> None:
     dialogue.ask("hi")
     dialogue.note(TextDelta("Hel"))
     dialogue.note(TextDelta("lo"))
-    assert dialogue.finish() == ()
+    dialogue.finish(())
     assert [message.content for message in dialogue.messages] == ["s", "hi", "Hello"]
+    assert dialogue.phase is Phase.IDLE
 
 
-def test_a_call_is_put_together_from_its_deltas() -> None:
-    dialogue = Dialogue()
-    dialogue.ask("pay")
-    dialogue.note(ToolCallDelta(1, "{}", "c2", "bill"))
-    dialogue.note(ToolCallDelta(0, '{"a":', "c1", "pay"))
-    dialogue.note(ToolCallDelta(0, "1}"))
-    assert dialogue.finish() == (ToolCall("c1", "pay", '{"a":1}'), ToolCall("c2", "bill", "{}"))
-    assert dialogue.awaits_results
-    with pytest.raises(InvalidRequest, match="c1, c2"):
+def test_calls_wait_for_their_results() -> None:
+    dialogue = waiting_for(PAY, BILL)
+    assert dialogue.phase is Phase.AWAITING_RESULTS
+    assert dialogue.messages[-1].tool_calls == (PAY, BILL)
+    dialogue.take_result("c1", "1")
+    with pytest.raises(InvalidRequest, match="results of c2;"):
         dialogue.ask("hello?")
 
 
 def test_a_call_takes_its_result_once() -> None:
-    dialogue = Dialogue()
-    dialogue.ask("pay")
-    dialogue.note(ToolCallDelta(0, "{}", "c1", "pay"))
-    dialogue.finish()
+    dialogue = waiting_for(PAY)
     with pytest.raises(InvalidRequest, match="'c9'"):
         dialogue.take_result("c9", "1")
-    assert dialogue.take_result("c1", "1")
+    dialogue.take_result("c1", "1")
+    assert dialogue.phase is Phase.ANSWERING
     with pytest.raises(InvalidRequest):
         dialogue.take_result("c1", "1")
 
 
+def test_a_failed_continuation_forgets_only_the_result_that_opened_it() -> None:
+    dialogue = waiting_for(PAY, BILL)
+    dialogue.take_result("c2", '"accepted"')
+    dialogue.take_result("c1", '"first"')
+    dialogue.undo()
+    with pytest.raises(InvalidRequest, match="results of c1;"):
+        dialogue.ask("hello?")
+    dialogue.take_result("c1", '"second"')
+    assert dialogue.phase is Phase.ANSWERING
+    assert [message.content for message in dialogue.messages[-2:]] == ['"second"', '"accepted"']
+
+
+def test_nobody_speaks_while_a_leg_is_open() -> None:
+    dialogue = Dialogue()
+    dialogue.ask("hi")
+    for _ in range(2):
+        with pytest.raises(InvalidRequest, match="is running"):
+            dialogue.ask("and")
+        dialogue.cancel()
+    dialogue.cut()
+    dialogue.ask("and")
+
+
+def test_a_cancelled_leg_that_fails_waits_for_nothing() -> None:
+    dialogue = waiting_for(PAY)
+    dialogue.take_result("c1", "1")
+    dialogue.note(TextDelta("Pai"))
+    dialogue.cancel()
+    dialogue.undo()
+    assert dialogue.phase is Phase.IDLE
+    assert [message.content for message in dialogue.messages[-2:]] == ["1", "Pai"]
+
+
+def test_without_an_open_leg_nothing_is_answered() -> None:
+    dialogue = Dialogue()
+    dialogue.cancel()
+    for close in (dialogue.cut, dialogue.undo, lambda: dialogue.finish(())):
+        with pytest.raises(RuntimeError, match="no leg"):
+            close()
+    with pytest.raises(RuntimeError, match="no leg"):
+        dialogue.note(TextDelta("?"))
+
+
 class DialogueMachine(RuleBasedStateMachine):
-    """Whatever happens, the settled conversation is one a model can be shown."""
+    """Whatever happens, the conversation is the one that took place, and one that a model can be
+    shown.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.dialogue = Dialogue()
-        self.in_leg = False
-        self.has_run = False
-        self.before: tuple[Message, ...] = ()
+        self.phase = Phase.IDLE
+        self.kept: list[Message] = []
+        """What stands, whatever becomes of the open leg."""
+        self.undone: list[Message] = []
+        """What stands if the open leg fails."""
+        self.leg: list[Message] = []
+        self.said = ""
+        self.results: dict[str, str | None] = {}
+        self.last_result = ""
         self.num_calls = 0
-        self.open_calls: set[str] = set()
-        self.ran: set[str] = set()
 
-    def _open(self, before: tuple[Message, ...]) -> None:
-        self.in_leg, self.has_run, self.before = True, False, before
-
-    def _id(self) -> str:
+    def _call(self, arguments: str) -> ToolCall:
         self.num_calls += 1
-        return f"c{self.num_calls}"
+        return ToolCall(f"c{self.num_calls}", "t", arguments)
 
-    @precondition(lambda self: not self.in_leg and not self.open_calls)
+    def _open(self, messages: list[Message]) -> None:
+        self.leg, self.undone, self.said = messages, [], ""
+        self.phase = Phase.ANSWERING
+
+    def _end_message(self, *calls: ToolCall) -> None:
+        if self.said or calls:
+            self.leg.append(Message(Role.ASSISTANT, self.said, calls))
+        self.said = ""
+
+    def _close(self, messages: list[Message], results: dict[str, str | None]) -> None:
+        self.kept += messages
+        self.leg, self.undone, self.said, self.results = [], [], "", results
+        self.phase = Phase.AWAITING_RESULTS if results else Phase.IDLE
+
+    def _result_messages(self) -> list[Message]:
+        return [
+            Message(Role.TOOL, GIVEN_UP if result is None else result, tool_call_id=call_id)
+            for call_id, result in self.results.items()
+        ]
+
+    def _ask_out_of_turn(self) -> None:
+        missing = [call_id for call_id, result in self.results.items() if result is None]
+        why = "is running" if self.is_open else f"results of {', '.join(missing)};"
+        with pytest.raises(InvalidRequest, match=why):
+            self.dialogue.ask("!")
+
+    @property
+    def is_open(self) -> bool:
+        return self.phase in (Phase.ANSWERING, Phase.CANCELLED)
+
+    @precondition(lambda self: self.phase is Phase.IDLE)
     @rule(text=st.text(min_size=1, max_size=3))
     def ask(self, text: str) -> None:
-        before = self.dialogue.messages
         self.dialogue.ask(text)
-        self._open(before)
+        self.last_result = ""
+        self._open([Message(Role.USER, text)])
 
-    @precondition(lambda self: not self.in_leg and self.open_calls)
-    @rule(data=st.data())
-    def take_result(self, data: st.DataObject) -> None:
-        before = self.dialogue.messages
-        call_id = data.draw(st.sampled_from(sorted(self.open_calls)))
-        if self.dialogue.take_result(call_id, "1"):
-            self._open(before)
+    @precondition(lambda self: self.phase is not Phase.IDLE)
+    @rule()
+    def ask_out_of_turn(self) -> None:
+        self._ask_out_of_turn()
 
-    @precondition(lambda self: self.in_leg)
+    @precondition(lambda self: self.phase is Phase.AWAITING_RESULTS)
+    @rule(data=st.data(), content=st.sampled_from(["1", '"x"', "{}"]))
+    def take_result(self, data: st.DataObject, content: str) -> None:
+        call_id = data.draw(st.sampled_from(sorted(self.results)))
+        self.dialogue.take_result(call_id, content)
+        self.results[call_id] = content
+        if None not in self.results.values():
+            self.last_result = call_id
+            self._open(self._result_messages())
+
+    @precondition(lambda self: self.is_open)
     @rule(text=st.text(max_size=3))
     def say(self, text: str) -> None:
         self.dialogue.note(TextDelta(text))
+        self.said += text
 
-    @precondition(lambda self: self.in_leg)
+    @precondition(lambda self: self.is_open)
+    @rule(amount=st.integers())
+    def run_on_server(self, amount: int) -> None:
+        run = ServerToolRun(self._call(f'{{"amount":{amount}}}'), f'{{"paid":{amount}}}')
+        self.dialogue.note(run)
+        self._end_message(run.call)
+        self.leg.append(Message(Role.TOOL, run.result, tool_call_id=run.call.call_id))
+        self.undone = list(self.leg)
+
+    @precondition(lambda self: self.phase is Phase.ANSWERING)
+    @rule(amounts=st.lists(st.integers(), max_size=3))
+    def finish(self, amounts: list[int]) -> None:
+        calls = tuple(self._call(f'{{"amount":{amount}}}') for amount in amounts)
+        self.dialogue.finish(calls)
+        self._end_message(*calls)
+        self._close(self.leg, {call.call_id: None for call in calls})
+
     @rule()
-    def run_on_server(self) -> None:
-        call_id = self._id()
-        self.dialogue.note(ServerToolRun(ToolCall(call_id, "t", "{}"), "{}"))
-        self.ran.add(call_id)
-        self.has_run = True
+    def cancel(self) -> None:
+        self.dialogue.cancel()
+        if self.is_open:
+            self.phase = Phase.CANCELLED
+        else:
+            self._close(self._result_messages(), {})
 
-    @precondition(lambda self: self.in_leg)
-    @rule(num_calls=st.integers(0, 2))
-    def finish(self, num_calls: int) -> None:
-        for index in range(num_calls):
-            self.dialogue.note(ToolCallDelta(index, "{}", self._id(), "t"))
-        self.open_calls = {call.call_id for call in self.dialogue.finish()}
-        assert len(self.open_calls) == num_calls
-        self.in_leg = False
+    @precondition(lambda self: self.phase is Phase.CANCELLED)
+    @rule(failed=st.booleans())
+    def cut(self, failed: bool) -> None:
+        if failed:
+            self.dialogue.undo()
+        else:
+            self.dialogue.cut()
+        self._end_message()
+        self._close(self.leg, {})
 
-    @precondition(lambda self: self.in_leg or self.open_calls)
-    @rule()
-    def cut(self) -> None:
-        self.dialogue.cut()
-        self.in_leg, self.open_calls = False, set()
-
-    @precondition(lambda self: self.in_leg)
+    @precondition(lambda self: self.phase is Phase.ANSWERING)
     @rule()
     def undo(self) -> None:
         self.dialogue.undo()
-        self.in_leg = False
-        if self.has_run:
-            self.open_calls = set()
+        if self.undone:
+            self._close(self.undone, {})
+        elif self.last_result:
+            self._close([], self.results | {self.last_result: None})
+            self._ask_out_of_turn()
         else:
-            assert self.dialogue.messages == self.before
+            self._close([], {})
+
+    @invariant()
+    def it_is_what_took_place(self) -> None:
+        assert self.dialogue.phase is self.phase
+        assert self.dialogue.messages[: len(self.kept)] == tuple(self.kept)
+        assert self.dialogue.messages[len(self.kept) :] == tuple(self.leg)
 
     @invariant()
     def every_call_has_its_result(self) -> None:
-        if self.in_leg:
-            return
         called: set[str] = set()
         answered: set[str] = set()
         for message in self.dialogue.messages:
@@ -127,9 +236,8 @@ class DialogueMachine(RuleBasedStateMachine):
             if message.role is Role.TOOL:
                 assert message.tool_call_id in called - answered
                 answered.add(message.tool_call_id)
-        assert called - answered == self.open_calls
-        assert answered >= self.ran
-        assert self.dialogue.awaits_results is bool(self.open_calls)
+        waiting = self.phase is Phase.AWAITING_RESULTS
+        assert called - answered == (self.results.keys() if waiting else set())
 
 
 TestDialogueMachine = DialogueMachine.TestCase

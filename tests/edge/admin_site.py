@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.budget import BudgetDefaults
 from gateway.core.errors import EngineUnavailable
-from gateway.core.generation import EngineLoad
+from gateway.core.generation import Backlog, EngineLoad
 from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
 from gateway.edge.desk import Desk
 from gateway.edge.http_server import HttpServer, bind_listener
@@ -24,11 +24,12 @@ LOAD = EngineLoad(
     as_of_s=999.75,
     num_slots=8,
     num_active=2,
-    num_queued=1,
-    queued_prompt_tokens=300,
     prefill_s_per_token=0.0005,
     decode_step_s=0.004,
     mean_remaining_tokens=32.5,
+    answer_tokens=40.0,
+    backlog=(Backlog(), Backlog(1, 200), Backlog(0, 100)),
+    available_in_s=0.75,
 )
 NOW_S = 1000.0
 RECORDS_KEPT = 10

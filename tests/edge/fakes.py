@@ -41,7 +41,7 @@ MODEL = ModelInfo(
     precision="int8",
     max_context_tokens=512,
     tools="any",
-    aliases=("gpt-4o-mini",),
+    aliases=("gpt-4o*", "lab[1]"),
 )
 KEY = "fh_test_secret"
 END = TurnEnd(TurnFinish.STOP, Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2))
@@ -149,7 +149,12 @@ class Site:
     """A desk behind a real HTTP server in a thread of its own."""
 
     def __init__(
-        self, *, stall_limit_s: float, max_body_bytes: int, drain_timeout_s: float
+        self,
+        *,
+        stall_limit_s: float,
+        max_body_bytes: int,
+        drain_timeout_s: float,
+        max_connections: int,
     ) -> None:
         self.runner = ScriptedRunner()
         self.gate = Gate()
@@ -160,6 +165,7 @@ class Site:
             gatekeeper=self.gate,
             sink=self.records,
             defaults=BudgetDefaults(),
+            region="eu-north",
         )
         self._app = build_http_app(
             self.desk,
@@ -168,7 +174,12 @@ class Site:
             stall_limit_s=stall_limit_s,
         )
         listener = bind_listener("127.0.0.1", 0)
-        self.server = HttpServer(self._app, listener, drain_timeout_s=drain_timeout_s)
+        self.server = HttpServer(
+            self._app,
+            listener,
+            drain_timeout_s=drain_timeout_s,
+            max_connections=max_connections,
+        )
         self.port = self.server.port
         self.url = f"http://127.0.0.1:{self.port}"
         self.v1 = f"{self.url}/v1"
@@ -189,12 +200,14 @@ def serve(
     stall_limit_s: float = 30.0,
     max_body_bytes: int = 1 << 20,
     drain_timeout_s: float = 2.0,
+    max_connections: int = 64,
 ) -> Iterator[Site]:
     """A site that answers until the block is left; fails when its server does."""
     site = Site(
         stall_limit_s=stall_limit_s,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout_s,
+        max_connections=max_connections,
     )
 
     def run() -> None:

@@ -19,6 +19,7 @@ from gateway.core.turn import (
     ModelInfo,
     Principal,
     TextDelta,
+    ToolCall,
     Turn,
     TurnEnd,
     TurnEvent,
@@ -44,11 +45,15 @@ MODEL = ModelInfo(
 )
 KEY = "fh_test_secret"
 END = TurnEnd(TurnFinish.STOP, Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2))
-CALLS_END = TurnEnd(TurnFinish.TOOL_CALLS, END.usage)
 HELLO: tuple[TurnEvent, ...] = (TextDelta("Hel"), TextDelta("lo "), TextDelta("wörld"), END)
 EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined] # not in the stubs
 WAIT_S = 10.0
 """How long a test waits for what must happen; only a failing one waits that long."""
+
+
+def calling(*calls: ToolCall) -> TurnEnd:
+    """The end of an answer that leaves these calls to the client."""
+    return TurnEnd(TurnFinish.TOOL_CALLS, END.usage, calls)
 
 
 class Hold:
@@ -59,7 +64,14 @@ class Flood:
     """A script's step that yields text for ever."""
 
 
-Step = TurnEvent | Exception | Hold | Flood | asyncio.Event
+@dataclass(frozen=True)
+class Spent:
+    """A script's step that counts tokens on the turn's trail."""
+
+    usage: Usage
+
+
+Step = TurnEvent | Exception | Hold | Flood | Spent | asyncio.Event
 """An event is waited for."""
 
 
@@ -94,6 +106,10 @@ class ScriptedRunner:
                     await step.wait()
                 elif isinstance(step, Exception):
                     raise step
+                elif isinstance(step, Spent):
+                    trail.prompt_tokens = step.usage.prompt_tokens
+                    trail.completion_tokens = step.usage.completion_tokens
+                    trail.cached_tokens = step.usage.cached_tokens
                 elif isinstance(step, Flood):
                     while True:
                         self.num_yielded += 1

@@ -75,13 +75,17 @@ def test_the_state_of_the_site_names_age_and_source_of_its_figures(client: httpx
             "prefill_ms_per_token": 0.5,
             "decode_step_ms": 4.0,
             "mean_remaining_tokens": 32.5,
+            "answer_tokens": 40.0,
+            "available_in_ms": 750.0,
+            "num_queued_by_class": {"voice": 0, "agent": 1, "batch": 0},
         },
     }
 
 
 def test_the_state_follows_the_desk(site: AdminSite, client: httpx.Client) -> None:
-    site.desk.drain()
-    with site.desk.visit(interface="openai"):
+    with site.desk.visit(interface="openai") as visit:
+        visit.authenticate(None)
+        site.desk.drain()
         now = client.get("/v1/site").json()["now"]
 
     assert now["draining"] is True

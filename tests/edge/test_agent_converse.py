@@ -17,10 +17,12 @@ from gateway.core.turn import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
+    TurnEnd,
+    TurnFinish,
+    Usage,
 )
 from gateway.wire.pb import agent_pb2 as pb
 from tests.edge.grpc_fakes import (
-    CALLS_END,
     END,
     HELLO,
     MODEL,
@@ -28,6 +30,8 @@ from tests.edge.grpc_fakes import (
     Flood,
     Hold,
     Site,
+    Spent,
+    calling,
     kinds,
     on_uvloop,
     serve,
@@ -35,17 +39,18 @@ from tests.edge.grpc_fakes import (
 
 pytestmark = pytest.mark.flow
 
+PAY_CALL = ToolCall("c1", "pay", '{"amount":40}')
 PAY = (
     TextDelta("One moment. "),
     ToolCallDelta(0, "", "c1", "pay"),
     ToolCallDelta(0, '{"amount":'),
     ToolCallDelta(0, "40}"),
-    CALLS_END,
+    calling(PAY_CALL),
 )
 TWO_CALLS = (
     ToolCallDelta(0, "{}", "c1", "get_bill"),
     ToolCallDelta(1, "{}", "c2", "get_usage"),
-    CALLS_END,
+    calling(ToolCall("c1", "get_bill", "{}"), ToolCall("c2", "get_usage", "{}")),
 )
 TOOLS = [pb.Tool(name=name) for name in ("pay", "get_bill", "get_usage")]
 SHED = SloUnattainable(estimate_s=0.9, budget_s=0.5, reason="queue", retry_after_s=1.5)
@@ -112,7 +117,7 @@ async def test_client_tools_continue_the_turn_with_a_new_budget() -> None:
     assert answer[-1].turn_summary.finish == pb.FINISH_REASON_STOP
     assert {event.turn_id for event in calls + answer} == {"t1"}
     assert second.messages[-2:] == (
-        Message(Role.ASSISTANT, "One moment. ", (ToolCall("c1", "pay", '{"amount":40}'),)),
+        Message(Role.ASSISTANT, "One moment. ", (PAY_CALL,)),
         Message(Role.TOOL, '{"paid": 40}', tool_call_id="c1"),
     )
     assert first.budget.first_token_s == pytest.approx(0.6)
@@ -155,6 +160,34 @@ async def test_results_sent_ahead_of_the_summary_are_taken() -> None:
         session.hang_up()
 
 
+@pytest.mark.parametrize(
+    ("end", "finish", "told"),
+    [
+        (TurnEnd(TurnFinish.LENGTH, Usage()), pb.FINISH_REASON_LENGTH, []),
+        (calling(PAY_CALL), pb.FINISH_REASON_TOOL_CALLS, ["c1"]),
+    ],
+)
+@on_uvloop
+async def test_a_call_that_was_cut_off_is_not_waited_for(
+    end: TurnEnd, finish: pb.FinishReason, told: list[str]
+) -> None:
+    half = (ToolCallDelta(len(told), "", "c9", "pay"), ToolCallDelta(len(told), '{"amo'))
+    async with serve((TextDelta("One moment. "), *half, end), HELLO) as site:
+        session = Conversation(site)
+        await session.start(tools=TOOLS)
+        await session.say("pay 40")
+        ended = await session.leg()
+        for call_id in told:
+            await session.give_result(call_id, "{}")
+        if not told:
+            await session.say("hi")
+        assert texts(await session.leg()) == "Hello wörld"
+        session.hang_up()
+    assert ended[-1].turn_summary.finish == finish
+    calls = [event.tool_call.call_id for event in ended if event.HasField("tool_call")]
+    assert calls == told
+
+
 @on_uvloop
 async def test_server_tools_stay_in_the_conversation() -> None:
     run = ServerToolRun(ToolCall("s1", "get_bill", "{}"), '{"open":64}')
@@ -179,7 +212,8 @@ async def test_server_tools_stay_in_the_conversation() -> None:
 
 @on_uvloop
 async def test_cancel_ends_the_turn_and_the_session_goes_on() -> None:
-    async with serve((TextDelta("Once upon"), Hold()), HELLO) as site:
+    spent = Usage(prompt_tokens=5, completion_tokens=2, cached_tokens=4)
+    async with serve((Spent(spent), TextDelta("Once upon"), Hold()), HELLO) as site:
         session = Conversation(site)
         await session.start()
         await session.say("a story", turn_id="t1")
@@ -196,6 +230,8 @@ async def test_cancel_ends_the_turn_and_the_session_goes_on() -> None:
     assert kinds(ended) == ["usage", "turn_summary"]
     assert ended[-1].turn_id == "t1"
     assert ended[-1].turn_summary.finish == pb.FINISH_REASON_CANCELLED
+    assert ended[-2].usage == ended[-1].turn_summary.usage
+    assert ended[-2].usage == pb.Usage(prompt_tokens=5, completion_tokens=2, cached_tokens=4)
     assert record.outcome is Outcome.ABANDONED
     assert site.gate.num_held == 0
     assert texts(answer) == "Hello wörld"
@@ -286,6 +322,37 @@ async def test_a_failed_continuation_waits_for_the_results_again() -> None:
         assert texts(await session.leg()) == "Hello wörld"
         session.hang_up()
     assert [message.content for message in site.runner.turns[2].messages[-1:]] == ['"second"']
+
+
+@on_uvloop
+async def test_results_that_were_taken_outlast_a_failed_continuation() -> None:
+    async with serve(TWO_CALLS, (SHED,), HELLO) as site:
+        session = Conversation(site)
+        await session.start(tools=TOOLS)
+        await session.say()
+        await session.leg()
+        await session.give_result("c1", "1")
+        await session.give_result("c2", "2")
+        assert (await session.leg())[-1].turn_error.code == "slo_unattainable"
+        await session.give_result("c2", "2")
+        assert texts(await session.leg()) == "Hello wörld"
+        session.hang_up()
+    assert asked(site, 2)[-2:] == [("tool", "1"), ("tool", "2")]
+
+
+@on_uvloop
+async def test_every_turn_is_drawn_anew_unless_the_session_has_a_seed() -> None:
+    async with serve() as site:
+        for sampling in (pb.Sampling(), pb.Sampling(seed=7)):
+            session = Conversation(site)
+            await session.start(sampling=sampling)
+            for _ in range(2):
+                await session.say()
+                await session.leg()
+            session.hang_up()
+    free, other, *seeded = [turn.sampling.seed for turn in site.runner.turns]
+    assert free != other
+    assert seeded == [7, 7]
 
 
 @on_uvloop

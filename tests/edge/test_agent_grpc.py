@@ -11,6 +11,7 @@ from gateway.core.budget import TurnClass
 from gateway.core.errors import (
     EngineUnavailable,
     RateLimited,
+    RegionNotAllowed,
     SloUnattainable,
 )
 from gateway.core.generation import Constraint, ConstraintKind
@@ -18,13 +19,14 @@ from gateway.core.stages import Outcome
 from gateway.core.turn import LogprobEntry, ServerToolRun, TextDelta, ToolCall, ToolCallDelta
 from gateway.wire.pb import agent_pb2 as pb
 from tests.edge.grpc_fakes import (
-    CALLS_END,
     HELLO,
     KEY,
     MODEL,
+    Conversation,
     Flood,
     Hold,
     ask,
+    calling,
     kinds,
     on_uvloop,
     refusal,
@@ -107,6 +109,36 @@ async def test_everything_a_request_says_reaches_the_turn() -> None:
     assert turn.stop == ("\n",)
 
 
+@on_uvloop
+async def test_without_a_seed_two_calls_draw_differently() -> None:
+    async with serve() as site:
+        for _ in range(2):
+            await to_the_end(site.stub.Generate(ask()))
+    first, second = (turn.sampling.seed for turn in site.runner.turns)
+    assert first != second
+
+
+@pytest.mark.parametrize(("residency", "served"), [("eu-west, eu-north", True), ("us", False)])
+@on_uvloop
+async def test_a_caller_may_name_the_regions_it_allows(residency: str, served: bool) -> None:
+    metadata = (("x-firsthop-residency", residency),)
+    async with serve() as site:
+        site.desk.region = "eu-north"
+        session = Conversation(site, metadata=metadata)
+        await session.start()
+        if served:
+            await to_the_end(site.stub.Generate(ask(), metadata=metadata))
+            await session.say()
+            assert kinds(await session.leg())[-1] == "turn_summary"
+            session.hang_up()
+            return
+        call = await refusal(site.stub.Generate(ask(), metadata=metadata))
+        for code, _, trailing in (call, await session.status()):
+            assert code is grpc.StatusCode.FAILED_PRECONDITION
+            assert trailing["firsthop-code"] == RegionNotAllowed.code
+        assert not site.runner.turns
+
+
 async def to_the_end(call: Any) -> None:
     async for _ in call:
         pass
@@ -121,7 +153,7 @@ async def test_tool_calls_tool_runs_and_logprobs_are_streamed() -> None:
         TextDelta("é", (entry,)),
         ToolCallDelta(0, "", "c1", "pay"),
         ToolCallDelta(0, '{"a":1}'),
-        CALLS_END,
+        calling(ToolCall("c1", "pay", '{"a":1}')),
     )
     async with serve(script) as site:
         events = [event async for event in site.stub.Generate(ask())]

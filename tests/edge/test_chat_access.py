@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import openai
 import pytest
 from openai import OpenAI
 
+from gateway.core.errors import SiteDraining
 from gateway.core.stages import Outcome
+from gateway.telemetry.trace_context import TurnTrace
 from tests.edge.fakes import KEY, Site
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
+
+    from gateway.core.stages import TurnRecord
 
 pytestmark = pytest.mark.flow
 
@@ -35,9 +40,10 @@ def test_keys(http_site: Site) -> None:
             stranger.chat.completions.create(model="default", messages=HI)
     assert caught.value.code == "invalid_api_key"
     assert caught.value.response.headers["www-authenticate"] == "Bearer"
-    assert http_site.records.next().outcome is Outcome.REJECTED
     with OpenAI(base_url=http_site.v1, api_key=KEY, max_retries=0) as known:
         assert known.chat.completions.create(model="default", messages=HI).choices
+    # The stranger left no record.
+    assert http_site.records.next().outcome is Outcome.ANSWERED
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,7 @@ def test_keys(http_site: Site) -> None:
         ("x-firsthop-class", "vip"),
         ("x-firsthop-tools", "all"),
         ("x-request-id", "two words"),
+        ("x-firsthop-residency", ","),
     ],
 )
 def test_headers_that_cannot_be_meant(
@@ -69,6 +76,38 @@ def test_a_class_the_key_lacks(client: OpenAI) -> None:
     assert caught.value.code == "class_not_allowed"
 
 
+@pytest.mark.parametrize("allowed", ["eu-north", "us-east, eu-north"])
+def test_a_site_in_an_allowed_region_answers(client: OpenAI, allowed: str) -> None:
+    headers = {"x-firsthop-residency": allowed}
+    answer = client.chat.completions.create(model="default", messages=HI, extra_headers=headers)
+    assert answer.choices
+
+
+@pytest.mark.parametrize("allowed", ["eu", "us-east,eu-north-1", "EU-NORTH"])
+def test_a_site_outside_the_allowed_regions_does_not_answer(
+    client: OpenAI, http_site: Site, allowed: str
+) -> None:
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        client.chat.completions.create(
+            model="default", messages=HI, extra_headers={"x-firsthop-residency": allowed}
+        )
+    assert caught.value.code == "region_not_allowed"
+    assert caught.value.param == "x-firsthop-residency"
+    assert "this site stands in 'eu-north'" in caught.value.message
+    assert http_site.runner.turns == []
+    assert http_site.records.next().outcome is Outcome.REJECTED
+
+
+def test_a_site_that_does_not_say_where_it_stands_is_in_no_region(
+    client: OpenAI, http_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_site.desk, "region", "")
+    with pytest.raises(openai.PermissionDeniedError, match="does not say where it stands"):
+        client.chat.completions.create(
+            model="default", messages=HI, extra_headers={"x-firsthop-residency": "eu-north"}
+        )
+
+
 def test_a_draining_site_takes_nothing_new(client: OpenAI, http_site: Site) -> None:
     http_site.desk.draining = True
     with pytest.raises(openai.InternalServerError) as caught:
@@ -77,12 +116,34 @@ def test_a_draining_site_takes_nothing_new(client: OpenAI, http_site: Site) -> N
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
+def trace_of(record: TurnRecord) -> TurnTrace:
+    return TurnTrace.of(record.request_id, record.started_s, record.traceparent)
+
+
+@pytest.mark.parametrize("script", [None, (SiteDraining(),)], ids=["answered", "refused"])
+def test_the_response_names_the_turns_span_in_the_callers_trace(
+    http_site: Site, script: Any
+) -> None:
+    if script is not None:
+        http_site.runner.script = script
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answer = httpx.post(
+        f"{http_site.v1}/chat/completions",
+        json={"messages": HI},
+        headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"},
+    )
+    root = trace_of(http_site.records.next()).root
+    assert answer.headers["traceresponse"] == f"00-{trace_id}-{root.span_id:016x}-01"
+    if script is None:
+        assert answer.json()["firsthop"]["trace_id"] == trace_id
+
+
 def test_models(client: OpenAI) -> None:
     listed = client.models.list().data
     assert [model.id for model in listed] == ["tiny"]
     facts = firsthop(listed[0])
     assert facts["max_context_tokens"] == 512
-    for name in ("tiny", "default", "gpt-4o-mini"):
+    for name in ("tiny", "default", "tiny@0123456789ab", "gpt-4o-mini", "lab[1]"):
         assert client.models.retrieve(name).id == "tiny"
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("acme/other")

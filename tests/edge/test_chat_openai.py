@@ -105,6 +105,7 @@ def test_the_final_word_of_a_body(client: OpenAI, http_site: Site) -> None:
     stages = word.pop("stages")
     assert word == {
         "request_id": record.request_id,
+        "trace_id": word["trace_id"],
         "site": "edge-a",
         "path": ["edge-a"],
         "model": "tiny@0123456789ab",

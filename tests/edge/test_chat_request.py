@@ -8,6 +8,7 @@ import pytest
 from gateway.core.budget import Budget, TurnClass
 from gateway.core.errors import InvalidRequest
 from gateway.core.generation import Constraint, ConstraintKind, Sampling
+from gateway.core.nesting import MAX_JSON_DEPTH
 from gateway.core.turn import (
     Message,
     Principal,
@@ -54,6 +55,31 @@ def test_the_least_request_takes_the_defaults() -> None:
     assert asked.constraint is None
     assert asked.parallel_tool_calls
     assert asked.sampling == Sampling(seed=asked.sampling.seed)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a" * 65, "f\n"])
+def test_a_tool_name_is_as_in_the_openai_api(name: str) -> None:
+    assert refusal(tools=[tool(name)]).param == "tools[0].function.name"
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """An object schema of that many objects inside each other."""
+    schema: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        schema = {"items": schema}
+    return schema
+
+
+def test_the_nesting_of_tool_parameters_is_bounded() -> None:
+    def asking(depth: int) -> list[dict[str, Any]]:
+        function = {"name": "f", "parameters": nested(depth)}
+        return [{"type": "function", "function": function}]
+
+    assert turn(tools=asking(MAX_JSON_DEPTH)).tools[0].parameters == nested(MAX_JSON_DEPTH)
+    for depth in (MAX_JSON_DEPTH + 1, 400):
+        refused = refusal(tools=asking(depth))
+        assert (refused.code, refused.param) == ("invalid_schema", "tools")
+        assert "'f'" in refused.message
 
 
 def test_without_a_seed_two_requests_draw_differently() -> None:

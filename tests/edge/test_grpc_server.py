@@ -22,7 +22,19 @@ from gateway.edge.grpc_server import start_grpc_server
 from gateway.edge.http_server import TlsFiles
 from gateway.wire.pb import agent_pb2 as pb
 from gateway.wire.pb.agent_pb2_grpc import AgentServiceStub
-from tests.edge.grpc_fakes import END, MODEL, WAIT_S, Hold, ask, kinds, on_uvloop, refusal, serve
+from tests.edge.grpc_fakes import (
+    END,
+    KEY,
+    MODEL,
+    WAIT_S,
+    Hold,
+    Site,
+    ask,
+    kinds,
+    on_uvloop,
+    refusal,
+    serve,
+)
 
 pytestmark = pytest.mark.flow
 
@@ -37,6 +49,82 @@ async def test_calls_beyond_the_limit_are_refused_at_once() -> None:
         code, _, _ = await refusal(site.stub.Generate(ask()))
         held.cancel()
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def watch(site: Site) -> Any:
+    request = health_pb2.HealthCheckRequest(service=SERVICE)
+    return health_pb2_grpc.HealthStub(site.channel).Watch(request)
+
+
+@on_uvloop
+async def test_health_watches_take_no_place_of_an_agent() -> None:
+    async with serve(max_concurrent_calls=1, max_open_calls=2) as site:
+        site.gate.keys_needed = True
+        watches = [watch(site) for _ in range(2)]
+        for held in watches:
+            await held.read()
+        code, _, _ = await refusal(watch(site))
+        key = (("authorization", f"Bearer {KEY}"),)
+        events = [event async for event in site.stub.Generate(ask(), metadata=key)]
+        watches.pop().cancel()
+        while True:  # the server learns of the cancellation in its own time
+            again = watch(site)
+            if isinstance(await first_or_none(again), health_pb2.HealthCheckResponse):
+                break
+        for held in (again, *watches):
+            held.cancel()
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert kinds(events)[-1] == "summary"
+
+
+async def first_or_none(call: Any) -> object:
+    try:
+        return await asyncio.wait_for(call.read(), WAIT_S)
+    except grpc.aio.AioRpcError:
+        return None
+
+
+@on_uvloop
+async def test_a_health_watch_ends_after_a_while() -> None:
+    async with serve(watch_limit_s=0.05) as site:
+        held = watch(site)
+        await held.read()
+        code, _, _ = await refusal(held)
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@on_uvloop
+async def test_health_is_still_told_when_all_watches_are_taken() -> None:
+    async with serve(max_open_calls=1) as site:
+        held = watch(site)
+        await held.read()
+        request = health_pb2.HealthCheckRequest(service=SERVICE)
+        answer = await health_pb2_grpc.HealthStub(site.channel).Check(request)
+        held.cancel()
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@on_uvloop
+async def test_an_unknown_method_is_none() -> None:
+    async with serve() as site:
+        code, _, _ = await refusal(raw_call(site, "firsthop.v1.Other/Method"))
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def raw_call(site: Site, method: str) -> Any:
+    """A call that sends nothing, whatever the method's kind."""
+    channel: Any = site.channel
+    return channel.stream_stream(f"/{method}")()
+
+
+@pytest.mark.parametrize("method", ["Generate", "ListModels", "Converse"])
+@on_uvloop
+async def test_a_call_without_a_key_holds_nothing_though_it_sends_nothing(method: str) -> None:
+    async with serve() as site:
+        site.gate.keys_needed = True
+        code, _, trailing = await refusal(raw_call(site, f"{SERVICE}/{method}"))
+    assert code is grpc.StatusCode.UNAUTHENTICATED
+    assert trailing["firsthop-code"] == "invalid_api_key"
 
 
 @on_uvloop

@@ -162,6 +162,111 @@ def test_a_head_has_a_size_limit(http_site: Site) -> None:
     line = b"x-filler: " + b"f" * 8000 + b"\r\n"
     assert exchange(http_site, start + line * 7 + b"\r\n").startswith(b"HTTP/1.1 200")
     assert exchange(http_site, start + line * 9).startswith(b"HTTP/1.1 431")
+    assert exchange(http_site, start + line * 9 + b"\r\n").startswith(b"HTTP/1.1 431")
+    assert exchange(http_site, start + b"x-filler: " + b"f" * 70_000).startswith(b"HTTP/1.1 431")
+
+
+def test_a_long_body_is_no_part_of_the_head(http_site: Site) -> None:
+    body = b'{"messages": [{"role": "user", "content": "%b"}]}' % (b"long " * 20_000)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: site\r\ncontent-length: %d\r\n"
+    request = head % len(body) + b"%b\r\n" + body
+    received = exchange(http_site, request % b"" + request % b"connection: close\r\n")
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+
+
+OFFER = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: site\r\ncontent-length: 49\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    b'{"messages": [{"role": "user", "content": "hi"}]}'
+)
+
+
+@pytest.mark.parametrize("cut", [len(OFFER), len(OFFER) - 20, 60])
+def test_an_offer_of_another_protocol_is_passed_over(
+    http_site: Site, caplog: pytest.LogCaptureFixture, cut: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", http_site.port), timeout=WAIT_S) as client:
+        for offer in range(2):
+            client.sendall(OFFER[:cut])
+            client.sendall(OFFER[cut:])
+            answer = http.client.HTTPResponse(client, method="POST")
+            answer.begin()
+            assert answer.status == 200, offer
+            assert json.loads(answer.read())["choices"][0]["message"]["content"] == "Hello wörld"
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
+
+
+def test_this_is_no_proxy(http_site: Site) -> None:
+    received = exchange(http_site, b"CONNECT elsewhere:443 HTTP/1.1\r\nhost: elsewhere\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 405")
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("stream", [b"true", b"false"])
+def test_a_client_that_ends_its_side_still_gets_its_answer(
+    http_site: Site, version: bytes, stream: bytes
+) -> None:
+    released = Until()
+    http_site.runner.script = (released, TextDelta("late"), END)
+    body = b'{"messages": [{"role": "user", "content": "hi"}], "stream": %b}' % stream
+    head = b"POST /v1/chat/completions HTTP/%b\r\nhost: site\r\ncontent-length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", http_site.port), timeout=WAIT_S) as client:
+        client.sendall(head % (version, len(body)) + body)
+        client.shutdown(socket.SHUT_WR)
+        http_site.runner.started.get(timeout=WAIT_S)
+        interim = client.recv(65_536) if version == b"1.1" else b""
+        released.event.set()
+        received = b""
+        while more := client.recv(65_536):
+            received += more
+    assert interim.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"") == b""
+    assert b"HTTP/1.1 200 OK" in received
+    assert b'"late"' in received
+
+
+def test_a_waiting_connection_makes_room_for_a_new_one() -> None:
+    with serve(max_connections=2) as site:
+        oldest, second = (dial(site) for _ in range(2))
+        for client in (oldest, second):
+            assert ask_health(client) == 200
+        third = dial(site)
+        assert ask_health(third) == 200
+        assert oldest.recv(1) == b""
+        assert ask_health(second) == 200
+        for client in (oldest, second, third):
+            client.close()
+
+
+def test_connections_that_are_answered_keep_their_places() -> None:
+    request = json.dumps({"messages": [{"role": "user", "content": "hi"}]})
+    with serve(max_connections=1) as site:
+        released = Until()
+        site.runner.script = (released, TextDelta("a"), END)
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=WAIT_S)
+        connection.request("POST", "/v1/chat/completions", request)
+        site.runner.started.get(timeout=WAIT_S)
+        refused = exchange(site, b"")
+        released.event.set()
+        answer = json.loads(connection.getresponse().read())
+        # The answered connection waits again, so there is room.
+        with dial(site) as client:
+            assert ask_health(client) == 200
+        connection.close()
+    assert refused.startswith(b"HTTP/1.1 503 Service Unavailable")
+    assert b'"type":"overloaded_error"' in refused
+    assert answer["choices"][0]["message"]["content"] == "a"
+
+
+def dial(site: Site) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", site.port), timeout=WAIT_S)
+
+
+def ask_health(client: socket.socket) -> int:
+    client.sendall(b"GET /healthz HTTP/1.1\r\nhost: site\r\n\r\n")
+    answer = http.client.HTTPResponse(client)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 @pytest.mark.parametrize(

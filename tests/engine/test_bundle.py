@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.core.errors import GatewayError
-from gateway.engine.bundle import (
+from gateway.engine.bundle import load_bundle
+from gateway.engine.bundle_facts import (
     Bundle,
     BundleDigestMismatch,
     BundleError,
@@ -15,7 +16,6 @@ from gateway.engine.bundle import (
     BundleUnreadable,
     UnsupportedLayout,
     file_digest,
-    load_bundle,
     tools_digest,
 )
 from models.bundle import BundleFacts, write_bundle
@@ -181,6 +181,13 @@ def test_extra_files_are_part_of_the_digest(tmp_path: Path) -> None:
         load_bundle(tmp_path)
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_weights_that_the_manifest_does_not_list_are_refused(tiny: Path, verify: bool) -> None:
+    (tiny / f"{GRAPH}.data").write_bytes(b"other weights")
+    with pytest.raises(BundleUnreadable, match=r"fp32\.onnx\.data, which \[files\] does not list"):
+        load_bundle(tiny, verify=verify)
+
+
 def test_rewriting_a_bundle_replaces_it(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path, lag_tokens=64)
     write_tiny_bundle(tmp_path)
@@ -295,6 +302,16 @@ def test_unusable_genai_directory_says_why(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").unlink()
     with pytest.raises(BundleFileMissing, match=r"model\.onnx is missing"):
         load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside.onnx", "a/../../outside.onnx", "/etc/hostname"])
+def test_genai_graph_out_of_the_directory_is_refused(tmp_path: Path, name: str) -> None:
+    root = genai_directory(tmp_path / "qwen", HERMES)
+    (tmp_path / "outside.onnx").write_bytes(b"graph")
+    config = root / "genai_config.json"
+    config.write_text(config.read_text().replace('"model.onnx"', json.dumps(name)))
+    with pytest.raises(BundlePathRefused, match="leads out of the directory"):
+        load_bundle(root)
 
 
 def public_directory(root: Path, *graphs: str) -> Path:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from gateway.core.errors import InvalidRequest
+from gateway.core.nesting import MAX_JSON_DEPTH
 from gateway.core.turn import Message, Role, ToolCall, ToolSpec
 from gateway.engine.chat_template import ChatTemplate, TemplateUnusable
 
@@ -186,6 +187,21 @@ def test_json_filters_write_and_read_as_templates_expect() -> None:
     )
 
 
+def test_what_a_template_decodes_is_guarded_as_an_outsiders_text() -> None:
+    def guard(text: str, role: Role) -> str:
+        return text.replace("<", "(" if role is Role.TOOL else "[")
+
+    template = ChatTemplate("{{ messages[0].content | from_json }}")
+    hidden = Message(Role.ASSISTANT, r'{"\u003ck": ["\u003cv", {"a": "\u003cw"}, 1]}')
+    assert template.render((hidden,), guard=guard) == "{'(k': ['(v', {'a': '(w'}, 1]}"
+
+
+def test_what_is_nested_without_end_is_not_decoded() -> None:
+    template = ChatTemplate("{{ messages[0].content | from_json }}")
+    content = '{"a":' * (MAX_JSON_DEPTH + 1) + "1" + "}" * (MAX_JSON_DEPTH + 1)
+    assert template.render((Message(Role.TOOL, content),)) == "None"
+
+
 def test_loop_controls_and_generation_blocks_are_known() -> None:
     template = ChatTemplate(
         "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}"
@@ -204,6 +220,14 @@ def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
     bad = Message(Role.ASSISTANT, tool_calls=(ToolCall("c9", "weather", arguments),))
     with pytest.raises(InvalidRequest, match="'c9' are not a JSON object"):
         ChatTemplate(QWEN).render((bad,))
+
+
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH + 1, 500, 100_000])
+def test_arguments_nested_without_end_are_refused(depth: int) -> None:
+    arguments = '{"a":' * depth + "1" + "}" * depth
+    bad = Message(Role.ASSISTANT, tool_calls=(ToolCall("c9", "weather", arguments),))
+    with pytest.raises(InvalidRequest, match="tool call 'c9' are"):
+        ChatTemplate(QWEN).render([bad])
 
 
 def test_every_text_from_outside_is_guarded() -> None:

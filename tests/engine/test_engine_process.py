@@ -23,11 +23,13 @@ from gateway.core.generation import (
     FinishReason,
     GenerationEnd,
     GenerationRequest,
+    Refusal,
     Sampling,
     TokenFrame,
 )
 from gateway.engine.client import EngineClient
-from gateway.engine.frames import QUEUE_FULL, Start
+from gateway.engine.frames import Ready, Start
+from gateway.engine.process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -302,9 +304,88 @@ def test_a_full_queue_refuses(tiny_dir: Path) -> None:
             waiting = group.create_task(_events(engine, _request(2)))
             await _load_when(engine, lambda load: load.num_queued == 1)
             refused = _end(await _events(engine, _request(3)))
-            assert (refused.reason, refused.error) == (FinishReason.EXPIRED, QUEUE_FULL)
+            assert (refused.reason, refused.refusal) == (FinishReason.EXPIRED, Refusal.QUEUE_FULL)
             await running.aclose()
             assert _tokens(await waiting) == _expected(_request(2))
+
+    _run(main())
+
+
+def test_after_a_crash_no_stream_is_refused_for_a_full_queue(tiny_dir: Path) -> None:
+    requests = [_request(seed, max_tokens=600) for seed in range(4)]
+
+    async def main() -> None:
+        start = msgspec.structs.replace(_start(tiny_dir, num_slots=3), max_num_queued=1)
+        async with EngineClient(start) as engine, asyncio.TaskGroup() as group:
+            running = []
+            for request in requests[:3]:
+                stream = engine.generate(request)
+                events = [await anext(stream)]
+                running.append((events, stream))
+            waiting = group.create_task(_events(engine, requests[3]))
+            await _load_when(engine, lambda load: load.num_queued == 1)
+            assert engine.pid is not None
+            os.kill(engine.pid, signal.SIGKILL)
+            for request, (events, stream) in zip(requests, running, strict=False):
+                events += [event async for event in stream]
+                assert _tokens(events) == _expected(request)
+            assert _tokens(await waiting) == _expected(requests[3])
+            assert engine.restarts == 1
+
+    _run(main())
+
+
+def _hurried(seed: int, patience_s: float) -> GenerationRequest:
+    deadline_s = time.monotonic() + patience_s
+    return msgspec.structs.replace(_request(seed), first_token_deadline_s=deadline_s)
+
+
+def test_deadlines_hold_while_the_engine_is_frozen(tiny_dir: Path) -> None:
+    async def main() -> None:
+        async with EngineClient(_start(tiny_dir)) as engine:
+            assert engine.pid is not None
+            assert engine.load().available_in_s == 0.0
+            os.kill(engine.pid, signal.SIGSTOP)
+            try:
+                late = await _events(engine, _hurried(1, 0.2))
+                assert late == [GenerationEnd(FinishReason.EXPIRED, 150, 0)]
+                load = await _load_when(engine, lambda load: load.available_in_s > 0.5)
+                assert load.num_queued == 1
+            finally:
+                os.kill(engine.pid, signal.SIGCONT)
+            await _load_when(engine, lambda load: load.available_in_s == load.num_queued == 0)
+            assert _tokens(await _events(engine, _request(2))) == _expected(_request(2))
+
+    _run(main())
+
+
+def test_deadlines_hold_and_work_is_counted_while_there_is_no_engine(
+    tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_start = asyncio.Event()
+    spawn = WorkerProcess.spawn
+
+    async def held_up(start: Start) -> tuple[WorkerProcess, Ready]:
+        await may_start.wait()
+        return await spawn(start)
+
+    async def main() -> None:
+        async with EngineClient(_start(tiny_dir)) as engine, asyncio.TaskGroup() as group:
+            assert engine.pid is not None
+            monkeypatch.setattr(WorkerProcess, "spawn", held_up)
+            os.kill(engine.pid, signal.SIGKILL)
+            load = await _load_when(engine, lambda load: load.available_in_s > 0.0)
+            assert load.num_queued == 0
+            patient = group.create_task(_events(engine, _request(1)))
+            late = group.create_task(_events(engine, _hurried(2, 0.2)))
+            load = await _load_when(engine, lambda load: load.num_queued == 2)
+            assert (load.num_active, load.queued_prompt_tokens) == (0, 300)
+            assert await late == [GenerationEnd(FinishReason.EXPIRED, 150, 0)]
+            assert engine.load().num_queued == 1
+            assert not engine.is_available
+            may_start.set()
+            assert _tokens(await patient) == _expected(_request(1))
+            await _load_when(engine, lambda load: load.available_in_s == load.num_queued == 0)
 
     _run(main())
 
@@ -325,7 +406,8 @@ def test_a_schema_holds_and_a_bad_one_fails_alone(random_dir: Path) -> None:
             assert isinstance(answer["gigabytes"], bool)
             assert _end(good).reason is FinishReason.STOP
             assert _end(bad).reason is FinishReason.FAILED
-            assert _end(bad).error.startswith("invalid_schema: ")
+            assert _end(bad).refusal is Refusal.INVALID_SCHEMA
+            assert "objekt" in _end(bad).error
             assert len(_tokens(other)) == 100
 
     _run(main())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
+import time
+from math import inf
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
+from gateway.core.budget import TurnClass
 from gateway.core.errors import EngineFault
 from gateway.core.generation import (
     Constraint,
@@ -16,6 +20,7 @@ from gateway.core.generation import (
     FinishReason,
     GenerationEnd,
     GenerationRequest,
+    Refusal,
     Sampling,
     TokenFrame,
 )
@@ -56,17 +61,26 @@ def make_engine(
     compiler = GrammarCompiler(tiny_dir / "tokenizer.json", model.layout.vocab_size, [257])
 
     def make(frame_interval_s: float = 0.0) -> Engine:
-        return Engine(
-            model,
-            Scheduler(num_slots=2, chunk_tokens=64, max_num_queued=4),
-            compiler,
-            end_ids=frozenset({257}),
-            frame_interval_s=frame_interval_s,
-            on_compiled=compiled.set,
-        )
+        return _engine(model, compiler, compiled, frame_interval_s)
 
     yield make
     compiler.close()
+
+
+def _engine(
+    model: DecoderModel,
+    compiler: GrammarCompiler,
+    compiled: threading.Event,
+    frame_interval_s: float = 0.0,
+) -> Engine:
+    return Engine(
+        model,
+        Scheduler(num_slots=2, chunk_tokens=64, max_num_queued=4),
+        compiler,
+        end_ids=frozenset({257}),
+        frame_interval_s=frame_interval_s,
+        on_compiled=compiled.set,
+    )
 
 
 def _request(max_tokens: int = 6, constraint: Constraint | None = None) -> GenerationRequest:
@@ -161,6 +175,130 @@ def test_cancelling_while_a_grammar_is_compiled_leaves_nothing(
     digits = [i for event in events[2] if isinstance(event, TokenFrame) for i in event.ids]
     assert bytes(digits).isdigit()
     assert events[2][-1] == GenerationEnd(FinishReason.STOP, 140, 5)
+
+
+def test_a_deadline_passes_while_grammars_of_others_are_compiled(
+    model: DecoderModel, tiny_dir: Path, compiled: threading.Event
+) -> None:
+    compiler = GrammarCompiler(tiny_dir / "tokenizer.json", model.layout.vocab_size, [257])
+    engine = _engine(model, compiler, compiled)
+    release = threading.Event()
+    blockers = [compiler._threads.submit(release.wait, 10) for _ in range(2)]
+    hasty, patient = (
+        msgspec.structs.replace(
+            _request(10, Constraint(ConstraintKind.REGEX, "[0-9]{5}")),
+            first_token_deadline_s=deadline_s,
+        )
+        for deadline_s in (time.monotonic() - 1.0, None)
+    )
+    assert engine.next_expiry_s == inf
+    engine.submit(1, hasty)
+    engine.submit(2, patient)
+    assert engine.next_expiry_s == hasty.first_token_deadline_s
+    engine.admit_compiled()
+    assert engine.take_events() == ((1, GenerationEnd(FinishReason.EXPIRED, 140, 0)),)
+    assert (engine.next_expiry_s, engine.load().num_queued) == (inf, 1)
+    release.set()
+    while engine.is_idle:
+        assert compiled.wait(10)
+        compiled.clear()
+        engine.admit_compiled()
+    assert _finish(engine)[2][-1] == GenerationEnd(FinishReason.STOP, 140, 5)
+    engine.close()
+    assert all(blocker.result() for blocker in blockers)
+
+
+def test_a_grammar_that_turns_costly_ends_its_answer_alone(
+    make_engine: Callable[[float], Engine], compiled: threading.Event
+) -> None:
+    engine = make_engine(0.0)
+    rules = ["start: A B", "A: /[a-z]{40}/", f"B: /{'y' * 60_000}/"]
+    engine.submit(1, _request(100, Constraint(ConstraintKind.LARK, "\n".join(rules))))
+    engine.submit(2, _request(60))
+    while engine.scheduler.num_queued + engine.scheduler.num_active < 2:
+        assert compiled.wait(10)
+        compiled.clear()
+        engine.admit_compiled()
+    events = _finish(engine)
+    end = events[1][-1]
+    assert isinstance(end, GenerationEnd)
+    assert (end.reason, end.refusal) == (FinishReason.FAILED, Refusal.INVALID_SCHEMA)
+    assert end.completion_tokens >= 30
+    assert events[2][-1] == GenerationEnd(FinishReason.LENGTH, 140, 60)
+
+
+@pytest.fixture
+def full_engine(make_engine: Callable[[float], Engine]) -> Engine:
+    """As many agent turns wait as may."""
+    engine = make_engine(0.0)
+    for key in range(6):
+        engine.submit(key, _request(1))
+        if key < 2:
+            engine.step()
+    return engine
+
+
+def _began(engine: Engine, request: GenerationRequest, *, is_resubmission: bool = False) -> bool:
+    engine.submit(99, request, is_resubmission=is_resubmission)
+    *_, end = _finish(engine)[99]
+    assert isinstance(end, GenerationEnd)
+    if end.refusal is None:
+        assert end.reason is FinishReason.LENGTH
+        return True
+    assert (end.reason, end.refusal) == (FinishReason.EXPIRED, Refusal.QUEUE_FULL)
+    return False
+
+
+def test_a_full_queue_refuses_the_same_class_and_later_ones(full_engine: Engine) -> None:
+    assert not _began(full_engine, _request(1))
+
+
+def test_a_full_queue_refuses_no_earlier_class(full_engine: Engine) -> None:
+    assert _began(full_engine, msgspec.structs.replace(_request(1), turn_class=TurnClass.VOICE))
+
+
+def test_a_full_queue_refuses_nothing_that_was_taken_before(full_engine: Engine) -> None:
+    assert _began(full_engine, _request(1), is_resubmission=True)
+
+
+@pytest.mark.parametrize("change", [{"resume": (5,), "max_tokens": 3}, {"must_answer": True}])
+def test_a_full_queue_refuses_nothing_that_cannot_be_taken_back(
+    full_engine: Engine, change: dict[str, object]
+) -> None:
+    assert _began(full_engine, msgspec.structs.replace(_request(1), **change))
+
+
+def test_an_idle_engine_expects_answers_as_long_as_they_have_been(
+    make_engine: Callable[[float], Engine],
+) -> None:
+    engine = make_engine(0.0)
+    load = engine.load()
+    assert load.mean_remaining_tokens == load.answer_tokens == engine.pace.answer_tokens > 0
+    for key in range(3):
+        engine.submit(key, _request(2))
+    engine.step()
+    load = engine.load()
+    assert (load.mean_remaining_tokens, load.answer_tokens) == (2.0, 2.0)
+
+
+def test_a_tokenizer_that_grammars_cannot_use_fails_the_request_alone(
+    model: DecoderModel, tmp_path: Path, compiled: threading.Event
+) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    compiler = GrammarCompiler(tmp_path / "tokenizer.json", model.layout.vocab_size, [257])
+    engine = _engine(model, compiler, compiled)
+    engine.submit(1, _request(10, Constraint(ConstraintKind.REGEX, "[0-9]")))
+    assert not engine.is_resting
+    assert compiled.wait(10)
+    engine.admit_compiled()
+    engine.submit(2, _request(3))
+    events = _finish(engine)
+    engine.close()
+    (end,) = events[1]
+    assert isinstance(end, GenerationEnd)
+    assert (end.reason, end.refusal) == (FinishReason.FAILED, None)
+    assert "cannot be constrained" in end.error
+    assert events[2][-1] == GenerationEnd(FinishReason.LENGTH, 140, 3)
 
 
 def test_one_runtime_error_leaves_the_model_usable(model: DecoderModel) -> None:

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.generation import (
+    Backlog,
     Constraint,
     ConstraintKind,
     EngineLoad,
     FinishReason,
     GenerationEnd,
     GenerationRequest,
+    Refusal,
     Sampling,
     TokenFrame,
     TokenLogprob,
@@ -48,14 +50,22 @@ _REQUEST = GenerationRequest(
     first_token_deadline_s=1.5,
     resume=(4, 5),
 )
-_LOAD = EngineLoad(1.0, 8, 2, 3, 400, 0.001, 0.01, 17.5)
-_SITE: list[SiteFrame] = [Start("dir", num_slots=4), Submit(1, _REQUEST), Cancel(1), Shutdown()]
+_LOAD = EngineLoad(
+    1.0, 8, 2, 0.001, 0.01, 17.5, 9.0, (Backlog(1, 40), Backlog(), Backlog(2, 7)), 0.5
+)
+_SITE: list[SiteFrame] = [
+    Start("dir", num_slots=4),
+    Submit(1, _REQUEST, True),
+    Cancel(1),
+    Shutdown(),
+]
 _WORKER: list[WorkerFrame] = [
     Ready(2048, 263, 8, 0.5, _LOAD),
     Batch(
         (
             (1, TokenFrame(0, (5,), (TokenLogprob(5, -0.5, ((6, -1.5),)),), 0.1, 0.2)),
             (1, GenerationEnd(FinishReason.STOP, 3, 1)),
+            (2, GenerationEnd(FinishReason.EXPIRED, 3, 0, refusal=Refusal.QUEUE_FULL)),
         )
     ),
     Load(_LOAD, 12),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from gateway.core.generation import Constraint, ConstraintKind
-from gateway.engine.worker.grammar import GrammarCompiler, Matcher, UnusableGrammar
+from gateway.engine.worker.grammar import (
+    MASK_BUDGET_S,
+    GrammarCompiler,
+    Matcher,
+    UnusableGrammar,
+)
 from models.byte_tokenizer import END, byte_tokenizer_json, special_id
 
 if TYPE_CHECKING:
@@ -42,10 +49,10 @@ def _admitted(matcher: Matcher) -> set[int]:
 def test_a_regex_admits_its_letters_and_ends(compiler: GrammarCompiler) -> None:
     matcher = _matcher(compiler, ConstraintKind.REGEX, "[ab]x")
     assert _admitted(matcher) == set(b"ab")
-    assert matcher.accept(ord("b"))
+    matcher.accept(ord("b"))
     assert _admitted(matcher) == set(b"x")
     assert not matcher.is_done
-    assert matcher.accept(ord("x"))
+    matcher.accept(ord("x"))
     assert matcher.is_done
 
 
@@ -71,8 +78,8 @@ def test_matchers_of_one_grammar_are_independent(compiler: GrammarCompiler) -> N
 
 def test_a_token_outside_the_grammar_is_refused_with_a_reason(compiler: GrammarCompiler) -> None:
     matcher = _matcher(compiler, ConstraintKind.REGEX, "ab")
-    assert not matcher.accept(ord("z"))
-    assert matcher.error
+    with pytest.raises(UnusableGrammar, match=r"broke off: .*z"):
+        matcher.accept(ord("z"))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ def test_a_token_outside_the_grammar_is_refused_with_a_reason(compiler: GrammarC
         (ConstraintKind.REGEX, "("),
         (ConstraintKind.LARK, "start: nothing"),
         (ConstraintKind.LARK, "start: <nowhere>"),
-        (ConstraintKind.REGEX, "a" * 300_000),
+        (ConstraintKind.JSON_SCHEMA, '{"anyOf": []}'),
     ],
 )
 def test_unusable_grammars_are_told_in_one_line(
@@ -96,11 +103,134 @@ def test_unusable_grammars_are_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_compiling_does_not_hold_up_the_caller(compiler: GrammarCompiler) -> None:
+def _schema(value: object) -> tuple[ConstraintKind, str]:
+    return ConstraintKind.JSON_SCHEMA, json.dumps(value)
+
+
+def _object(num_properties: int) -> dict[str, object]:
+    properties: dict[str, object] = {f"p{index}": {} for index in range(num_properties)}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        _schema({"$ref": "#"}),
+        _schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#"}}}),
+        (ConstraintKind.REGEX, r"[^\s\S]"),
+        (ConstraintKind.REGEX, r"a[^\s\S]"),
+    ],
+    ids=["itself", "each other", "nothing", "nothing more"],
+)
+def test_what_no_text_satisfies_is_unusable(
+    compiler: GrammarCompiler, kind: ConstraintKind, text: str
+) -> None:
+    with pytest.raises(UnusableGrammar, match="no text can satisfy it"):
+        _matcher(compiler, kind, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        (*_schema({"const": "y" * 250_000}), "longer than 65536 bytes"),
+        (*_schema({"const": "y" * 60_000}), "string longer than 4096"),
+        (*_schema({"enum": ["a", '\\"' * 4000]}), "string longer than 4096"),
+        (ConstraintKind.REGEX, "a" * 5000, "string longer than 4096"),
+        (*_schema(_object(2000)), "too big"),
+        (*_schema({**_object(600), "required": []}), "items; max is"),
+        (ConstraintKind.LARK, 'start: a\na: "x" a', "[Tt]oo many items"),
+        (ConstraintKind.LARK, f"start: /{'y' * 60_000}/", "ms to follow at each token"),
+    ],
+    ids=["bytes", "const", "enum", "regex", "properties", "options", "recursion", "masks"],
+)
+def test_what_would_take_too_long_is_unusable(
+    compiler: GrammarCompiler, kind: ConstraintKind, text: str, reason: str
+) -> None:
+    with pytest.raises(UnusableGrammar, match=reason):
+        _matcher(compiler, kind, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        _schema(_object(200)),
+        _schema({"enum": [f"tariff {number}" for number in range(2000)]}),
+        _schema({"const": "y" * 4000}),
+        (ConstraintKind.REGEX, r"([A-Z][a-z]{0,30} ?){1,200}\."),
+    ],
+    ids=["properties", "enum", "const", "regex"],
+)
+def test_what_is_large_in_reason_is_usable(
+    compiler: GrammarCompiler, kind: ConstraintKind, text: str
+) -> None:
+    assert _admitted(_matcher(compiler, kind, text))
+
+
+class _Costly:
+    """Stands for llguidance's matcher: every mask takes its time."""
+
+    def __init__(self, cost_s: float) -> None:
+        self._cost_s = cost_s
+
+    def compute_bitmask(self) -> bytes:
+        until_s = time.thread_time() + self._cost_s
+        while time.thread_time() < until_s:
+            pass
+        return b"\xff" * 2
+
+    def is_error(self) -> bool:
+        return False
+
+
+def _num_masks(cost_s: float, at_most: int) -> int:
+    matcher = Matcher(_Costly(cost_s), 16)
+    for num_masks in range(at_most):
+        try:
+            matcher.allowed()
+        except UnusableGrammar:
+            return num_masks
+    return at_most
+
+
+def test_an_answer_whose_masks_cost_too_much_is_given_up() -> None:
+    assert _num_masks(MASK_BUDGET_S / 20, 100) == 100
+    assert _num_masks(MASK_BUDGET_S * 3, 100) <= 4
+    assert _num_masks(MASK_BUDGET_S * 9.5, 100) == 0
+
+
+def test_a_known_grammar_does_not_wait_for_others_to_compile(compiler: GrammarCompiler) -> None:
+    known = Constraint(ConstraintKind.REGEX, "[a-z]{1,40}")
+    unusable = Constraint(ConstraintKind.REGEX, "(")
+    compiler.compile(known).result(timeout=10)
+    compiler.compile(unusable).exception(timeout=10)
     release = threading.Event()
-    blocker = compiler._thread.submit(release.wait, 10)
-    future = compiler.compile(Constraint(ConstraintKind.REGEX, "[a-z]{1,40}"))
-    assert not future.done()
+    blockers = [compiler._threads.submit(release.wait, 10) for _ in range(4)]
+    assert _admitted(compiler.compile(known).result(timeout=0)) == set(range(97, 123))
+    assert isinstance(compiler.compile(unusable).exception(timeout=0), UnusableGrammar)
+    assert not compiler.compile(Constraint(ConstraintKind.REGEX, "[0-9]{1,40}")).done()
     release.set()
-    assert _admitted(future.result(timeout=10)) == set(range(ord("a"), ord("z") + 1))
+    assert all(blocker.result() for blocker in blockers)
+
+
+def test_one_grammar_that_takes_long_keeps_no_other_waiting(compiler: GrammarCompiler) -> None:
+    release = threading.Event()
+    blocker = compiler._threads.submit(release.wait, 10)
+    other = compiler.compile(Constraint(ConstraintKind.REGEX, "[a-c]{1,40}"))
+    assert _admitted(other.result(timeout=5)) == set(b"abc")
+    assert not blocker.done()
+    release.set()
     assert blocker.result()
+
+
+def test_what_is_kept_is_bounded_by_its_source(compiler: GrammarCompiler) -> None:
+    padding = {"examples": ["x" * 4000] * 10}
+    texts = [json.dumps({"const": number, **padding}) for number in range(20)]
+    texts += [json.dumps({"const": number}) for number in range(80)]
+    for text in texts:
+        _matcher(compiler, ConstraintKind.JSON_SCHEMA, text)
+        assert compiler._outcomes._num_bytes <= 1 << 19
+    kept = compiler._outcomes._by_constraint
+    sizes = [len(constraint.text) for constraint in kept]
+    assert sum(sizes) == compiler._outcomes._num_bytes
+    assert len(sizes) == 64
+    assert texts[-1] in {constraint.text for constraint in kept}

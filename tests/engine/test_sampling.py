@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import EngineFault
+from gateway.core.errors import EngineFault, InvalidRequest
 from gateway.core.generation import Sampling
 from gateway.engine.worker.sampling import Sampler, gumbel, largest, logprob_of, nucleus
 
@@ -67,6 +67,8 @@ def test_different_seeds_draw_differently() -> None:
         (Sampling(top_k=2), {0, 1}),
         (Sampling(top_k=1), {0}),
         (Sampling(temperature=0.0), {0}),
+        (Sampling(temperature=5e-324), {0}),
+        (Sampling(temperature=1e-307, top_p=0.9, min_p=0.1), {0}),
         (Sampling(top_p=0.5), {0}),
         (Sampling(top_p=0.8), {0, 1, 2}),
         (Sampling(min_p=0.2), {0, 1, 2}),
@@ -120,6 +122,34 @@ def test_penalties_follow_their_definitions() -> None:
     repeated.saw(0)
     assert repeated._shape(flat, None).tolist() == [0.5, 1.0, 0.5, -2.0]
     assert flat.tolist() == [1.0, 1.0, 1.0, -1.0]
+
+
+_SAMPLINGS = st.builds(
+    Sampling,
+    temperature=st.floats(0.0, 2.0),
+    top_k=st.integers(0, 1 << 20),
+    top_p=st.floats(0.0, 1.0, exclude_min=True),
+    min_p=st.floats(0.0, 1.0),
+    presence_penalty=st.floats(-2.0, 2.0),
+    frequency_penalty=st.floats(-2.0, 2.0),
+    repetition_penalty=st.floats(0.01, 10.0),
+    logit_bias=st.dictionaries(st.integers(0, 8), st.floats(-100.0, 100.0)),
+)
+
+
+@given(_SAMPLINGS, st.floats(1e-3, 1e30))
+def test_whatever_is_asked_for_in_range_can_be_drawn(sampling: Sampling, scale: float) -> None:
+    sampler = Sampler(sampling, (0, 5))
+    for token_id in (1, 1, 3):
+        sampler.saw(token_id)
+    allowed = np.array([True, True, False, True, True, False])
+    assert allowed[sampler.draw(_LOGITS * np.float32(scale), 3, allowed)]
+
+
+@pytest.mark.parametrize("penalty", [1e-300, 0.0, 0.009, 10.1])
+def test_a_repetition_penalty_without_measure_is_refused(penalty: float) -> None:
+    with pytest.raises(InvalidRequest, match=r"repetition_penalty must be at least 0\.01"):
+        Sampling(repetition_penalty=penalty)
 
 
 def test_plain_greedy_is_recognised() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
-from gateway.engine.bundle import BundleUnreadable, UnsupportedLayout
+from gateway.engine.bundle_facts import BundleUnreadable, UnsupportedLayout
 from gateway.engine.worker.served_graph import (
     EXTERNAL_WEIGHTS_KEY,
     Layout,
@@ -194,15 +196,15 @@ def test_external_weights_stay_where_they_are(tmp_path: Path) -> None:
         model,
         str(tmp_path / "model.onnx"),
         save_as_external_data=True,
-        location="weights.data",
+        location="model.onnx.data",
         size_threshold=256,
     )
-    data = (tmp_path / "weights.data").read_bytes()
+    data = (tmp_path / "model.onnx.data").read_bytes()
     changed, _ = served_graph(tmp_path / "model.onnx")
     assert len(changed) < len(data) / 4
     slots = Slots(open_session(changed, tmp_path), num_slots=1)
     np.testing.assert_allclose(slots.run(0, [[5, 17, 3]], [0]), expected, atol=1e-4)
-    assert (tmp_path / "weights.data").read_bytes() == data
+    assert (tmp_path / "model.onnx.data").read_bytes() == data
 
 
 @pytest.mark.parametrize(("precision", "kv_dtype"), [("int8", "float32"), ("fp16", "float16")])
@@ -334,6 +336,38 @@ def test_graph_that_cannot_be_served_is_refused_with_the_mend(tmp_path: Path, sp
         served_graph(saved(model, tmp_path))
     assert str(caught.value).startswith(f"{tmp_path}/model.onnx: ")
     assert "\n" not in str(caught.value)
+
+
+def in_initializer(model: ModelProto, location: str) -> None:
+    set_external_data(model.graph.initializer[0], location)
+
+
+def in_constant(model: ModelProto, location: str) -> None:
+    tensor = helper.make_tensor("c", TensorProto.FLOAT, [1], b"abcd", raw=True)
+    set_external_data(tensor, location)
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
+
+
+def in_branch(model: ModelProto, location: str) -> None:
+    inner = helper.make_graph([], "inner", [], [])
+    tensor = helper.make_tensor("c", TensorProto.FLOAT, [1], b"abcd", raw=True)
+    set_external_data(tensor, location)
+    inner.initializer.append(tensor)
+    branch = helper.make_attribute("then_branch", inner)
+    node = helper.make_node("If", ["c"], ["d"])
+    node.attribute.append(branch)
+    model.graph.node.append(node)
+
+
+@pytest.mark.parametrize("place", [in_initializer, in_constant, in_branch])
+@pytest.mark.parametrize("location", ["weights.data", "../model.onnx.data", "/model.onnx.data"])
+def test_weights_in_files_that_no_digest_covers_are_refused(
+    tmp_path: Path, place: Any, location: str
+) -> None:
+    model = exported(SHAPE)
+    place(model, location)
+    with pytest.raises(UnsupportedLayout, match=re.escape(repr(location))):
+        served_graph(saved(model, tmp_path))
 
 
 def test_file_that_is_no_graph_is_unreadable(tmp_path: Path) -> None:

@@ -20,11 +20,10 @@ from gateway.core.turn import (
     ToolChoiceMode,
     ToolSpec,
 )
-from gateway.engine.bundle_facts import BundleUnreadable
+from gateway.engine.bundle_facts import BundleUnreadable, tools_digest
 from gateway.engine.text_model import TextModel, random_call_id
 from gateway.engine.tokenizer import CUT
 from gateway.engine.tool_format.parser import MalformedToolCall
-from gateway.engine.tool_format.toolset import canonical_digest
 from tests.engine.grammars import may_end
 from tests.engine.test_chat_template import QWEN
 from tests.engine.vocabularies import (
@@ -71,7 +70,7 @@ def firsthop(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
         tmp_path_factory.mktemp("firsthop"),
         FIRSTHOP_JSON,
         FIRSTHOP_TEMPLATE,
-        tools=f"fixed:{canonical_digest(TOOLS_JSON)}",
+        tools=f"fixed:{tools_digest(TOOLS_JSON)}",
         tools_path=TOOLS_FILE,
         tool_format="firsthop",
         instructions="none",

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidRequest, InvalidSchema, UnsupportedTools
 from gateway.core.turn import ToolSpec
+from gateway.engine.bundle_facts import tools_digest
 from gateway.engine.tool_format.integer_range import integer_pattern
 from gateway.engine.tool_format.registry import tool_format
-from gateway.engine.tool_format.toolset import ToolSet, canonical_digest, check_supported
+from gateway.engine.tool_format.toolset import ToolSet, check_supported
 from tests.engine.vocabularies import TOOL_NAMES, TOOLS_JSON
 
 FIXED = ToolSet.from_json(TOOLS_JSON)
-MANIFEST = f"fixed:{canonical_digest(TOOLS_JSON)}"
+MANIFEST = f"fixed:{tools_digest(TOOLS_JSON)}"
 
 
 @given(data=st.data())
@@ -102,10 +103,10 @@ def test_a_tools_file_that_is_none_is_refused(text: str) -> None:
 def test_the_digest_does_not_depend_on_layout() -> None:
     tools = json.loads(TOOLS_JSON)
     shuffled = json.dumps([dict(reversed(entry.items())) for entry in tools], indent=3)
-    assert canonical_digest(shuffled) == canonical_digest(TOOLS_JSON)
+    assert tools_digest(shuffled) == tools_digest(TOOLS_JSON)
     canonical = json.dumps(tools, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert canonical_digest(TOOLS_JSON) == hashlib.sha256(canonical.encode()).hexdigest()
-    assert canonical_digest(json.dumps(tools[:-1])) != canonical_digest(TOOLS_JSON)
+    assert tools_digest(TOOLS_JSON) == hashlib.sha256(canonical.encode()).hexdigest()
+    assert tools_digest(json.dumps(tools[:-1])) != tools_digest(TOOLS_JSON)
 
 
 def test_a_model_with_fixed_tools_takes_any_selection_of_them() -> None:

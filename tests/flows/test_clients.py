@@ -56,6 +56,7 @@ def test_the_last_word_agrees_with_the_kept_record(echo_site: SiteProcess) -> No
     record = echo_site.admin_json(f"/v1/requests/{raw.headers['x-request-id']}")
     assert record["model"] == summary["model"] == raw.headers["x-firsthop-model"]
     assert record["path"] == summary["path"] == ["edge-a"]
+    assert record["trace_id"] == summary["trace_id"] == raw.headers["traceresponse"].split("-")[1]
     to_first = [s for s in record["stages"] if s["offset_ms"] < record["ttft_ms"]]
     assert sum(s["duration_ms"] for s in to_first) == pytest.approx(record["ttft_ms"], abs=0.1)
     total_ms = sum(s["duration_ms"] for s in record["stages"])

@@ -5,20 +5,23 @@ from contextlib import aclosing
 import msgspec
 import pytest
 
-from gateway.core.budget import Budget
-from gateway.core.errors import EngineFault, InvalidSchema, SloUnattainable
+from gateway.core.budget import Budget, TurnClass
+from gateway.core.errors import EngineFault, GatewayError, InvalidSchema, SloUnattainable
 from gateway.core.generation import (
+    Backlog,
     EngineLoad,
     FinishReason,
     GenerationEnd,
     GenerationEvent,
     GenerationRequest,
+    Refusal,
     TokenFrame,
 )
 from gateway.core.stages import Stage, StageClock, TurnTrail
 from gateway.router.router import Router
 
-IDLE = EngineLoad(0.0, 4, 0, 0, 0, 0.001, 0.010, 20.0)
+IDLE = EngineLoad(0.0, 4, 0, 0.001, 0.010, 20.0, 20.0)
+BUSY = msgspec.structs.replace(IDLE, backlog=(Backlog(), Backlog(0, 5_000), Backlog()))
 
 
 class Clock:
@@ -40,14 +43,14 @@ class ScriptedEngine:
         self._clock = clock
         self._script = script
         self.reported = IDLE
-        self.num_started = 0
+        self.requests: list[GenerationRequest] = []
         self.num_closed = 0
 
     def load(self) -> EngineLoad:
         return self.reported
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
-        self.num_started += 1
+        self.requests.append(request)
         try:
             for after_s, event in self._script:
                 self._clock.now_s += after_s
@@ -56,8 +59,8 @@ class ScriptedEngine:
             self.num_closed += 1
 
 
-def end(reason: FinishReason, error: str = "") -> GenerationEnd:
-    return GenerationEnd(reason, prompt_tokens=3, completion_tokens=2, error=error)
+def end(reason: FinishReason, error: str = "", refusal: Refusal | None = None) -> GenerationEnd:
+    return GenerationEnd(reason, prompt_tokens=3, completion_tokens=2, error=error, refusal=refusal)
 
 
 ANSWER: list[tuple[float, GenerationEvent]] = [
@@ -106,59 +109,93 @@ def test_events_pass_through_and_stages_add_up() -> None:
 
 def test_a_turn_that_cannot_meet_its_budget_is_shed_before_the_engine_is_asked() -> None:
     bench = Bench(ANSWER)
-    bench.engine.reported = msgspec.structs.replace(IDLE, queued_prompt_tokens=5_000)
+    bench.engine.reported = BUSY
     with pytest.raises(SloUnattainable) as shed:
         asyncio.run(bench.collect())
-    assert shed.value.estimate_s > shed.value.budget_s == 0.5
+    assert shed.value.budget_s == 0.5
+    assert shed.value.estimate_s > 0.5
     assert shed.value.reason == "estimate_over_budget"
     assert shed.value.retry_after_s == 5.0
-    assert bench.engine.num_started == 0
+    assert bench.engine.requests == []
     assert bench.trail.decisions[0].chosen == ""
 
 
 def test_a_hopeless_turn_is_shed_before_its_prompt_is_known() -> None:
     bench = Bench(ANSWER)
     budget = Budget(bench.clock.now_s, 0.5)
-    bench.router.refuse_hopeless(budget, bench.trail)
+    bench.router.refuse_hopeless(TurnClass.AGENT, budget, bench.trail)
+    bench.engine.reported = BUSY
+    bench.router.refuse_hopeless(TurnClass.VOICE, budget, bench.trail)
     assert bench.trail.decisions == []
-    bench.engine.reported = msgspec.structs.replace(IDLE, queued_prompt_tokens=5_000)
     with pytest.raises(SloUnattainable):
-        bench.router.refuse_hopeless(budget, bench.trail)
+        bench.router.refuse_hopeless(TurnClass.AGENT, budget, bench.trail)
     assert bench.trail.decisions[0].reason == "estimate_over_budget"
 
 
 def test_after_a_tool_has_run_a_late_answer_is_not_shed() -> None:
     bench = Bench(ANSWER)
+    bench.engine.reported = msgspec.structs.replace(
+        IDLE, num_active=4, backlog=(Backlog(), Backlog(1000, 0), Backlog())
+    )
     spent = Budget(started_s=bench.clock.now_s - 9.0, first_token_s=0.5)
     request = GenerationRequest("r", (1, 2, 3), 16, first_token_deadline_s=None)
 
     async def scenario() -> int:
-        events = bench.router.generate(request, spent, bench.trail)
+        events = bench.router.generate(request, spent, bench.trail, must_answer=True)
         async with aclosing(events):
             return len([event async for event in events])
 
     assert asyncio.run(scenario()) == len(ANSWER)
-
-
-def test_expiry_in_the_engine_queue_is_shed_too() -> None:
-    bench = Bench([(0.6, end(FinishReason.EXPIRED))])
-    with pytest.raises(SloUnattainable) as shed:
-        asyncio.run(bench.collect())
-    assert shed.value.reason == "expired_in_queue"
-    assert shed.value.estimate_s == pytest.approx(0.6)
+    assert bench.trail.decisions[0].reason == "must_answer"
+    assert bench.engine.requests[0].must_answer
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "text"),
-    [
-        ("invalid_schema: bad pattern", InvalidSchema, "bad pattern"),
-        ("the request killed the engine twice", EngineFault, "killed the engine"),
-    ],
+    ("refusal", "reason"), [(None, "expired_in_queue"), (Refusal.QUEUE_FULL, "queue_full")]
 )
-def test_engine_failures_are_typed(error: str, kind: type[Exception], text: str) -> None:
-    bench = Bench([(0.0, end(FinishReason.FAILED, error))])
-    with pytest.raises(kind, match=text):
+def test_expiry_in_the_engine_is_shed_too_and_told_last(
+    refusal: Refusal | None, reason: str
+) -> None:
+    bench = Bench([(0.6, end(FinishReason.EXPIRED, refusal=refusal))])
+    with pytest.raises(SloUnattainable) as shed:
         asyncio.run(bench.collect())
+    assert shed.value.reason == reason
+    assert shed.value.estimate_s == pytest.approx(0.6)
+    admitted, expired = bench.trail.decisions
+    assert admitted.chosen == "edge-a"
+    assert (expired.chosen, expired.reason, expired.remaining_s) == ("", reason, 0.0)
+    assert bench.trail.clock.durations_s()[Stage.QUEUE] == pytest.approx(0.6)
+
+
+def test_turns_that_share_a_request_id_are_told_apart() -> None:
+    bench = Bench(ANSWER)
+    other = TurnTrail("r", StageClock(bench.clock.now_s))
+
+    async def scenario() -> None:
+        budget = Budget(bench.clock.now_s, 0.5)
+        request = bench.request(budget)
+        first = bench.router.generate(request, budget, bench.trail)
+        second = bench.router.generate(request, budget, other)
+        async with aclosing(first), aclosing(second):
+            await anext(first)
+            await anext(second)
+            started = [one.request_id for one in bench.engine.requests]
+            bench.router.count_resume(started[0])
+            bench.router.count_resume("r")
+        bench.router.count_resume(started[1])
+
+    asyncio.run(scenario())
+    assert (bench.trail.num_resumes, other.num_resumes) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"), [(Refusal.INVALID_SCHEMA, InvalidSchema), (None, EngineFault)]
+)
+def test_engine_failures_are_typed(refusal: Refusal | None, kind: type[GatewayError]) -> None:
+    bench = Bench([(0.0, end(FinishReason.FAILED, "bad pattern", refusal))])
+    with pytest.raises(GatewayError, match="bad pattern") as failed:
+        asyncio.run(bench.collect())
+    assert type(failed.value) is kind
 
 
 def test_closing_the_stream_closes_the_engines_generation() -> None:
@@ -172,7 +209,7 @@ def test_closing_the_stream_closes_the_engines_generation() -> None:
         await events.aclose()
 
     asyncio.run(scenario())
-    assert (bench.engine.num_started, bench.engine.num_closed) == (1, 1)
+    assert (len(bench.engine.requests), bench.engine.num_closed) == (1, 1)
 
 
 def test_a_slow_consumer_shows_as_egress() -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from gateway.core.budget import Budget
+from gateway.core.budget import Budget, TurnClass
 from gateway.core.errors import (
     ContextLengthExceeded,
+    EngineFault,
+    EngineUnavailable,
     InvalidRequest,
     UnknownModel,
     UnsupportedTools,
@@ -69,16 +71,19 @@ class ScriptedRouter:
         self._answers = list(answers)
         self._reason = reason
         self.requests: list[GenerationRequest] = []
+        self.fails_with: Exception | None = None
         self.num_frames = 0
         self.num_closed = 0
 
-    def refuse_hopeless(self, budget: Budget, trail: TurnTrail) -> None:
+    def refuse_hopeless(self, turn_class: TurnClass, budget: Budget, trail: TurnTrail) -> None:
         """Nothing is hopeless here."""
 
     async def generate(
-        self, request: GenerationRequest, budget: Budget, trail: TurnTrail
+        self, request: GenerationRequest, budget: Budget, trail: TurnTrail, *, must_answer: bool
     ) -> AsyncGenerator[GenerationEvent, None]:
         self.requests.append(request)
+        if self.fails_with is not None:
+            raise self.fails_with
         ids = self._model.tokenizer.encode(self._answers.pop(0))
         try:
             for index, token_id in enumerate(ids):
@@ -262,6 +267,52 @@ def test_a_model_that_never_stops_calling_is_stopped(model: TextModel, tmp_path:
         assert len(bench.router.requests) == 4
 
     with_account(tmp_path, model, ("<c><t:get_bill>current",) * 4, check)
+
+
+def test_a_call_that_is_none_is_a_fault_of_the_engine(model: TextModel) -> None:
+    with pytest.raises(EngineFault, match="tool call"):
+        run(Bench(model, None, "<c>hello there"), turn("hi", tools=model.fixed_tools))
+
+
+def test_after_a_payment_a_failure_still_tells_what_was_done(
+    model: TextModel, tmp_path: Path
+) -> None:
+    async def check(bench: Bench) -> None:
+        asked = await bench.run(turn("pay forty dollars", server_tools=True))
+        question = Message(Role.ASSISTANT, text_of(asked))
+        bench.router.fails_with = EngineUnavailable("gone")
+        told = await bench.run(turn("pay forty dollars", question, "yes", server_tools=True))
+        assert text_of(told) == "That is done."
+        assert finish_of(told) is TurnFinish.STOP
+
+    with_account(tmp_path, model, (PAY_40,), check)
+
+
+def test_what_could_not_be_answered_is_not_paid(model: TextModel, tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        asked = await bench.run(turn("pay forty dollars", server_tools=True))
+        question = Message(Role.ASSISTANT, text_of(asked))
+        system = Message(Role.SYSTEM, "be brief")
+        with pytest.raises(UnsupportedTools):
+            await bench.run(turn(system, "pay forty dollars", question, "yes", server_tools=True))
+        paid = await bench.run(turn("pay forty dollars", question, "yes", server_tools=True))
+        assert '"open_dollars":24' in next(e for e in paid if isinstance(e, ServerToolRun)).result
+
+    with_account(tmp_path, model, (PAY_40, "Paid."), check)
+
+
+def test_tokens_are_counted_while_they_come(model: TextModel) -> None:
+    bench = Bench(model, None, "One two three four five.")
+
+    async def scenario() -> None:
+        events = bench.agent.run(turn("count"), bench.trail)
+        async for _ in events:
+            break
+        await events.aclose()
+
+    asyncio.run(scenario())
+    assert bench.trail.completion_tokens == bench.router.num_frames > 0
+    assert bench.trail.prompt_tokens == len(bench.router.requests[0].prompt)
 
 
 def test_leaving_mid_stream_closes_the_generation(model: TextModel) -> None:

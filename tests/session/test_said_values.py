@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 
 from gateway.core.turn import Message, Role, ToolCall, ToolSpec
-from gateway.engine.tool_format.toolset import ToolSet
+from gateway.engine.bundle import load_bundle
+from gateway.engine.text_model import TextModel
 from gateway.session import phrases
-from gateway.session.said_values import Narrowed, narrow, utterances
+from gateway.session.said_values import Narrowed, SaidValues, utterances
 
-TOOLS = tuple(
-    ToolSet.from_json(
-        (Path(__file__).parents[2] / "models" / "subscriber_care" / "tools.json").read_text()
-    )
-)
+BUNDLE = Path(__file__).parents[2] / "models" / "subscriber_care" / "bundle"
+MODEL = TextModel.from_bundle(load_bundle(BUNDLE))
+VALUES = SaidValues(MODEL)
 
 
 def user(text: str) -> Message:
@@ -26,7 +25,7 @@ def assistant(text: str) -> Message:
 
 
 def narrowed(*said: str) -> Narrowed:
-    return narrow(TOOLS, [user(text) for text in said])
+    return VALUES.narrow([user(text) for text in said])
 
 
 def parameters(result: Narrowed, name: str) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def test_slots_fill_over_several_turns() -> None:
         assistant("Sure, for how many days?"),
         user("two weeks"),
     ]
-    result = narrow(TOOLS, messages)
+    result = VALUES.narrow(messages)
     properties = parameters(result, "add_roaming")["properties"]
     assert properties["country"]["enum"] == ["japan"]
     assert properties["days"]["enum"] == [14]
@@ -102,7 +101,12 @@ def test_a_finished_request_lends_no_values_to_the_next() -> None:
 
 def test_other_tools_are_as_they_were() -> None:
     result = narrowed("hello")
-    same = {tool.name: tool for tool in TOOLS}
+    same = {tool.name: tool for tool in MODEL.fixed_tools}
     for tool in result.tools:
         if tool.name not in ("pay_bill", "pause_wifi", "add_roaming"):
             assert tool == same[tool.name]
+
+
+def test_the_same_values_give_the_same_grammar_without_making_it_again() -> None:
+    assert narrowed("pay forty dollars") is narrowed("please pay $40")
+    assert narrowed("pay forty dollars").constraint != narrowed("pay fifty dollars").constraint

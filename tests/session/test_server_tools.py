@@ -28,6 +28,7 @@ SPECS = (
         },
     ),
     ToolSpec("book_technician", "", {"type": "object", "properties": {"day": {}, "window": {}}}),
+    ToolSpec("cancel_technician", "", {"type": "object", "properties": {}}),
 )
 PAY = Message(Role.USER, "pay forty dollars")
 PAY_CALL = ToolCall("call_1", "pay_bill", '{"amount":40}')
@@ -113,14 +114,15 @@ def test_a_client_that_keeps_the_call_does_not_show_it_twice(tmp_path: Path) -> 
     with_tools(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("reply", ["no", "make it fifty", "what is the weather"])
+@pytest.mark.parametrize("reply", ["no", "make it fifty", "what is the weather", "ok?"])
 def test_anything_but_yes_declines_for_good(tmp_path: Path, reply: str) -> None:
     async def scenario(tools: ServerTools, store: AccountStore) -> None:
         question = await ask(tools)
-        await tools.resolve("t", [PAY, question, Message(Role.USER, reply)])
+        first = await tools.resolve("t", [PAY, question, Message(Role.USER, reply)])
         history = await tools.resolve("t", [PAY, question, Message(Role.USER, "yes")])
-        assert history.run is not None
-        assert history.run.result == '{"error":"declined_by_caller"}'
+        assert first.run is None
+        assert history.run is None
+        assert history.messages[-1].content == '{"error":"declined_by_caller"}'
         assert (await store.account("t")).open_dollars == 64
 
     with_tools(tmp_path, scenario)
@@ -161,6 +163,38 @@ def test_a_reversible_call_retried_is_one_call(tmp_path: Path) -> None:
             results.append(outcome.result)
         assert results[0] == results[1]
         assert (await store.account("t")).num_visits == 1
+
+    with_tools(tmp_path, scenario)
+
+
+def test_the_same_words_after_a_change_are_a_new_call(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        async def say(name: str, arguments: str) -> str:
+            call = ToolCall("call_x", name, arguments)
+            outcome = await tools.call("t", call, [Message(Role.USER, name)])
+            assert isinstance(outcome, ServerToolRun)
+            return outcome.result
+
+        book = ("book_technician", '{"day":"monday","window":"morning"}')
+        assert await say("cancel_technician", "{}") == '{"error":"no_visit_booked"}'
+        assert '"reference":"T4821"' in await say(*book)
+        assert '"reference":"T4821"' in await say(*book)  # a retry
+        assert '"cancelled":true' in await say("cancel_technician", "{}")
+        assert '"reference":"T4822"' in await say(*book)
+
+    with_tools(tmp_path, scenario)
+
+
+def test_after_paying_the_model_is_not_told_that_nothing_was_done(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        await tools.resolve("t", [PAY, question, Message(Role.USER, "yes")])
+        unclear = Message(Role.USER, "hm, what about fifty?")
+        history = await tools.resolve("t", [PAY, question, unclear])
+        assert [message.content for message in history.messages[2:]] == [
+            '{"paid_dollars":40,"open_dollars":24}',
+            unclear.content,
+        ]
 
     with_tools(tmp_path, scenario)
 

@@ -20,25 +20,33 @@ if TYPE_CHECKING:
 ANSWERED = answered()
 
 
-def kept(request_id: str, started_ns: int) -> KeptTurn:
-    return KeptTurn(msgspec.structs.replace(ANSWERED, request_id=request_id), started_ns)
+TENANTS = ("acme", "globex")
+NAMES = [(tenant, request_id) for tenant in TENANTS for request_id in "abc"]
 
 
-@given(st.integers(1, 6), st.lists(st.sampled_from("abcd"), max_size=20))
-def test_the_ring_holds_the_newest_turns_and_finds_the_newest_of_each_id(
-    max_num_turns: int, request_ids: list[str]
+def kept(tenant: str, request_id: str, started_ns: int) -> KeptTurn:
+    record = msgspec.structs.replace(ANSWERED, tenant=tenant, request_id=request_id)
+    return KeptTurn(record, started_ns)
+
+
+@given(st.integers(1, 6), st.lists(st.sampled_from(NAMES), max_size=20))
+def test_the_ring_holds_the_newest_turns_and_finds_the_newest_of_each_id_and_tenant(
+    max_num_turns: int, names: list[tuple[str, str]]
 ) -> None:
     ring = RecordRing(max_num_turns)
-    turns = [kept(request_id, index) for index, request_id in enumerate(request_ids)]
+    turns = [kept(*name, index) for index, name in enumerate(names)]
     for turn in turns:
         ring.keep(turn)
 
     newest = turns[-max_num_turns:]
     assert list(ring.newest_first()) == newest[::-1]
     assert len(ring) == len(newest)
-    for request_id in "abcd":
+    for request_id in "abc":
         of_id = [turn for turn in newest if turn.record.request_id == request_id]
         assert ring.find(request_id) is (of_id[-1] if of_id else None)
+        for tenant in TENANTS:
+            of_both = [turn for turn in of_id if turn.record.tenant == tenant]
+            assert ring.find(request_id, tenant=tenant) is (of_both[-1] if of_both else None)
 
 
 def test_a_record_gets_its_wall_clock_start_when_it_arrives() -> None:

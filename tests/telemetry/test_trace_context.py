@@ -77,16 +77,6 @@ def test_no_text_makes_it_fail(header: str) -> None:
     assert context is None or TraceContext.parse(context.traceparent) is not None
 
 
-def test_a_child_is_another_span_of_the_same_trace() -> None:
-    context = TraceContext(int(TRACE, 16), int(SPAN, 16), sampled=True)
-
-    children = {context.child().span_id for _ in range(10)}
-
-    assert len(children | {context.span_id}) == 11
-    assert context.child().trace_id == context.trace_id
-    assert context.child().sampled
-
-
 def test_a_turn_continues_the_callers_trace() -> None:
     trace = TurnTrace.of("turn-1", 100.25, HEADER)
 

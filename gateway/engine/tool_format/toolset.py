@@ -10,7 +10,6 @@ import msgspec
 
 from gateway.core.errors import InvalidRequest, InvalidSchema, UnsupportedTools
 from gateway.core.turn import ToolSpec
-from gateway.engine.bundle_facts import tools_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,11 +64,6 @@ class ToolSet:
                 f"tool_choice names {name!r}, which is not among the tools", param="tool_choice"
             )
         return ToolSet([self._by_name[name]])
-
-
-def canonical_digest(tools_json: str | bytes) -> str:
-    """SHA-256 (hex) of a tool list's canonical JSON, as in ``fixed:<digest>`` of a manifest."""
-    return tools_digest(tools_json)
 
 
 def check_supported(manifest_tools: str, fixed: ToolSet, given: ToolSet) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.scheduling import Scheduler
-from gateway.engine.bundle import Bundle, BundleUnreadable, load_bundle
+from gateway.engine.bundle import load_bundle
+from gateway.engine.bundle_facts import Bundle, BundleUnreadable
 from gateway.engine.frames import Failed, Ready, SiteFrame, Start, encode, site_frames
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler

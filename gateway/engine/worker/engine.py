@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import EngineFault
-from gateway.core.generation import EngineLoad, FinishReason, GenerationEnd
-from gateway.engine.frames import INVALID_SCHEMA, QUEUE_FULL
+from gateway.core.generation import (
+    CLASS_RANK,
+    NO_BACKLOG,
+    EngineLoad,
+    FinishReason,
+    GenerationEnd,
+    Refusal,
+    add_backlogs,
+    backlog_of,
+)
 from gateway.engine.worker.generation import Generation
 from gateway.engine.worker.grammar import UnusableGrammar
 from gateway.engine.worker.pace import Pace
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gateway.core.generation import GenerationEvent, GenerationRequest
+    from gateway.core.generation import ClassBacklogs, GenerationEvent, GenerationRequest
     from gateway.core.scheduling import Prefill, Scheduler
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
     from gateway.engine.worker.model import DecoderModel
@@ -69,9 +78,22 @@ class Engine:
         return self.scheduler.is_idle
 
     @property
-    def num_queued(self) -> int:
-        """Generations without a slot, those whose grammar is being compiled included."""
-        return self.scheduler.num_queued + len(self._compiling)
+    def is_resting(self) -> bool:
+        """Whether nothing will happen until something is submitted."""
+        return self.is_idle and not self._compiling
+
+    @property
+    def next_expiry_s(self) -> float:
+        """The first deadline of those whose grammar is being compiled, or infinity."""
+        return min(map(self._deadline_s, self._compiling), default=inf)
+
+    @property
+    def backlog(self) -> ClassBacklogs:
+        """What waits, by class; those whose grammar is being compiled included."""
+        compiling = NO_BACKLOG
+        for key in self._compiling:
+            compiling = add_backlogs(compiling, backlog_of(self._generations[key].request))
+        return add_backlogs(self.scheduler.backlog, compiling)
 
     def close(self) -> None:
         """Let the compiler's thread end."""
@@ -94,8 +116,14 @@ class Engine:
         self.pace.remeasured(num_tokens, prefill_s, min(steps_s))
         self.num_measured += 1
 
-    def submit(self, key: int, request: GenerationRequest) -> None:
-        """Take a request; its events come under `key`."""
+    def submit(
+        self, key: int, request: GenerationRequest, *, is_resubmission: bool = False
+    ) -> None:
+        """Take a request; its events come under `key`.
+
+        What was taken before, has been answered in part or must be answered is taken even when
+        too many wait.
+        """
         generation = Generation(
             key,
             request,
@@ -103,7 +131,10 @@ class Engine:
             max_context_tokens=self.model.max_context_tokens,
         )
         self._generations[key] = generation
-        refusal = self._refusal(generation)
+        is_bounded = not (is_resubmission or request.resume or request.must_answer)
+        refusal = self._unusable(generation)
+        if refusal is None and is_bounded and self._is_full_for(generation):
+            refusal = generation.end(FinishReason.EXPIRED, refusal=Refusal.QUEUE_FULL)
         if refusal is not None:
             self._end(generation, refusal)
         elif request.constraint is None:
@@ -125,7 +156,10 @@ class Engine:
         self._end(generation, generation.end(FinishReason.CANCELLED))
 
     def admit_compiled(self) -> None:
-        """Queue the generations whose grammar is ready; fail those whose grammar is unusable."""
+        """Queue the generations whose grammar is ready; fail those whose grammar is unusable.
+
+        Those that cannot wait longer for their grammar expire.
+        """
         while self._compiled:
             key = self._compiled.popleft()
             future = self._compiling.pop(key, None)
@@ -135,10 +169,24 @@ class Engine:
             try:
                 generation.matcher = future.result()
             except UnusableGrammar as error:
-                reason = f"{INVALID_SCHEMA}: {error}"
-                self._end(generation, generation.end(FinishReason.FAILED, reason))
+                refusal = Refusal.INVALID_SCHEMA
+                end = generation.end(FinishReason.FAILED, str(error), refusal=refusal)
+                self._end(generation, end)
+            except EngineFault as error:
+                self._fail(generation, error)
             else:
                 self._enqueue(generation)
+        self._expire_compiling(time.monotonic())
+
+    def _expire_compiling(self, now_s: float) -> None:
+        for key in [key for key in self._compiling if self._deadline_s(key) <= now_s]:
+            self._compiling.pop(key).cancel()
+            generation = self._generations[key]
+            self._end(generation, generation.end(FinishReason.EXPIRED))
+
+    def _deadline_s(self, key: int) -> float:
+        deadline_s = self._generations[key].request.first_token_deadline_s
+        return inf if deadline_s is None else deadline_s
 
     def step(self) -> None:
         """Plan one step, execute it, commit it."""
@@ -164,20 +212,34 @@ class Engine:
         """What there is to do now, and how fast it goes."""
         scheduler, pace = self.scheduler, self.pace
         active = [self._generations[key] for key in scheduler.table.row_of]
-        remaining = [pace.remaining_tokens(generation.num_left) for generation in active]
+        waiting = self._generations.keys() - scheduler.table.row_of.keys()
+        answer_tokens = self._mean_tokens([self._generations[key] for key in waiting])
         return EngineLoad(
             as_of_s=time.monotonic(),
             num_slots=scheduler.num_slots,
             num_active=scheduler.num_active,
-            num_queued=self.num_queued,
-            queued_prompt_tokens=scheduler.pending_prompt_tokens
-            + sum(len(self._generations[key].request.prompt) for key in self._compiling),
             prefill_s_per_token=pace.prefill_s_per_token,
             decode_step_s=pace.decode_step_s,
-            mean_remaining_tokens=sum(remaining) / len(remaining) if remaining else 0.0,
+            mean_remaining_tokens=self._mean_tokens(active) if active else answer_tokens,
+            answer_tokens=answer_tokens,
+            backlog=self.backlog,
         )
 
-    def _refusal(self, generation: Generation) -> GenerationEnd | None:
+    def _mean_tokens(self, generations: Sequence[Generation]) -> float:
+        """What each of these is expected to produce still; without any, a whole answer."""
+        if not generations:
+            return self.pace.answer_tokens
+        expected = [self.pace.remaining_tokens(one.num_left) for one in generations]
+        return sum(expected) / len(expected)
+
+    def _is_full_for(self, generation: Generation) -> bool:
+        """Whether too many wait before it, those whose grammar is being compiled included."""
+        turn_class = generation.request.turn_class
+        preparing = [self._generations[key].request.turn_class for key in self._compiling]
+        num_preparing = sum(CLASS_RANK[one] <= CLASS_RANK[turn_class] for one in preparing)
+        return self.scheduler.is_full_for(turn_class, num_preparing=num_preparing)
+
+    def _unusable(self, generation: Generation) -> GenerationEnd | None:
         """Why a request ends before it begins, if it does."""
         request, context = generation.request, self.model.max_context_tokens
         vocab_size = self.model.layout.vocab_size
@@ -192,20 +254,16 @@ class Engine:
                 return generation.end(FinishReason.FAILED, reason)
         if generation.max_num_tokens <= len(request.resume):
             return generation.end(FinishReason.LENGTH)
-        if self.num_queued >= self.scheduler.max_num_queued:
-            return generation.end(FinishReason.EXPIRED, QUEUE_FULL)
         return None
 
     def _enqueue(self, generation: Generation) -> None:
         request = generation.request
-        refusal = self.scheduler.submit(
+        self.scheduler.submit(
             generation.key,
             prompt_tokens=len(request.prompt),
             turn_class=request.turn_class,
             deadline_s=request.first_token_deadline_s,
         )
-        if refusal is not None:
-            self._end(generation, generation.end(FinishReason.EXPIRED, QUEUE_FULL))
 
     def _note_compiled(self, key: int) -> None:
         self._compiled.append(key)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from gateway.core.generation import FinishReason, GenerationEnd, TokenFrame
+from gateway.core.generation import FinishReason, GenerationEnd, Refusal, TokenFrame
+from gateway.engine.worker.grammar import UnusableGrammar
 from gateway.engine.worker.sampling import Sampler, logprob_of
 
 if TYPE_CHECKING:
@@ -56,26 +57,31 @@ class Generation:
         """Go on by the token that follows raw logits f32[V]; the end, if that ends it.
 
         `greedy_id` is the argmax of the logits, where it is known and is what is wanted. Raises
-        EngineFault when no token can be drawn.
+        EngineFault when the logits are no numbers.
         """
         position = len(self.tokens)
         is_resumed = position < len(self.request.resume)
-        if is_resumed:
-            token_id = self.request.resume[position]
-        elif greedy_id is not None and isfinite(logits.item(greedy_id)):
-            token_id = greedy_id
-        else:
-            allowed = None if self.matcher is None else self.matcher.allowed()
-            token_id = self.sampler.draw(logits, position, allowed)
-        if token_id in end_ids and not self.request.ignore_end:
-            return self.end(FinishReason.STOP)
-        if self.matcher is not None and not self.matcher.accept(token_id):
-            reason = self.matcher.error or f"token {token_id} does not follow the grammar"
-            return self.end(FinishReason.FAILED, f"the grammar broke off: {reason}")
+        try:
+            token_id = (
+                self.request.resume[position] if is_resumed else self._drawn(logits, greedy_id)
+            )
+            if token_id in end_ids and not self.request.ignore_end:
+                return self.end(FinishReason.STOP)
+            if self.matcher is not None:
+                self.matcher.accept(token_id)
+        except UnusableGrammar as error:
+            return self.end(FinishReason.FAILED, error.message, refusal=Refusal.INVALID_SCHEMA)
         num_top = self.request.sampling.top_logprobs
         if num_top is not None and not is_resumed:
             self._logprobs.append(logprob_of(logits, token_id, num_top))
         return self._append(token_id)
+
+    def _drawn(self, logits: NDArray[np.float32], greedy_id: int | None) -> int:
+        """A new token. Raises EngineFault and UnusableGrammar."""
+        if greedy_id is not None and isfinite(logits.item(greedy_id)):
+            return greedy_id
+        allowed = None if self.matcher is None else self.matcher.allowed()
+        return self.sampler.draw(logits, len(self.tokens), allowed)
 
     def _append(self, token_id: int) -> GenerationEnd | None:
         self.tokens.append(token_id)
@@ -84,10 +90,14 @@ class Generation:
             return self.end(FinishReason.STOP)
         return self.end(FinishReason.LENGTH) if self.num_left <= 0 else None
 
-    def end(self, reason: FinishReason, error: str = "") -> GenerationEnd:
+    def end(
+        self, reason: FinishReason, error: str = "", *, refusal: Refusal | None = None
+    ) -> GenerationEnd:
         """The last event."""
         num_tokens = max(len(self.tokens), len(self.request.resume))
-        return GenerationEnd(reason, len(self.request.prompt), num_tokens, error=error)
+        return GenerationEnd(
+            reason, len(self.request.prompt), num_tokens, error=error, refusal=refusal
+        )
 
     def frame(self, now_s: float, *, interval_s: float) -> TokenFrame | None:
         """The tokens not delivered yet, if there are any and a frame is due.

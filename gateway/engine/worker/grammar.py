@@ -1,46 +1,67 @@
 """Holds answers to a grammar, with llguidance.
 
-Compiling a grammar may take long, so it happens in a thread of its own; a step only asks for the
-next mask and reports the token that was drawn. llguidance is imported when the first grammar
-arrives.
+Grammars come from outside and may be hostile. Everything that may take long happens in threads of
+its own: compiling, and a trial of the first masks, which shows whether anything can be written at
+all and at what price. A step only asks for the next mask and reports the token that was drawn; what
+that may cost is bounded for each answer. llguidance is imported when the first grammar arrives.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import re
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from random import Random
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gateway.core.errors import EngineFault
 from gateway.core.generation import ConstraintKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
     from pathlib import Path
 
+    from llguidance import LLParserLimits
     from llguidance._lib import JsonCompileOptions
     from numpy.typing import NDArray
 
     from gateway.core.generation import Constraint
 
-MAX_GRAMMAR_CHARS = 1 << 18
-_MAX_NUM_COMPILED = 128
+MAX_GRAMMAR_BYTES = 1 << 16
+MAX_STRING_CHARS = 1 << 12
+"""Of one literal, or of a regular expression: a mask takes time in proportion, some 0.5 µs each."""
+MASK_BUDGET_S = 0.005
+"""CPU time that a mask of one answer may take on average. Usual ones take 0.05 ms."""
+
+_BURST_MASKS = 8  # a few expensive ones, where the grammar is entered anew, are no offence
+_TRIAL_TOKENS = 8
+_TRIAL_SEED = 0
+_NUM_THREADS = 2  # so that one grammar that takes long does not keep the next one waiting
+_MAX_NUM_KEPT = 64
+_MAX_KEPT_BYTES = 1 << 19  # of source; compiled, a grammar may take a hundred times as much
+_MAX_REASON_CHARS = 300
+_UNSATISFIABLE = "no text can satisfy it"
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # Without a bound, a weak model fills the answer with blanks.
 _JSON_OPTIONS: JsonCompileOptions = {"whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,16}"}
 
 
-class UnusableGrammar(Exception):
-    """The constraint cannot be compiled; the text is llguidance's reason, in one line."""
+class UnusableGrammar(EngineFault):
+    """The constraint cannot be used; the text says why, in one line."""
 
 
 class Matcher:
-    """Where one answer stands in its grammar."""
+    """Where one answer stands in its grammar, and what that has cost."""
 
     def __init__(self, matcher: Any, vocab_size: int) -> None:
         self._matcher = matcher
         self._vocab_size = vocab_size
+        self._num_masks = 0
+        self._spent_s = 0.0
 
     @property
     def is_done(self) -> bool:
@@ -50,57 +71,97 @@ class Matcher:
     @property
     def error(self) -> str:
         """Why matching had to be given up, or nothing."""
-        return " ".join(str(self._matcher.get_error()).split())
+        reason, _, _ = str(self._matcher.get_error()).partition("\n<")
+        return _UNSATISFIABLE if reason.startswith("NoExtension") else _one_line(reason)
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Which tokens may come next: bool[V]."""
+        """Which tokens may come next: bool[V].
+
+        Raises UnusableGrammar when the grammar leads nowhere or its masks cost too much.
+        """
+        began_s = time.thread_time()
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._spend(time.thread_time() - began_s)
         mask = np.unpackbits(bits, bitorder="little")[: self._vocab_size].view(np.bool_)
         if len(mask) < self._vocab_size:
             mask = np.pad(mask, (0, self._vocab_size - len(mask)))
+        if self._matcher.is_error() or not mask.any():
+            raise UnusableGrammar(self.error or _UNSATISFIABLE)
         return mask
 
-    def accept(self, token_id: int) -> bool:
-        """Go on by one token; False when the grammar does not admit it."""
-        return bool(self._matcher.consume_token(token_id))
+    def accept(self, token_id: int) -> None:
+        """Go on by one token.
+
+        Raises UnusableGrammar when the grammar does not admit it, or grew too large on the way.
+        """
+        if not self._matcher.consume_token(token_id):
+            raise UnusableGrammar(f"it broke off: {self.error}")
 
     def fork(self) -> Matcher:
         """A matcher in the same place that goes its own way."""
         return Matcher(self._matcher.deep_copy(), self._vocab_size)
 
+    def _spend(self, took_s: float) -> None:
+        self._num_masks += 1
+        self._spent_s += took_s
+        if self._spent_s > MASK_BUDGET_S * (self._num_masks + _BURST_MASKS):
+            mean_ms = self._spent_s / self._num_masks * 1e3
+            raise UnusableGrammar(
+                f"it takes {mean_ms:.0f} ms to follow at each token; "
+                f"{MASK_BUDGET_S * 1e3:.0f} ms are allowed"
+            )
+
 
 class GrammarCompiler:
-    """Compiles constraints for one tokenizer, one at a time, off the caller's thread."""
+    """Compiles constraints for one tokenizer, off the caller's thread."""
 
     def __init__(self, tokenizer_path: Path, vocab_size: int, end_token_ids: Sequence[int]) -> None:
         self._tokenizer_path = tokenizer_path
         self._vocab_size = vocab_size
         self._end_token_ids = list(end_token_ids)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammar")
-        self._compiled: dict[Constraint, Matcher] = {}
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="grammar")
+        self._outcomes = _Outcomes()
 
     def compile(self, constraint: Constraint) -> Future[Matcher]:
-        """A matcher at the grammar's beginning. The future raises UnusableGrammar."""
-        return self._thread.submit(self._matcher, constraint)
+        """A matcher at the grammar's beginning; at once for a grammar that is known.
+
+        The future raises UnusableGrammar, and EngineFault when llguidance cannot serve this model.
+        """
+        outcome = self._outcomes.settled(constraint)
+        if outcome is None:
+            return self._threads.submit(self._matcher, constraint)
+        done: Future[Matcher] = Future()
+        try:
+            done.set_result(_fork(outcome))
+        except EngineFault as error:
+            done.set_exception(error)
+        return done
 
     def close(self) -> None:
-        """Let the thread end; what was not begun is dropped."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Let the threads end; what was not begun is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _matcher(self, constraint: Constraint) -> Matcher:
-        compiled = self._compiled.pop(constraint, None)
-        if compiled is None:
-            compiled = self._compile(constraint)
-        self._compiled[constraint] = compiled
-        if len(self._compiled) > _MAX_NUM_COMPILED:
-            del self._compiled[next(iter(self._compiled))]
-        return compiled.fork()
+        _check_size(constraint)
+        outcome, is_mine = self._outcomes.claim(constraint)
+        if is_mine:
+            outcome.set_result(self._outcome(constraint))
+        return _fork(outcome.result())
+
+    def _outcome(self, constraint: Constraint) -> _Outcome:
+        try:
+            matcher = self._compile(constraint)
+            _try_out(matcher)
+        except UnusableGrammar as error:
+            return error
+        except BaseException as error:  # noqa: BLE001  llguidance's panics are no Exceptions
+            return EngineFault(f"answers of this model cannot be constrained: {_one_line(error)}")
+        return matcher
 
     def _compile(self, constraint: Constraint) -> Matcher:
         from llguidance import LLMatcher
 
-        if len(constraint.text) > MAX_GRAMMAR_CHARS:
-            raise UnusableGrammar(f"it is longer than {MAX_GRAMMAR_CHARS} characters")
+        tokenizer = self._tokenizer
         try:
             match constraint.kind:
                 case ConstraintKind.JSON_SCHEMA:
@@ -110,9 +171,10 @@ class GrammarCompiler:
                 case ConstraintKind.LARK:
                     grammar = LLMatcher.grammar_from_lark(constraint.text)
         except ValueError as error:
-            raise UnusableGrammar(" ".join(str(error).split())) from error
-        matcher = Matcher(LLMatcher(self._tokenizer, grammar, log_level=0), self._vocab_size)
-        if matcher.error:
+            raise UnusableGrammar(_one_line(error)) from error
+        limited = LLMatcher(tokenizer, grammar, log_level=0, limits=_limits())
+        matcher = Matcher(limited, self._vocab_size)
+        if limited.is_error():
             raise UnusableGrammar(matcher.error)
         return matcher
 
@@ -123,3 +185,101 @@ class GrammarCompiler:
         return LLTokenizer(
             str(self._tokenizer_path), n_vocab=self._vocab_size, eos_token=self._end_token_ids
         )
+
+
+_Outcome = Matcher | EngineFault
+
+
+class _Outcomes:
+    """What became of the constraints asked for last, of those too that cannot be used."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._by_constraint: dict[Constraint, Future[_Outcome]] = {}
+        self._num_bytes = 0
+
+    def settled(self, constraint: Constraint) -> _Outcome | None:
+        """The outcome, if there is one already."""
+        with self._lock:
+            outcome = self._by_constraint.pop(constraint, None)
+            if outcome is not None:
+                self._by_constraint[constraint] = outcome  # as the latest
+        return outcome.result() if outcome is not None and outcome.done() else None
+
+    def claim(self, constraint: Constraint) -> tuple[Future[_Outcome], bool]:
+        """The outcome, and whether the caller is the one who has to find it."""
+        with self._lock:
+            outcome = self._by_constraint.pop(constraint, None)
+            is_mine = outcome is None
+            if outcome is None:
+                outcome = Future()
+                self._num_bytes += _num_bytes(constraint)
+            self._by_constraint[constraint] = outcome
+            self._drop_oldest()
+        return outcome, is_mine
+
+    def _drop_oldest(self) -> None:
+        kept = self._by_constraint
+        while len(kept) > _MAX_NUM_KEPT or self._num_bytes > _MAX_KEPT_BYTES:
+            oldest = next(iter(kept))
+            del kept[oldest]
+            self._num_bytes -= _num_bytes(oldest)
+
+
+def _fork(outcome: _Outcome) -> Matcher:
+    if isinstance(outcome, EngineFault):
+        raise type(outcome)(outcome.message)  # its own, since raising adds to a traceback
+    return outcome.fork()
+
+
+def _check_size(constraint: Constraint) -> None:
+    if _num_bytes(constraint) > MAX_GRAMMAR_BYTES:
+        raise UnusableGrammar(f"it is longer than {MAX_GRAMMAR_BYTES} bytes")
+    if max(map(len, _strings(constraint)), default=0) > MAX_STRING_CHARS:
+        raise UnusableGrammar(f"it holds a string longer than {MAX_STRING_CHARS} characters")
+
+
+def _strings(constraint: Constraint) -> list[str]:
+    text = constraint.text
+    return [text] if constraint.kind is ConstraintKind.REGEX else _STRING.findall(text)
+
+
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())[:_MAX_REASON_CHARS]
+
+
+def _num_bytes(constraint: Constraint) -> int:
+    return len(constraint.text.encode())
+
+
+def _try_out(matcher: Matcher) -> None:
+    """Write some random tokens that the grammar admits. Raises UnusableGrammar when that fails.
+
+    The first mask is taken on the matcher itself: what it costs is then paid for all its forks.
+    """
+    matcher.allowed()
+    trial = matcher.fork()
+    chance = Random(_TRIAL_SEED)
+    for _ in range(_TRIAL_TOKENS):
+        if trial.is_done:
+            break
+        candidates = np.flatnonzero(trial.allowed())
+        trial.accept(int(candidates[chance.randrange(len(candidates))]))
+
+
+def _limits() -> LLParserLimits:
+    """A fraction of llguidance's own limits, which allow for grammars written with care.
+
+    By its documentation the lexer's fuel burns at 14,000 and items are made at 20,000 a
+    millisecond, a lexer state takes up to 2 kB, and 5,000 symbols (about 1,200 properties)
+    compile in 0.1 s.
+    """
+    from llguidance import LLParserLimits
+
+    return LLParserLimits(
+        step_lexer_fuel=50_000,
+        step_max_items=10_000,
+        max_lexer_states=10_000,
+        max_grammar_size=5_000,
+        verbose_errors=False,
+    )

@@ -14,7 +14,8 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from gateway.core.errors import EngineFault
-from gateway.engine.bundle import BundleError, load_bundle
+from gateway.engine.bundle import load_bundle
+from gateway.engine.bundle_facts import BundleError, graph_files
 from gateway.engine.graph_report import GraphReport, RuntimeReport, TrialRun
 from gateway.engine.worker.model import DecoderModel
 from gateway.engine.worker.served_graph import served_graph
@@ -22,7 +23,7 @@ from gateway.engine.worker.served_graph import served_graph
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.engine.bundle import Artifact
+    from gateway.engine.bundle_facts import Artifact
 
 _PREFILL_TOKENS, _DECODE_TOKENS = 64, 32
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -114,8 +115,7 @@ def _trial(artifact: Artifact) -> TrialRun:
 
 
 def _weights_bytes(model_path: Path) -> int:
-    """The graph file with the external data files named after it."""
-    return sum(path.stat().st_size for path in model_path.parent.glob(f"{model_path.name}*"))
+    return sum(path.stat().st_size for path in graph_files(model_path))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,11 @@ class Wake:
         except BlockingIOError:
             return
 
+    def close(self) -> None:
+        """Let go of the sockets; nobody may set it any more."""
+        self._reader.close()
+        self._writer.close()
+
 
 class Outbox:
     """Bytes on their way to the site."""
@@ -97,7 +102,7 @@ class EngineLoop:
         self._wake = wake
         self._outbox = Outbox(sock)
         self._num_submits_seen = 0
-        self._reported: tuple[int, ...] = ()
+        self._reported: tuple[object, ...] = ()
         self._reported_s = 0.0
 
     def run(self, pending: list[SiteFrame]) -> None:
@@ -118,10 +123,9 @@ class EngineLoop:
         waits = self._engine.is_idle or self._outbox.is_full
         readers: list[socket.socket | Wake] = [self._sock, self._wake]
         writers = [] if self._outbox.is_empty else [self._sock]
-        idle = self._engine.is_idle
-        patience_s = self._engine.pace.recheck_in_s if idle else None
-        readable, writable, _ = select.select(readers, writers, [], patience_s if waits else 0.0)
-        if idle and not readable and not writable:
+        patience_s = self._patience_s if waits else 0.0
+        readable, writable, _ = select.select(readers, writers, [], patience_s)
+        if self._engine.is_resting and not readable and not writable:
             self._engine.measure()
         if self._wake in readable:
             self._wake.clear()
@@ -131,12 +135,20 @@ class EngineLoop:
                 raise SiteGone
             self._handle(self._decoder.feed(data))
 
+    @property
+    def _patience_s(self) -> float | None:
+        """How long to wait when no step can be made."""
+        if self._engine.is_resting:
+            return self._engine.pace.recheck_in_s
+        expiry_in_s = self._engine.next_expiry_s - time.monotonic()
+        return max(0.0, min(_STEADY_LOAD_INTERVAL_S, expiry_in_s))
+
     def _handle(self, frames: list[SiteFrame]) -> None:
         for frame in frames:
             match frame:
-                case Submit(key, request):
+                case Submit(key, request, is_resubmission):
                     self._num_submits_seen += 1
-                    self._engine.submit(key, request)
+                    self._engine.submit(key, request, is_resubmission=is_resubmission)
                 case Cancel(key):
                     self._engine.cancel(key)
                 case Shutdown():
@@ -153,20 +165,22 @@ class EngineLoop:
         self._outbox.flush()
 
     def _report_load(self) -> None:
-        """Send the load when it changed, not too often; before a wait, always."""
-        scheduler = self._engine.scheduler
+        """Send the load when it changed, not too often; before a wait, always.
+
+        While there is anything to do it is sent now and then anyway: from silence the site
+        concludes that the engine hangs.
+        """
+        engine = self._engine
         figures = (
             self._num_submits_seen,
-            self._engine.num_measured,
-            scheduler.num_active,
-            self._engine.num_queued,
-            scheduler.pending_prompt_tokens,
+            engine.num_measured,
+            engine.scheduler.num_active,
+            engine.backlog,
         )
         passed_s = time.monotonic() - self._reported_s
         changed = figures != self._reported
-        idle = self._engine.is_idle
-        if (changed and (idle or passed_s >= _LOAD_INTERVAL_S)) or (
-            not idle and passed_s >= _STEADY_LOAD_INTERVAL_S
+        if (changed and (engine.is_idle or passed_s >= _LOAD_INTERVAL_S)) or (
+            not engine.is_resting and passed_s >= _STEADY_LOAD_INTERVAL_S
         ):
             self._outbox.put(Load(self._engine.load(), self._num_submits_seen))
             self._reported, self._reported_s = figures, time.monotonic()

@@ -22,7 +22,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from gateway.core.errors import EngineFault
-from gateway.engine.bundle import BundleUnreadable, UnsupportedLayout
+from gateway.engine.bundle_facts import BundleUnreadable, UnsupportedLayout
 from gateway.engine.worker.served_graph import EXTERNAL_WEIGHTS_KEY, LOGITS_INDEX, served_graph
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _FIRST_NUCLEUS = 256  # candidates that usually hold the whole top-p nucleus
+_COLDEST = 1e-6  # below it the likeliest token is certain, and logits over it might overflow
 _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64: Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195
 
@@ -39,6 +40,7 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
         self.sampling = sampling
+        self._is_greedy = sampling.temperature < _COLDEST or sampling.top_k == 1
         self._generated: Counter[int] = Counter()
         self._prompt_ids: Ints = np.empty(0, np.int64)
         if sampling.repetition_penalty != 1.0:
@@ -55,8 +57,7 @@ class Sampler:
     def is_plain_greedy(self) -> bool:
         """Whether the next token is the argmax of the logits as they are."""
         sampling = self.sampling
-        greedy = sampling.temperature == 0.0 or sampling.top_k == 1
-        return greedy and not self._penalises and not sampling.logit_bias
+        return self._is_greedy and not self._penalises and not sampling.logit_bias
 
     def saw(self, token_id: int) -> None:
         """A token was generated, drawn here or resumed."""
@@ -73,7 +74,7 @@ class Sampler:
         if not isfinite(shaped.item(likeliest)):
             raise EngineFault("no token can be drawn: the model's logits are not numbers")
         sampling = self.sampling
-        if sampling.temperature == 0.0 or sampling.top_k == 1:
+        if self._is_greedy:
             return likeliest
         ids, scaled = self._candidates(shaped)
         return int(ids[(scaled + gumbel(sampling.seed, position, ids)).argmax()])

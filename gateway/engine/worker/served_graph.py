@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Literal, cast
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from gateway.engine.bundle import BundleUnreadable, UnsupportedLayout
+from gateway.engine.bundle_facts import BundleUnreadable, UnsupportedLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -119,6 +120,7 @@ def served_graph(model_path: Path) -> tuple[bytes, Layout]:
     except (OSError, DecodeError) as error:
         raise BundleUnreadable(model_path, f"is not an ONNX graph ({error})") from error
     try:
+        _check_weights_files(model, model_path.name)
         layout = detect_layout(model)
         if layout.logits == "last_position":
             raise UnsupportedLayout(
@@ -129,6 +131,38 @@ def served_graph(model_path: Path) -> tuple[bytes, Layout]:
     except UnsupportedLayout as error:
         raise UnsupportedLayout(f"{model_path}: {error}") from error
     return model.SerializeToString(), layout
+
+
+def _check_weights_files(model: ModelProto, name: str) -> None:
+    """Weights outside the graph lie beside it in files named after it: a bundle's digest covers
+    those, and no graph may read any other."""
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    for tensor in (*_initial_tensors(model.graph), *_attribute_tensors(nodes)):
+        if not uses_external_data(tensor):
+            continue
+        location = ExternalDataInfo(tensor).location
+        if not location.startswith(name) or "/" in location or "\\" in location:
+            raise UnsupportedLayout(
+                f"the graph keeps weights in {location!r}; save it again with the weights in "
+                f"{name}.data beside it"
+            )
+
+
+def _initial_tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+
+
+def _attribute_tensors(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+    """Tensors that nodes hold themselves, those of their subgraphs included."""
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _initial_tensors(graph)
+            yield from _attribute_tensors(graph.node)
 
 
 def _trim_head(graph: GraphProto, vocab_size: int) -> None:
