@@ -155,7 +155,7 @@ def _class_and_budget(exchange: Exchange, visit: Visit) -> tuple[TurnClass, Budg
         turn_class = TurnClass.AGENT if class_given is None else TurnClass(class_given)
     except ValueError:
         raise InvalidRequest(
-            f"x-firsthop-class is one of {', '.join(TurnClass)}, not {quoted(class_given)}",
+            f"x-firsthop-class is one of {', '.join(TurnClass)}, not {quoted(class_given or '')}",
             param="x-firsthop-class",
         ) from None
     budget_given = exchange.header(b"x-slo-ttft-ms")

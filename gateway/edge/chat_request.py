@@ -197,7 +197,9 @@ def decode_chat(body: bytes) -> ChatRequest:
         raise _named_fault(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Near the body's end the decoder takes half a pair for a body that was cut off.
-        reason = "half a pair of \\u escapes" if _HALF_PAIR.search(body) else str(error)
+        reason = str(error)
+        if "truncated" in reason and _HALF_PAIR.search(body):
+            reason = "half a pair of \\u escapes"
         raise InvalidRequest(f"the body is not JSON: {reason}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None

@@ -138,7 +138,8 @@ def test_an_unknown_variable_is_refused(variable: str) -> None:
 
 
 def test_variables_of_other_parts_are_left_alone() -> None:
-    assert load_site(environ={"FIRSTHOP_REQUIRE": "node", "FIRSTHOP_CORE_URL": "x"})
+    loaded = load_site(environ={"FIRSTHOP_REQUIRE": "node", "FIRSTHOP_CORE_URL": "x"})
+    assert set(loaded.origins.values()) == {"default"}
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

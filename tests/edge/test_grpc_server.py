@@ -227,6 +227,17 @@ async def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @on_uvloop
+async def test_starting_a_process_beside_the_server_is_nothing_to_complain_of(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async with serve() as site:
+        await site.stub.ListModels(pb.ListModelsRequest())
+        started = await asyncio.create_subprocess_exec("true")
+        assert await started.wait() == 0
+    assert "fork" not in capfd.readouterr().err
+
+
+@on_uvloop
 async def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -202,6 +202,17 @@ def test_what_is_nested_without_end_is_not_decoded() -> None:
     assert template.render((Message(Role.TOOL, content),)) == "None"
 
 
+@pytest.mark.parametrize("name", ["items", "keys", "get", "format"])
+def test_an_item_is_not_confused_with_a_method(name: str) -> None:
+    template = ChatTemplate(
+        "{% set known = {'pay': ['amount']} %}"
+        "{% for m in messages %}{% for part in known[m.content] %}{{ part }}{% endfor %}"
+        "{{ m.content[name] is defined }}{% endfor %}"
+    )
+    message = Message(Role.USER, name)
+    assert template.render([message], variables={"name": name}) == "False"
+
+
 def test_loop_controls_and_generation_blocks_are_known() -> None:
     template = ChatTemplate(
         "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}"

@@ -136,12 +136,13 @@ def test_what_no_text_satisfies_is_unusable(
         (*_schema({"const": "y" * 60_000}), "string longer than 4096"),
         (*_schema({"enum": ["a", '\\"' * 4000]}), "string longer than 4096"),
         (ConstraintKind.REGEX, "a" * 5000, "string longer than 4096"),
-        (*_schema(_object(2000)), "too big"),
+        (*_schema(_object(5000)), "longer than 65536 bytes"),
+        (ConstraintKind.LARK, f"start: %json {json.dumps(_object(5000))}", "too big"),
         (*_schema({**_object(600), "required": []}), "items; max is"),
         (ConstraintKind.LARK, 'start: a\na: "x" a', "[Tt]oo many items"),
         (ConstraintKind.LARK, f"start: /{'y' * 60_000}/", "ms to follow at each token"),
     ],
-    ids=["bytes", "const", "enum", "regex", "properties", "options", "recursion", "masks"],
+    ids=["bytes", "const", "enum", "regex", "large", "properties", "options", "recursion", "masks"],
 )
 def test_what_would_take_too_long_is_unusable(
     compiler: GrammarCompiler, kind: ConstraintKind, text: str, reason: str

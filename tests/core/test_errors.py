@@ -1,0 +1,44 @@
+"""What callers are told when they are refused: short, and in the numbers they gave."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.budget import BudgetDefaults, TurnClass, budget_for
+from gateway.core.errors import (
+    MAX_MESSAGE_CHARS,
+    InvalidRequest,
+    RateLimited,
+    RegionNotAllowed,
+    UnknownModel,
+)
+from gateway.core.generation import Sampling
+
+
+def test_a_message_does_not_repeat_a_long_value() -> None:
+    message = UnknownModel("m" * 100_000, ("tiny",)).message
+    assert len(message) < 200
+    assert message.endswith("m…' is not served here; served: tiny")
+
+
+def test_no_message_is_long() -> None:
+    message = RegionNotAllowed("", ("r" * 100_000,)).message
+    assert len(message) == MAX_MESSAGE_CHARS
+    assert message.endswith("…")
+
+
+def test_a_range_is_told_in_whole_numbers() -> None:
+    with pytest.raises(InvalidRequest, match=r"at most 1048576, not 2000000000$"):
+        Sampling(top_k=2_000_000_000)
+    with pytest.raises(InvalidRequest, match=f"at most {2**63 - 1}, not {2**63}$"):
+        Sampling(seed=2**63)
+
+
+def test_a_limit_is_told_in_whole_numbers() -> None:
+    error = RateLimited(limit="tokens a minute", allowed=1_234_567.0, retry_after_s=1.0)
+    assert "limit of 1234567 tokens" in error.message
+
+
+def test_a_budget_is_told_in_milliseconds() -> None:
+    with pytest.raises(InvalidRequest, match=r"not -5 ms$"):
+        budget_for(TurnClass.AGENT, BudgetDefaults(), started_s=0.0, requested_s=-0.005)
