@@ -81,12 +81,31 @@ AnyFault = Kill | Freeze | SlowDown | CapacityCut | Drain | Partition
 
 
 def schedule(faults: Iterable[AnyFault], grid: Grid) -> None:
-    """Plan every fault and its mending. At most one fault of a kind at a time at a site."""
+    """Plan every fault and its mending. Raises ValueError as `check_apart` does."""
+    faults = tuple(faults)
+    check_apart(faults)
     for fault in faults:
         begin, mend = _calls(fault, grid)
         grid.events.at(fault.at_s, begin)
         if fault.until_s != inf:
             grid.events.at(fault.until_s, mend)
+
+
+def check_apart(faults: Iterable[AnyFault]) -> None:
+    """Raises ValueError if two faults that undo each other would overlap: two of a kind at one
+    site, a slow-down and a capacity cut at one site, or two partitions.
+    """
+    ends: dict[tuple[str, int], float] = {}
+    for fault in sorted(faults, key=lambda fault: fault.at_s):
+        if isinstance(fault, Partition):
+            place = ("partition", 0)
+        elif isinstance(fault, SlowDown | CapacityCut):
+            place = ("speed", fault.site)
+        else:
+            place = (type(fault).__name__.lower(), fault.site)
+        if fault.at_s < ends.get(place, 0.0):
+            raise ValueError(f"two faults of a kind at once: {place[0]} at {fault.at_s:g} s")
+        ends[place] = fault.until_s
 
 
 def _calls(

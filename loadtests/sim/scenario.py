@@ -31,7 +31,7 @@ import numpy as np
 
 from loadtests import arrivals
 from loadtests.sim.bound import pooled_bound
-from loadtests.sim.faults import AnyFault, Partition, schedule
+from loadtests.sim.faults import AnyFault, Partition, check_apart, schedule
 from loadtests.sim.grid import Clients, Grid
 from loadtests.sim.links import Link, Links
 from loadtests.sim.policy import POLICIES
@@ -112,6 +112,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             named = fault.sites if isinstance(fault, Partition) else (fault.site,)
             if not all(0 <= site < self.sites.count for site in named):
                 raise ValueError(f"a fault names a site outside 0..{self.sites.count - 1}")
+        check_apart(self.faults)
 
 
 def load_scenario(path: Path) -> Scenario:
