@@ -91,6 +91,7 @@ class Engine:
         "_answer_tokens",
         "_context_tokens",
         "_decode_step_s",
+        "_decode_took_s",
         "_expiries",
         "_generations",
         "_inbox",
@@ -133,6 +134,7 @@ class Engine:
         self._last_steps: list[tuple[int, int]] = []  # heap of (decode step, key)
         self._expiries: list[tuple[float, int]] = []  # heap of (deadline, key)
         self._prefill_s_per_token = profile.prompt_s(chunk_tokens, chunk_tokens) / chunk_tokens
+        self._decode_took_s = 0.0  # of the stretch under way
         self._decode_step_s = profile.decode_s(1, 0)
         self._answer_tokens = _FIRST_ANSWER_TOKENS
 
@@ -277,12 +279,16 @@ class Engine:
         )
 
     def _stretch_s(self, plan: StepPlan, num_steps: int) -> float:
-        seconds = 0.0
+        slowness = self._slowness
+        decode_s = 0.0
         if plan.decode:
-            seconds = self._profile.decode_s(len(plan.decode), self._context_tokens, num_steps)
-        if plan.prefill is not None:
-            seconds += self._profile.prefill_s(plan.prefill.stop - plan.prefill.start)
-        return seconds * self._slowness
+            decode_s = slowness * self._profile.decode_s(
+                len(plan.decode), self._context_tokens, num_steps
+            )
+        self._decode_took_s = decode_s
+        if plan.prefill is None:
+            return decode_s
+        return decode_s + slowness * self._profile.prefill_s(plan.prefill.stop - plan.prefill.start)
 
     def _cut(self, plan: StepPlan, now_s: float) -> None:
         """End the stretch with the step under way."""
@@ -310,10 +316,8 @@ class Engine:
 
     def _finish_decode(self, plan: StepPlan, num_steps: int, ended: list[int]) -> None:
         num_rows = len(plan.decode)
-        took_s = self._profile.decode_s(num_rows, self._context_tokens, num_steps)
-        took_s *= self._slowness
-        weight = 1.0 - (1.0 - _PACE_WEIGHT) ** num_steps
-        self._decode_step_s += weight * (took_s / num_steps - self._decode_step_s)
+        weight = _PACE_WEIGHT if num_steps == 1 else 1.0 - (1.0 - _PACE_WEIGHT) ** num_steps
+        self._decode_step_s += weight * (self._decode_took_s / num_steps - self._decode_step_s)
         self._num_decode_steps += num_steps
         self._context_tokens += num_rows * num_steps
         if num_steps > 1:  # `commit` counts one step
@@ -331,7 +335,7 @@ class Engine:
         self, chunk: Prefill, at_s: float, ended: list[int], effects: list[EngineEffect]
     ) -> None:
         num_tokens = chunk.stop - chunk.start
-        took_s = self._profile.prefill_s(num_tokens) * self._slowness
+        took_s = at_s - self._started_s - self._decode_took_s
         weight = _PACE_WEIGHT * min(1.0, num_tokens / self.scheduler.chunk_tokens)
         self._prefill_s_per_token += weight * (took_s / num_tokens - self._prefill_s_per_token)
         if not chunk.is_last:
