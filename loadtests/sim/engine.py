@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.core.generation import EngineLoad
-from gateway.core.scheduling import QueueFull, Scheduler
+from gateway.core.generation import (
+    CLASS_RANK,
+    NO_BACKLOG,
+    Backlog,
+    ClassBacklogs,
+    EngineLoad,
+    add_backlogs,
+)
+from gateway.core.scheduling import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +83,14 @@ EngineEvent = Submit | Cancel
 EngineEffect = FirstToken | Ended | Expired | Refused
 
 
+def backlog_of(turn_class: TurnClass, prompt_tokens: int) -> ClassBacklogs:
+    """What one submission adds to a queue."""
+    added = list(NO_BACKLOG)
+    added[CLASS_RANK[turn_class]] = Backlog(1, prompt_tokens)
+    voice, agent, batch = added
+    return (voice, agent, batch)
+
+
 @dataclass(slots=True)
 class _Generation:
     request: Submit
@@ -95,8 +110,7 @@ class Engine:
         "_expiries",
         "_generations",
         "_inbox",
-        "_inbox_prompt_tokens",
-        "_inbox_submits",
+        "_inbox_backlog",
         "_last_steps",
         "_num_decode_steps",
         "_plan",
@@ -124,8 +138,7 @@ class Engine:
         self._slowness = 1.0
         self._generations: dict[int, _Generation] = {}
         self._inbox: list[EngineEvent] = []
-        self._inbox_submits = 0
-        self._inbox_prompt_tokens = 0
+        self._inbox_backlog = NO_BACKLOG
         self._plan: StepPlan | None = None
         self._started_s = 0.0
         self._stretch_steps = 1
@@ -141,23 +154,26 @@ class Engine:
     def load(self, now_s: float) -> EngineLoad:
         """What the engine says of itself; what waits in its inbox counts as queued."""
         scheduler = self.scheduler
+        backlog = scheduler.backlog
+        if self._inbox:
+            backlog = add_backlogs(backlog, self._inbox_backlog)
         return EngineLoad(
             now_s,
             self.num_slots,
             scheduler.num_active,
-            scheduler.num_queued + self._inbox_submits,
-            scheduler.pending_prompt_tokens + self._inbox_prompt_tokens,
             self._prefill_s_per_token,
             self._decode_step_s,
             self._answer_tokens,
+            self._answer_tokens,
+            backlog,
         )
 
     def receive(self, event: EngineEvent, now_s: float) -> Sequence[EngineEffect]:
         """Take a submission or a cancellation."""
         self._inbox.append(event)
         if isinstance(event, Submit):
-            self._inbox_submits += 1
-            self._inbox_prompt_tokens += event.prompt_tokens
+            added = backlog_of(event.turn_class, event.prompt_tokens)
+            self._inbox_backlog = add_backlogs(self._inbox_backlog, added)
         if self._plan is not None:
             self._cut(self._plan, now_s)
             return ()
@@ -226,17 +242,17 @@ class Engine:
                 self._forget(event.key)
                 continue
             key, prompt_tokens, _, turn_class, deadline_s = event
-            refusal = self.scheduler.submit(
-                key, prompt_tokens=prompt_tokens, turn_class=turn_class, deadline_s=deadline_s
-            )
-            if isinstance(refusal, QueueFull):
+            if self.scheduler.is_full_for(turn_class):
                 effects.append(Refused(key, now_s))
                 continue
+            self.scheduler.submit(
+                key, prompt_tokens=prompt_tokens, turn_class=turn_class, deadline_s=deadline_s
+            )
             self._generations[key] = _Generation(event)
             if deadline_s is not None:
                 heapq.heappush(self._expiries, (deadline_s, key))
         self._inbox.clear()
-        self._inbox_submits = self._inbox_prompt_tokens = 0
+        self._inbox_backlog = NO_BACKLOG
 
     def _forget(self, key: int) -> None:
         generation = self._generations.pop(key, None)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from loadtests.sim.engine import Cancel, Ended, FirstToken, Submit
+from gateway.core.generation import NO_BACKLOG, add_backlogs, subtract_backlogs
+from loadtests.sim.engine import Cancel, Ended, FirstToken, Submit, backlog_of
 from loadtests.sim.events import Events
 from loadtests.sim.outcome import Fate, Outcome
 from loadtests.sim.policy import NOWHERE, Ask, Report
@@ -20,6 +21,7 @@ from loadtests.sim.site import Shed, Site
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.core.generation import ClassBacklogs
     from loadtests.sim.engine import EngineEvent
     from loadtests.sim.links import Links
     from loadtests.sim.policy import Policy
@@ -48,7 +50,7 @@ class Clients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Node:
     """A site with what has befallen it."""
 
-    __slots__ = ("frozen_since_s", "held", "is_alive", "num_coming", "planned_s", "site", "tokens")
+    __slots__ = ("coming", "frozen_since_s", "held", "is_alive", "planned_s", "site")
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -57,9 +59,8 @@ class Node:
         self.held: list[tuple[Callable[[Any], None], Any]] = []
         """Calls that wait for a frozen site to go on."""
         self.planned_s = inf
-        self.num_coming = 0
-        """Offers on their way here, and below their prompt tokens."""
-        self.tokens = 0
+        self.coming = NO_BACKLOG
+        """Offers on their way here."""
 
 
 class Grid:
@@ -141,12 +142,9 @@ class Grid:
             return None
         now_s = self.events.now_s
         load = node.site.engine.load(now_s)
-        if node.num_coming:
-            load = msgspec.structs.replace(
-                load,
-                num_queued=load.num_queued + node.num_coming,
-                queued_prompt_tokens=load.queued_prompt_tokens + node.tokens,
-            )
+        if node.coming != NO_BACKLOG:
+            backlog = add_backlogs(load.backlog, node.coming)
+            load = msgspec.structs.replace(load, backlog=backlog)
         return Report(load, now_s, node.site.is_draining)
 
     # A request's way.
@@ -202,8 +200,7 @@ class Grid:
             self._answer_late(key)
             return
         node = self.nodes[site]
-        node.num_coming += 1
-        node.tokens += self._workload.prompt_tokens[key]
+        node.coming = add_backlogs(node.coming, self._backlog_of(key))
         delay_s = self.links.sample_s(entry, site, self._network)
         self.events.at(self.events.now_s + delay_s, self._offered, key)
 
@@ -211,9 +208,13 @@ class Grid:
         """An offer reaches the site it was sent to."""
         site = self._tried[key][-1]
         node = self.nodes[site]
-        node.num_coming -= 1
-        node.tokens -= self._workload.prompt_tokens[key]
+        node.coming = subtract_backlogs(node.coming, self._backlog_of(key))
         self._accept(key)
+
+    def _backlog_of(self, key: int) -> ClassBacklogs:
+        workload = self._workload
+        turn_class = workload.slos[workload.slo[key]].turn_class
+        return backlog_of(turn_class, workload.prompt_tokens[key])
 
     def _accept(self, key: int) -> None:
         site = self._tried[key][-1]

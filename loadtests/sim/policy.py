@@ -124,7 +124,7 @@ class ExactGreedy:
             if report is None or report.is_draining or site in ask.tried:
                 continue
             estimate_s = view.rtt_s(ask.entry, site) + estimate_first_token_s(
-                report.load, ask.prompt_tokens
+                report.load, ask.prompt_tokens, ask.turn_class
             )
             if estimate_s < best_s:
                 best, best_s = site, estimate_s
@@ -148,7 +148,7 @@ class TwoChoices:
         if (
             here is not None
             and not here.is_draining
-            and estimate_first_token_s(here.load, ask.prompt_tokens) <= remaining_s
+            and estimate_first_token_s(here.load, ask.prompt_tokens, ask.turn_class) <= remaining_s
         ):
             return Route(ask.entry)
         fitting = self._fitting_peers(ask, view, remaining_s)
@@ -165,7 +165,7 @@ class TwoChoices:
             if report is None or report.is_draining or peer in ask.tried:
                 continue
             estimate_s = view.rtt_s(ask.entry, peer) + estimate_first_token_s(
-                report.load, ask.prompt_tokens
+                report.load, ask.prompt_tokens, ask.turn_class
             )
             if estimate_s <= remaining_s:
                 fitting.append((estimate_s, peer))

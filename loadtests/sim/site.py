@@ -69,6 +69,7 @@ class Site:
             deadline_s = event.deadline_s
             admission = admit(
                 self.engine.load(now_s),
+                turn_class=event.turn_class,
                 prompt_tokens=event.prompt_tokens,
                 remaining_s=None if deadline_s is None else deadline_s - now_s,
                 max_num_queued=self.engine.max_num_queued,

@@ -70,7 +70,7 @@ def test_a_link_out_of_range_is_refused(fields: tuple[float, ...]) -> None:
 
 
 def report(at_s: float) -> Report:
-    return Report(EngineLoad(at_s, 4, 0, 0, 0, 0.001, 0.01, 20.0), at_s, False)
+    return Report(EngineLoad(at_s, 4, 0, 0.001, 0.01, 20.0, 20.0), at_s, False)
 
 
 def mailboxes(link: Link, **reporting: float | bool) -> tuple[Mailboxes, Links]:
