@@ -1,0 +1,268 @@
+"""A zero-RTT pooled bound: no policy attains more requests than this, on these sites.
+
+Take any schedule the simulator can produce, under any policy, and a request it attains. Between
+its send and its first-token limit some site has prefilled its prompt, which occupied that site
+exclusively for at least the profile's time for these chunks: a step prefills one request's chunk
+at a time, and decoding comes on top. If it has a limit on the last token too, some site has also
+given it every further token by then; a decode step is shared by at most `num_slots` rows, so each
+token has cost at least its row's part and 1/`num_slots` of the fixed part. (Work done twice, by
+being lost and begun again, only adds.)
+
+So every attained request puts a known amount of work into a known window, and no interval [s, t]
+can hold more work than its sites have seconds. Network delay, queueing order, slots and the
+borders between sites are all ignored: that is what makes it a bound for a pool without round
+trips. Where the work of the windows inside an interval exceeds its capacity, at least the excess
+belongs to requests that are missed, hence at least as many are missed as of the largest of them
+are needed to make up the excess. A request's first window lies in at most one of several disjoint
+intervals, so their misses add up. Every choice of disjoint intervals gives a valid bound; a
+dynamic programme picks those of the largest total excess.
+
+Sites may differ: work is counted in seconds of the fastest constants of all profiles, and a site
+supplies at most as many of those a second as the most favourable of its constants allows. The same
+goes for a site slowed by a known fault; dead and frozen sites supply nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loadtests.sim.faults import speed_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from loadtests.sim.faults import AnyFault
+    from loadtests.sim.profile import StepProfile
+    from loadtests.sim.site import SiteSpec
+    from loadtests.sim.workload import Workload
+
+_MAX_NUM_CELLS = 4000
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What requests need, a row each: windows in seconds, work in seconds of one fastest site.
+
+    `first_s` must be done in [sent_s, first_due_s], `further_s` in [sent_s, last_due_s], where
+    first_due_s <= last_due_s. A request without a limit has an infinite due time.
+    """
+
+    sent_s: NDArray[np.float64]
+    first_due_s: NDArray[np.float64]
+    last_due_s: NDArray[np.float64]
+    first_s: NDArray[np.float64]
+    further_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An interval that cannot hold its demand."""
+
+    start_s: float
+    end_s: float
+    excess_s: float
+    num_missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """At most `num_attained` of `num_requests`."""
+
+    num_requests: int
+    num_hopeless: int
+    """Requests whose prefill, alone on the fastest site, does not fit their limit."""
+    intervals: tuple[Interval, ...]
+
+    @property
+    def num_attained(self) -> int:
+        """The bound."""
+        num_missed = sum(interval.num_missed for interval in self.intervals)
+        return self.num_requests - self.num_hopeless - num_missed
+
+
+def pooled_bound(
+    workload: Workload,
+    sites: Sequence[tuple[SiteSpec, StepProfile]],
+    faults: Sequence[AnyFault] = (),
+    *,
+    until_s: float,
+    cell_s: float = 0.25,
+) -> Bound:
+    """The bound for a run of `workload` on `sites` that ends at `until_s`."""
+    num_cells = max(1, min(_MAX_NUM_CELLS, math.ceil(until_s / cell_s)))
+    edges_s = np.linspace(0.0, until_s, num_cells + 1)
+    return bound(demand(workload, sites), capacity_s(sites, faults, edges_s), edges_s)
+
+
+def demand(workload: Workload, sites: Sequence[tuple[SiteSpec, StepProfile]]) -> Demand:
+    """The least work of every request, by the best constant of all sites for each part."""
+    best = _fastest(sites)
+    chunk_tokens = max(spec.chunk_tokens for spec, _ in sites)
+    num_slots = max(spec.num_slots for spec, _ in sites)
+    sent_s = np.frombuffer(workload.sent_s)
+    prompt = np.frombuffer(workload.prompt_tokens, np.int64).astype(np.float64)
+    further = np.frombuffer(workload.output_tokens, np.int64).astype(np.float64) - 1.0
+    prefill_base_s, prefill_s, decode_base_s, row_s, context_s = best
+    first_limit_s, last_limit_s = workload.limits_s()
+    # Further token k = 1..n attends to the prompt and k tokens.
+    attended = further * prompt + further * (further + 1.0) / 2.0
+    return Demand(
+        sent_s,
+        sent_s + first_limit_s,
+        sent_s + last_limit_s,
+        np.ceil(prompt / chunk_tokens) * prefill_base_s + prompt * prefill_s,
+        further * (decode_base_s / num_slots + row_s) + attended * context_s,
+    )
+
+
+def capacity_s(
+    sites: Sequence[tuple[SiteSpec, StepProfile]],
+    faults: Sequence[AnyFault],
+    edges_s: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Seconds of work, as `demand` counts them, that all sites can do up to each edge."""
+    best = np.array(_fastest(sites))
+    total_s = np.zeros_like(edges_s)
+    for index, (_, profile) in enumerate(sites):
+        own = np.array(_constants(profile))
+        used = own > 0.0
+        speed = float(np.max(best[used] / own[used]))
+        # A step under way when a fault begins may end at its old speed.
+        slow = [
+            (from_s + _longest_step_s(sites[index]), to_s, share)
+            for from_s, to_s, share in speed_path(faults, index)
+        ]
+        total_s += speed * _working_s(slow, edges_s)
+    return total_s
+
+
+def _working_s(
+    slow: list[tuple[float, float, float]], edges_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Seconds at full speed up to each edge; of overlapping faults the worse one counts."""
+    if not slow:
+        return edges_s.copy()
+    ends = [*(from_s for from_s, _, _ in slow), *(to_s for _, to_s, _ in slow)]
+    points_s = np.unique(np.clip([edges_s[0], *ends, edges_s[-1]], edges_s[0], edges_s[-1]))
+    shares = [
+        min((share for from_s, to_s, share in slow if from_s <= middle_s < to_s), default=1.0)
+        for middle_s in (points_s[:-1] + points_s[1:]) / 2.0
+    ]
+    done_s = np.concatenate(([0.0], np.cumsum(np.diff(points_s) * shares)))
+    return np.interp(edges_s, points_s, done_s)
+
+
+def bound(demand: Demand, capacity_s: NDArray[np.float64], edges_s: NDArray[np.float64]) -> Bound:
+    """The bound for `capacity_s` cumulated at the edges of a grid of instants."""
+    window_s = demand.first_due_s - demand.sent_s
+    hopeless = demand.first_s > window_s * (1.0 + _ROUNDING)
+    rows = _Rows.of(demand, np.isfinite(demand.first_due_s) & ~hopeless, edges_s)
+    chosen = _choose(rows, capacity_s)
+    intervals = []
+    for start, end in chosen:
+        excess_s, num_missed = rows.misses(start, end, float(capacity_s[end] - capacity_s[start]))
+        if num_missed:
+            intervals.append(
+                Interval(float(edges_s[start]), float(edges_s[end]), excess_s, num_missed)
+            )
+    return Bound(len(demand.sent_s), int(hopeless.sum()), tuple(intervals))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Demands on the grid: a window counts for an interval of edges that contains it whole."""
+
+    start: NDArray[np.int64]
+    first_end: NDArray[np.int64]
+    last_end: NDArray[np.int64]
+    first_s: NDArray[np.float64]
+    further_s: NDArray[np.float64]
+    num_edges: int
+
+    @classmethod
+    def of(cls, demand: Demand, kept: NDArray[np.bool_], edges_s: NDArray[np.float64]) -> _Rows:
+        """Windows widened to whole cells, so that rounding only weakens the bound."""
+        outside = len(edges_s)
+        return cls(
+            np.searchsorted(edges_s, demand.sent_s[kept], "right") - 1,
+            np.minimum(np.searchsorted(edges_s, demand.first_due_s[kept], "left"), outside),
+            np.minimum(np.searchsorted(edges_s, demand.last_due_s[kept], "left"), outside),
+            demand.first_s[kept],
+            demand.further_s[kept],
+            len(edges_s),
+        )
+
+    def misses(self, start: int, end: int, room_s: float) -> tuple[float, int]:
+        """The excess of an interval of edges and the fewest requests that make it up."""
+        inside = (self.start >= start) & (self.first_end <= end)
+        work_s = self.first_s[inside] + np.where(
+            self.last_end[inside] <= end, self.further_s[inside], 0.0
+        )
+        excess_s = float(work_s.sum()) - room_s
+        if excess_s <= _ROUNDING * (1.0 + room_s):
+            return 0.0, 0
+        largest_s = np.cumsum(np.sort(work_s)[::-1])
+        wanted_s = excess_s - _ROUNDING * (1.0 + room_s)
+        return excess_s, min(len(work_s), int(np.searchsorted(largest_s, wanted_s)) + 1)
+
+
+def _choose(rows: _Rows, capacity_s: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Disjoint intervals of edges with the largest total excess."""
+    num_edges = rows.num_edges
+    starts = np.concatenate((rows.start, rows.start))
+    ends = np.concatenate((rows.first_end, rows.last_end))
+    work_s = np.concatenate((rows.first_s, rows.further_s))
+    order = np.argsort(starts, kind="stable")
+    starts, ends, work_s = starts[order], ends[order], work_s[order]
+    slices = np.searchsorted(starts, np.arange(num_edges + 1))
+    best_s = np.zeros(num_edges)  # from each edge on
+    end_of = np.full(num_edges, -1)
+    inside_s = np.zeros(num_edges)  # work of windows that start at or after `edge`, by their end
+    for edge in range(num_edges - 2, -1, -1):
+        rows_here = slice(slices[edge], slices[edge + 1])
+        added = np.bincount(ends[rows_here], work_s[rows_here], num_edges + 1)[:num_edges]
+        inside_s += np.cumsum(added)
+        totals = inside_s[edge:] - (capacity_s[edge:] - capacity_s[edge]) + best_s[edge:]
+        end = edge + 1 + int(np.argmax(totals[1:]))
+        best_s[edge] = best_s[edge + 1]
+        if totals[end - edge] > best_s[edge] + _ROUNDING:
+            best_s[edge], end_of[edge] = totals[end - edge], end
+    chosen, edge = [], 0
+    while edge < num_edges - 1:
+        if end_of[edge] < 0:
+            edge += 1
+            continue
+        chosen.append((edge, int(end_of[edge])))
+        edge = int(end_of[edge])
+    return chosen
+
+
+def _constants(profile: StepProfile) -> tuple[float, float, float, float, float]:
+    return (
+        profile.prefill_base_s,
+        profile.prefill_s_per_token,
+        profile.decode_base_s,
+        profile.decode_s_per_row,
+        profile.decode_s_per_context_token,
+    )
+
+
+def _fastest(
+    sites: Sequence[tuple[SiteSpec, StepProfile]],
+) -> tuple[float, float, float, float, float]:
+    columns = zip(*(_constants(profile) for _, profile in sites), strict=True)
+    a, b, c, d, e = (min(column) for column in columns)
+    return a, b, c, d, e
+
+
+def _longest_step_s(site: tuple[SiteSpec, StepProfile]) -> float:
+    """More than any step takes whose context stays below a million tokens."""
+    spec, profile = site
+    return profile.prefill_s(spec.chunk_tokens) + profile.decode_s(spec.num_slots, 1_000_000)

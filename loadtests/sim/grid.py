@@ -1,0 +1,424 @@
+"""The sites, their clients and what passes between them, on one virtual clock."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from math import inf, isnan
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from gateway.core.generation import NO_BACKLOG, add_backlogs, subtract_backlogs
+from loadtests.sim.engine import Cancel, Ended, FirstToken, Submit, backlog_of
+from loadtests.sim.events import Events
+from loadtests.sim.outcome import Fate, Outcome
+from loadtests.sim.policy import NOWHERE, Ask, Report
+from loadtests.sim.reports import Mailboxes, Reporting
+from loadtests.sim.site import Shed, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.core.generation import ClassBacklogs
+    from loadtests.sim.engine import EngineEvent
+    from loadtests.sim.links import Links
+    from loadtests.sim.policy import Policy
+    from loadtests.sim.profile import StepProfile
+    from loadtests.sim.site import SiteEffect, SiteSpec
+    from loadtests.sim.workload import Workload
+
+
+class Clients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How clients reach their site. Raises ValueError out of range."""
+
+    access_delay_s: float = 0.0
+    """One way between a client and its home site."""
+    failover_s: float | None = None
+    """After this long without an answer from a dead site a client turns to the nearest living
+    one; None: it gives up."""
+
+    def __post_init__(self) -> None:
+        """Hold every field to its range."""
+        if not 0.0 <= self.access_delay_s < 10.0:
+            raise ValueError("`access_delay_s` must be at least 0 and below 10 seconds")
+        if self.failover_s is not None and not 0.0 <= self.failover_s < 3600.0:
+            raise ValueError("`failover_s` must be at least 0 and below an hour")
+
+
+class Node:
+    """A site with what has befallen it."""
+
+    __slots__ = ("coming", "frozen_since_s", "held", "is_alive", "planned_s", "site")
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.is_alive = True
+        self.frozen_since_s: float | None = None
+        self.held: list[tuple[Callable[[Any], None], Any]] = []
+        """Calls that wait for a frozen site to go on."""
+        self.planned_s = inf
+        self.coming = NO_BACKLOG
+        """Offers on their way here."""
+
+
+class Grid:
+    """One run of one policy. Also the `View` that policies see."""
+
+    max_num_tries = 3
+    """Sites a request is offered to before it is shed."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        sites: Sequence[tuple[SiteSpec, StepProfile]],
+        links: Links,
+        policy: Policy,
+        *,
+        clients: Clients,
+        reporting: Reporting,
+        seed: int,
+    ) -> None:
+        self.events = Events()
+        self.outcome = Outcome(workload)
+        self.nodes = [Node(Site(spec, profile)) for spec, profile in sites]
+        self.links = links
+        self.rng = random.Random(f"{seed} policy")
+        self._network = random.Random(f"{seed} network")
+        self._workload = workload
+        self._policy = policy
+        self._clients = clients
+        self._reporting = reporting
+        self._mailboxes = Mailboxes(reporting, links, random.Random(f"{seed} reports"))
+        self._entry = array("q", workload.home)
+        self._served_at = array("q", [NOWHERE]) * len(workload)
+        self._tried: dict[int, tuple[int, ...]] = {}
+        self._peers: dict[int, tuple[int, ...]] = {}
+
+    def run(self, until_s: float) -> Outcome:
+        """Let clients send and sites work until `until_s`."""
+        if self._policy.uses_reports:
+            for index in range(len(self.nodes)):
+                # Sites start at different times, so their reports do not coincide.
+                self.events.at(self.rng.random() * self._reporting.interval_s, self._report, index)
+        arrivals_s = np.frombuffer(self._workload.sent_s) + self._clients.access_delay_s
+        self.events.run(
+            until_s=until_s, arrivals_s=array("d", arrivals_s.tobytes()), arrive=self._arrive
+        )
+        return self.outcome
+
+    # What policies see.
+
+    @property
+    def now_s(self) -> float:
+        """Virtual time."""
+        return self.events.now_s
+
+    @property
+    def num_sites(self) -> int:
+        """Sites are 0..n-1."""
+        return len(self.nodes)
+
+    def peers(self, site: int) -> tuple[int, ...]:
+        """The sites a site exchanges reports with: its nearest."""
+        peers = self._peers.get(site)
+        if peers is None:
+            peers = self._peers[site] = self.links.nearest_to(site, self._reporting.num_peers)
+        return peers
+
+    def report(self, site: int, peer: int) -> Report | None:
+        """The newest report of `peer` that has reached `site`."""
+        return self._mailboxes.newest(site, peer, self.events.now_s)
+
+    def rtt_s(self, a: int, b: int) -> float:
+        """The round trip between two sites, without jitter and loss."""
+        return self.links.rtt_s(a, b)
+
+    def exact(self, site: int) -> Report | None:
+        """The true state of a site now, offers on their way included; None if it is down."""
+        node = self.nodes[site]
+        if not node.is_alive or node.frozen_since_s is not None:
+            return None
+        now_s = self.events.now_s
+        load = node.site.engine.load(now_s)
+        if node.coming != NO_BACKLOG:
+            backlog = add_backlogs(load.backlog, node.coming)
+            load = msgspec.structs.replace(load, backlog=backlog)
+        return Report(load, now_s, node.site.is_draining)
+
+    # A request's way.
+
+    def _arrive(self, key: int) -> None:
+        """A request reaches its entry site."""
+        node = self.nodes[self._entry[key]]
+        if not node.is_alive:
+            self._client_turns_away(key)
+        elif node.frozen_since_s is not None:
+            node.held.append((self._arrive, key))
+        else:
+            self._route(key, ())
+
+    def _route(self, key: int, tried: tuple[int, ...]) -> None:
+        entry = self._entry[key]
+        here = self._submission(key, entry)
+        deadline_s = here.deadline_s
+        remaining_s = None if deadline_s is None else deadline_s - self.events.now_s
+        site, reason = self._policy.route(
+            Ask(key, entry, here.prompt_tokens, here.turn_class, remaining_s, tried), self
+        )
+        if site == NOWHERE:
+            self._end(key, Fate.SHED, reason)
+        elif site == entry:
+            self._submit(entry, here)
+        else:
+            self._forward(key, site)
+
+    def _submission(self, key: int, site: int) -> Submit:
+        """The request as `site` sees it: the ways back are taken off its budget."""
+        workload = self._workload
+        slo = workload.slos[workload.slo[key]]
+        deadline_s: float | None = None
+        if slo.first_token_s is not None:
+            entry = self._entry[key]
+            way_back_s = self.links.delay_s(site, entry) + self._client_delay_s(key)
+            deadline_s = workload.sent_s[key] + slo.first_token_s - way_back_s
+        return Submit(
+            key,
+            workload.prompt_tokens[key],
+            workload.output_tokens[key],
+            slo.turn_class,
+            deadline_s,
+        )
+
+    def _forward(self, key: int, site: int) -> None:
+        """Offer the request to another site."""
+        entry = self._entry[key]
+        self.outcome.num_forwarded += 1
+        self._tried[key] = (*self._tried.get(key, ()), site)
+        if not self.links.are_joined(entry, site):
+            self._answer_late(key)
+            return
+        node = self.nodes[site]
+        node.coming = add_backlogs(node.coming, self._backlog_of(key))
+        delay_s = self.links.sample_s(entry, site, self._network)
+        self.events.at(self.events.now_s + delay_s, self._offered, key)
+
+    def _offered(self, key: int) -> None:
+        """An offer reaches the site it was sent to."""
+        site = self._tried[key][-1]
+        node = self.nodes[site]
+        node.coming = subtract_backlogs(node.coming, self._backlog_of(key))
+        self._accept(key)
+
+    def _backlog_of(self, key: int) -> ClassBacklogs:
+        workload = self._workload
+        turn_class = workload.slos[workload.slo[key]].turn_class
+        return backlog_of(turn_class, workload.prompt_tokens[key])
+
+    def _accept(self, key: int) -> None:
+        site = self._tried[key][-1]
+        node = self.nodes[site]
+        if not node.is_alive:
+            self._answer_late(key)
+        elif node.frozen_since_s is not None:
+            node.held.append((self._accept, key))
+        else:
+            self._submit(site, self._submission(key, site))
+
+    def _answer_late(self, key: int) -> None:
+        """Nobody answers the offer: the entry notices after twice the usual round trip."""
+        rtt_s = self.links.rtt_s(self._entry[key], self._tried[key][-1])
+        self.events.at(self.events.now_s + 2.0 * rtt_s, self._refused, key)
+
+    def _refused(self, key: int) -> None:
+        """The entry learns that its offer came to nothing."""
+        tried = self._tried[key]
+        node = self.nodes[self._entry[key]]
+        if not node.is_alive:
+            self._client_turns_away(key)
+        elif node.frozen_since_s is not None:
+            node.held.append((self._refused, key))
+        elif len(tried) >= self.max_num_tries:
+            self._end(key, Fate.SHED, "too_many_tries")
+        else:
+            self._route(key, tried)
+
+    def _client_turns_away(self, key: int) -> None:
+        """The entry is dead: the client goes to the nearest living site, or gives up."""
+        failover_s = self._clients.failover_s
+        home = self._workload.home[key]
+        if failover_s is not None:
+            for other in self.links.nearest_to(home, self.num_sites - 1):
+                if self.nodes[other].is_alive:
+                    self._entry[key] = other
+                    self._tried.pop(key, None)
+                    delay_s = failover_s + self.links.delay_s(home, other)
+                    self.events.at(self.events.now_s + delay_s, self._arrive, key)
+                    return
+        self._end(key, Fate.FAILED, "entry_is_down")
+
+    def _end(self, key: int, fate: Fate, reason: str) -> None:
+        self.outcome.fate[key] = fate
+        self.outcome.reasons[reason] += 1
+        self._tried.pop(key, None)
+
+    def _client_delay_s(self, key: int) -> float:
+        """One way between the client and its entry site."""
+        home, entry = self._workload.home[key], self._entry[key]
+        access_s = self._clients.access_delay_s
+        return access_s if home == entry else access_s + self.links.delay_s(home, entry)
+
+    # A site's work.
+
+    def _submit(self, site: int, request: Submit) -> None:
+        self._served_at[request.key] = site
+        self._tell(site, request)
+
+    def _tell(self, site: int, event: EngineEvent) -> None:
+        node = self.nodes[site]
+        effects = node.site.receive(event, self.events.now_s)
+        if effects:
+            self._apply(site, effects)
+        self._plan(site, node)
+
+    def _plan(self, site: int, node: Node) -> None:
+        wake_at_s = node.site.engine.wake_at_s
+        if wake_at_s != node.planned_s:
+            node.planned_s = wake_at_s
+            if wake_at_s != inf:
+                self.events.at(wake_at_s, self._wake, site)
+
+    def _wake(self, site: int) -> None:
+        """A step may be over. One that was moved since, or a frozen site, has nothing to do."""
+        node = self.nodes[site]
+        engine = node.site.engine
+        if engine.wake_at_s > self.events.now_s or node.frozen_since_s is not None:
+            return
+        effects = engine.wake(self.events.now_s)
+        if effects:
+            self._apply(site, effects)
+        self._plan(site, node)
+
+    def _apply(self, site: int, effects: Sequence[SiteEffect]) -> None:
+        for effect in effects:
+            kind = type(effect)
+            if kind is FirstToken or kind is Ended:
+                self._deliver((site, effect.key, kind is Ended))
+            elif effect.key in self._tried:
+                self._refuse(site, effect.key)
+            else:
+                reason = effect.reason if isinstance(effect, Shed) else kind.__name__.lower()
+                self._end(effect.key, Fate.SHED, reason)
+
+    def _deliver(self, tokens: tuple[int, int, bool]) -> None:
+        """First or last tokens leave a site for the client: (site, key, whether the last)."""
+        site, key, is_last = tokens
+        if self._served_at[key] != site:
+            return  # the stream broke before
+        entry = self._entry[key]
+        arrives_s = self.events.now_s
+        if site != entry:
+            entrance = self.nodes[entry]
+            if entrance.frozen_since_s is not None:
+                entrance.held.append((self._deliver, tokens))
+                return
+            if not entrance.is_alive or not self.links.are_joined(site, entry):
+                self._lose(key)
+                self._tell(site, Cancel(key))
+                return
+            arrives_s += self._answer_s(site, entry)
+        self._note(key, site, arrives_s + self._client_delay_s(key), is_last=is_last)
+
+    def _note(self, key: int, site: int, at_client_s: float, *, is_last: bool) -> None:
+        """Tokens reach the client; later ones never overtake earlier ones."""
+        outcome = self.outcome
+        seconds = at_client_s - self._workload.sent_s[key]
+        if not is_last:
+            outcome.first_token_s[key] = seconds
+            outcome.served_by[key] = site
+            return
+        outcome.last_token_s[key] = max(seconds, outcome.first_token_s[key])
+        outcome.fate[key] = Fate.DONE
+        self._tried.pop(key, None)
+
+    def _answer_s(self, site: int, entry: int) -> float:
+        """How long an answer of a site travels to the entry; it carries the site's report."""
+        travel_s = self.links.sample_s(site, entry, self._network)
+        if self._policy.uses_reports and (report := self.exact(site)):
+            arrives_s = self.events.now_s + travel_s
+            self._mailboxes.piggy_back(entry, site, report, arrives_s)
+        return travel_s
+
+    def _refuse(self, site: int, key: int) -> None:
+        """A refusal travels back to the entry, with the site's report on it."""
+        entry = self._entry[key]
+        if not self.links.are_joined(site, entry):
+            self._answer_late(key)
+            return
+        arrives_s = self.events.now_s + self._answer_s(site, entry)
+        self.events.at(arrives_s, self._refused, key)
+
+    def _report(self, site: int) -> None:
+        node = self.nodes[site]
+        if node.is_alive and node.frozen_since_s is None:
+            now_s = self.events.now_s
+            report = Report(node.site.engine.load(now_s), now_s, node.site.is_draining)
+            self._mailboxes.publish(site, report)
+        self.events.at(self.events.now_s + self._reporting.interval_s, self._report, site)
+
+    # What befalls sites: called by the fault plan.
+
+    def kill(self, site: int) -> None:
+        """Lose everything at a site; its own clients and the entries it worked for notice."""
+        node = self.nodes[site]
+        node.is_alive = False
+        held, node.held = node.held, []
+        node.frozen_since_s = None
+        for key in node.site.kill():
+            self._lose(key)
+        for call, argument in held:
+            call(argument)
+        self._plan(site, node)
+
+    def _lose(self, key: int) -> None:
+        """The stream broke. Before its first token a request can be asked again elsewhere."""
+        self._served_at[key] = NOWHERE
+        if not isnan(self.outcome.first_token_s[key]):
+            self._end(key, Fate.FAILED, "stream_broke")
+        elif key in self._tried:
+            self._answer_late(key)
+        else:
+            self._client_turns_away(key)
+
+    def restart(self, site: int) -> None:
+        """A killed site is back, empty."""
+        self.nodes[site].is_alive = True
+
+    def freeze(self, site: int) -> None:
+        """Nothing happens at a site from now on."""
+        node = self.nodes[site]
+        if node.frozen_since_s is None:
+            node.frozen_since_s = self.events.now_s
+
+    def thaw(self, site: int) -> None:
+        """A frozen site goes on where it stood."""
+        node = self.nodes[site]
+        if node.frozen_since_s is None:
+            return
+        node.site.engine.pause(self.events.now_s - node.frozen_since_s)
+        node.frozen_since_s = None
+        self._plan(site, node)
+        held, node.held = node.held, []
+        for call, argument in held:
+            call(argument)
+
+    def slow_down(self, site: int, factor: float, *, is_known: bool) -> None:
+        """Steps at a site take `factor` times what its profile says."""
+        node = self.nodes[site]
+        node.site.set_slowness(factor, self.events.now_s, is_known=is_known)
+        self._plan(site, node)
+
+    def drain(self, site: int, is_draining: bool) -> None:
+        """A site takes nothing new, or again does."""
+        self.nodes[site].site.is_draining = is_draining

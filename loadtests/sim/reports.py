@@ -1,0 +1,102 @@
+"""How load reports travel: published by a site, seen by another when they have arrived."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    import random
+
+    from loadtests.sim.links import Links
+    from loadtests.sim.policy import Report
+
+
+class Reporting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How sites tell each other of their load. Raises ValueError out of range."""
+
+    interval_s: float = 1.0
+    delay_s: float = 0.0
+    """What collecting and publishing takes, on top of the link."""
+    piggy_back: bool = True
+    """Every answer and refusal carries a report."""
+    num_peers: int = 8
+    """Nearest sites that a site reports to."""
+
+    def __post_init__(self) -> None:
+        """Hold every field to its range."""
+        if not 0.001 <= self.interval_s <= 3600.0 or not 0.0 <= self.delay_s <= 3600.0:
+            raise ValueError("`interval_s` must be in 0.001..3600 and `delay_s` in 0..3600")
+        if self.num_peers < 1:
+            raise ValueError("`num_peers` must be at least 1")
+
+
+class Mailboxes:
+    """Reports under way and received, between every pair that ever looked.
+
+    Nothing is an event: a reader is shown the newest report that would have arrived by now.
+    """
+
+    def __init__(self, reporting: Reporting, links: Links, rng: random.Random) -> None:
+        self._reporting = reporting
+        self._links = links
+        self._rng = rng
+        self._published: dict[int, deque[tuple[int, Report]]] = {}
+        self._num_published: dict[int, int] = {}
+        self._pairs: dict[tuple[int, int], _Pair] = {}
+
+    def publish(self, site: int, report: Report) -> None:
+        """A site's periodic report goes to everybody."""
+        number = self._num_published.get(site, 0) + 1
+        self._num_published[site] = number
+        self._published.setdefault(site, deque(maxlen=self._num_kept())).append((number, report))
+
+    def piggy_back(self, reader: int, site: int, report: Report, arrives_s: float) -> None:
+        """A report rides on a message to `reader`."""
+        if self._reporting.piggy_back:
+            self._pair(reader, site).under_way.append((arrives_s, report))
+
+    def newest(self, reader: int, site: int, now_s: float) -> Report | None:
+        """The newest report of `site` that has reached `reader`."""
+        pair = self._pair(reader, site)
+        if not self._links.are_joined(site, reader):
+            return pair.newest
+        under_way = pair.under_way
+        while under_way and under_way[0][0] <= now_s:
+            pair.take(under_way.popleft()[1])
+        delay_s = self._links.delay_s(site, reader) + self._reporting.delay_s
+        num_seen = pair.num_seen
+        for number, report in reversed(self._published.get(site, ())):
+            if number <= num_seen:
+                break
+            if report.at_s + delay_s <= now_s:
+                pair.num_seen = max(pair.num_seen, number)
+                if not self._links.is_lost(site, reader, self._rng):
+                    pair.take(report)
+                    break
+        return pair.newest
+
+    def _pair(self, reader: int, site: int) -> _Pair:
+        pair = self._pairs.get((reader, site))
+        if pair is None:
+            pair = self._pairs[reader, site] = _Pair()
+        return pair
+
+    def _num_kept(self) -> int:
+        """Enough that what has arrived is never pushed out by what is still under way."""
+        return 2 + int((self._reporting.delay_s + 10.0) / self._reporting.interval_s)
+
+
+class _Pair:
+    __slots__ = ("newest", "num_seen", "under_way")
+
+    def __init__(self) -> None:
+        self.newest: Report | None = None
+        self.num_seen = 0
+        self.under_way: deque[tuple[float, Report]] = deque()
+
+    def take(self, report: Report) -> None:
+        if self.newest is None or report.at_s >= self.newest.at_s:
+            self.newest = report

@@ -1,0 +1,224 @@
+"""A scenario file: sites, network, load, faults and the arms to compare.
+
+    seed = 7
+    duration_s = 120.0
+    arms = ["local", "two_choices", "exact_greedy"]
+    [sites]
+    count = 8
+    profile = "edge-accelerator"
+    [load]
+    arrivals = "mmpp_local"
+    rate_hz = 12.0
+    [[slos]]
+    turn_class = "voice"
+    first_token_s = 0.5
+    [[faults]]
+    kind = "kill"
+    site = 3
+    at_s = 60.0
+
+Every arm sees the same requests on the same network. Beside them stands the pooled bound.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from loadtests import arrivals
+from loadtests.sim.bound import pooled_bound
+from loadtests.sim.faults import AnyFault, Partition, check_apart, schedule
+from loadtests.sim.grid import Clients, Grid
+from loadtests.sim.links import Link, Links
+from loadtests.sim.policy import POLICIES
+from loadtests.sim.profile import InvalidInput, StepProfile, load_profile
+from loadtests.sim.reports import Reporting
+from loadtests.sim.site import SiteSpec
+from loadtests.sim.workload import Sizes, Slo, Workload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtests.sim.outcome import Outcome
+
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+Arm = Literal["local", "two_choices", "exact_greedy"]
+
+
+class SitesTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Sites, all alike, at random places."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    profile: str
+    num_slots: int = 16
+    chunk_tokens: int = 256
+    max_num_queued: int = 64
+
+
+class NetworkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Paths between sites: `nearest` for neighbours, `farthest_s` across the whole area."""
+
+    nearest: Link = Link(0.002)
+    farthest_s: Annotated[float, msgspec.Meta(ge=0.0, lt=10.0)] = 0.02
+
+
+class LoadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every site's clients send."""
+
+    rate_hz: Positive
+    arrivals: Literal["poisson", "gamma", "mmpp_local", "mmpp_correlated"] = "poisson"
+    cv: Annotated[float, msgspec.Meta(ge=0.0, le=100.0)] = 2.0
+    """For gamma."""
+    burst_factor: Annotated[float, msgspec.Meta(ge=1.0, le=1000.0)] = 4.0
+    burst_mean_s: Positive = 3.0
+    burst_time_ratio: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.1
+    sites_per_region: Annotated[int, msgspec.Meta(ge=1)] = 4
+    """For mmpp_correlated."""
+    prompts: Sizes = Sizes(200.0, 0.8, 2000)
+    outputs: Sizes = Sizes(40.0, 0.7, 400)
+
+
+class SloTable(Slo, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An SLO and the share of requests that have it."""
+
+    share: Positive = 1.0
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole run. Raises ValueError for parts that do not fit together."""
+
+    seed: int = 1
+    duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)]
+    drain_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = 30.0
+    """How long sites go on after the last request was sent."""
+    arms: tuple[Arm, ...] = ("local",)
+    sites: SitesTable
+    load: LoadTable
+    network: NetworkTable = NetworkTable()
+    clients: Clients = Clients()
+    reporting: Reporting = Reporting()
+    slos: tuple[SloTable, ...] = (SloTable(),)
+    faults: tuple[AnyFault, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Faults must name sites that exist."""
+        if not self.arms or not self.slos:
+            raise ValueError("a scenario needs at least one of `arms` and of `slos`")
+        for fault in self.faults:
+            named = fault.sites if isinstance(fault, Partition) else (fault.site,)
+            if not all(0 <= site < self.sites.count for site in named):
+                raise ValueError(f"a fault names a site outside 0..{self.sites.count - 1}")
+        check_apart(self.faults)
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario file. Raises InvalidInput, naming the file and the key."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Scenario)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InvalidInput(f"{path}: {error}") from error
+
+
+class Prepared:
+    """A scenario with everything drawn that all arms share. Raises InvalidInput for its profile."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.workload = _workload(scenario)
+        self.until_s = scenario.duration_s + scenario.drain_s
+        table = scenario.sites
+        spec = SiteSpec(table.profile, table.num_slots, table.chunk_tokens, table.max_num_queued)
+        site: tuple[SiteSpec, StepProfile] = (spec, load_profile(table.profile))
+        self.sites = [site] * table.count
+
+    def grid(self, arm: Arm) -> Grid:
+        """A grid at its beginning."""
+        scenario = self.scenario
+        network = scenario.network
+        links = Links.scattered(
+            scenario.sites.count,
+            nearest=network.nearest,
+            farthest_s=network.farthest_s,
+            seed=scenario.seed,
+        )
+        grid = Grid(
+            self.workload,
+            self.sites,
+            links,
+            POLICIES[arm](),
+            clients=scenario.clients,
+            reporting=scenario.reporting,
+            seed=scenario.seed,
+        )
+        schedule(scenario.faults, grid)
+        return grid
+
+    def run(self, arm: Arm) -> Outcome:
+        """One arm's raw samples."""
+        return self.grid(arm).run(self.until_s)
+
+    def results(self) -> dict[str, Any]:
+        """Every arm's summary and speed, and the bound, as JSON-like data."""
+        arms = {arm: self._timed(arm) for arm in self.scenario.arms}
+        bound = pooled_bound(self.workload, self.sites, self.scenario.faults, until_s=self.until_s)
+        count = bound.num_requests
+        return {
+            "profile": msgspec.to_builtins(self.sites[0][1]),
+            "arms": arms,
+            "pooled_bound": {
+                "attained": round(bound.num_attained / count, 6) if count else None,
+                "hopeless": bound.num_hopeless,
+                "overloaded_intervals": len(bound.intervals),
+            },
+        }
+
+    def _timed(self, arm: Arm) -> dict[str, Any]:
+        grid = self.grid(arm)
+        # A run makes millions of small objects and no cycles worth collecting while it lasts.
+        gc.collect()
+        gc.disable()
+        try:
+            began_s, began_cpu_s = time.perf_counter(), time.process_time()
+            outcome = grid.run(self.until_s)
+            wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+        finally:
+            gc.enable()
+        num_steps = sum(node.site.engine.num_steps for node in grid.nodes)
+        return {
+            **outcome.summary(),
+            "wall_s": round(wall_s, 2),
+            "cpu_s": round(cpu_s, 2),
+            "calls": grid.events.num_happened,
+            "engine_steps": num_steps,
+            "events_per_s": round((grid.events.num_happened + num_steps) / wall_s),
+        }
+
+
+def _workload(scenario: Scenario) -> Workload:
+    load, count = scenario.load, scenario.sites.count
+    rng = np.random.default_rng(scenario.seed)
+    duration_s = scenario.duration_s
+    bursts = arrivals.Bursts(load.burst_factor, load.burst_mean_s, load.burst_time_ratio)
+    match load.arrivals:
+        case "poisson":
+            by_site = [arrivals.poisson(load.rate_hz, duration_s, rng) for _ in range(count)]
+        case "gamma":
+            by_site = [arrivals.gamma(load.rate_hz, load.cv, duration_s, rng) for _ in range(count)]
+        case "mmpp_local":
+            by_site = arrivals.mmpp_local(count, load.rate_hz, bursts, duration_s, rng)
+        case "mmpp_correlated":
+            regions = [site // load.sites_per_region for site in range(count)]
+            by_site = arrivals.mmpp_correlated(regions, load.rate_hz, bursts, duration_s, rng)
+    return Workload.of(
+        by_site,
+        prompts=load.prompts,
+        outputs=load.outputs,
+        slos=[(slo, slo.share) for slo in scenario.slos],
+        rng=rng,
+    )

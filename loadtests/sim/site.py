@@ -1,0 +1,109 @@
+"""A site in virtual time: the shipped admission before its engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from gateway.core.admission import admit
+from loadtests.sim.engine import Engine, EngineEffect, EngineEvent, Submit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.generation import EngineLoad
+    from loadtests.sim.profile import StepProfile
+
+DRAINING = "draining"
+
+
+class SiteSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a site is made of. Raises ValueError for sizes that hold nothing."""
+
+    profile: str
+    num_slots: int = 16
+    chunk_tokens: int = 256
+    max_num_queued: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse a site that cannot serve anything."""
+        for field in ("num_slots", "chunk_tokens", "max_num_queued"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"`{field}` must be at least 1")
+
+
+class Shed(NamedTuple):
+    """The site did not take it, and why."""
+
+    key: int
+    at_s: float
+    reason: str
+
+
+SiteEffect = EngineEffect | Shed
+
+
+class Site:
+    """A `core` machine: `Submit` is an offer, decided at once."""
+
+    __slots__ = ("_profile", "_slowness", "_spec", "engine", "is_draining")
+
+    def __init__(self, spec: SiteSpec, profile: StepProfile) -> None:
+        self._spec = spec
+        self._profile = profile
+        self.is_draining = False
+        self._slowness = 1.0
+        self.engine = self._new_engine()
+
+    @property
+    def wake_at_s(self) -> float:
+        """When the engine's step or stretch is over."""
+        return self.engine.wake_at_s
+
+    def receive(self, event: EngineEvent, now_s: float) -> Sequence[SiteEffect]:
+        """Admit or shed a submission; pass a cancellation on."""
+        if isinstance(event, Submit):
+            if self.is_draining:
+                return (Shed(event.key, now_s, DRAINING),)
+            deadline_s = event.deadline_s
+            admission = admit(
+                self.engine.load(now_s),
+                turn_class=event.turn_class,
+                prompt_tokens=event.prompt_tokens,
+                remaining_s=None if deadline_s is None else deadline_s - now_s,
+                max_num_queued=self.engine.max_num_queued,
+            )
+            if not admission.admitted:
+                return (Shed(event.key, now_s, admission.reason),)
+        return self.engine.receive(event, now_s)
+
+    def wake(self, now_s: float) -> Sequence[SiteEffect]:
+        """The engine's step or stretch is over."""
+        return self.engine.wake(now_s)
+
+    def load(self, now_s: float) -> EngineLoad:
+        """The engine's exact load."""
+        return self.engine.load(now_s)
+
+    def kill(self) -> tuple[int, ...]:
+        """Lose everything; what comes back is a new engine. Returns the generations lost."""
+        lost = self.engine.keys()
+        self.engine = self._new_engine()
+        return lost
+
+    def set_slowness(self, factor: float, now_s: float, *, is_known: bool) -> None:
+        """The machine runs at 1/`factor` of its speed; see `Engine.set_slowness`."""
+        self._slowness = factor
+        self.engine.set_slowness(factor, now_s, is_known=is_known)
+
+    def _new_engine(self) -> Engine:
+        """An engine just started; what ails the machine ails it too, and it has measured that."""
+        engine = Engine(
+            self._profile,
+            num_slots=self._spec.num_slots,
+            chunk_tokens=self._spec.chunk_tokens,
+            max_num_queued=self._spec.max_num_queued,
+        )
+        engine.set_slowness(self._slowness, 0.0, is_known=True)
+        return engine

@@ -1,0 +1,80 @@
+"""Small grids for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loadtests.sim.faults import schedule
+from loadtests.sim.grid import Clients, Grid
+from loadtests.sim.links import Link, Links
+from loadtests.sim.policy import Local
+from loadtests.sim.profile import StepProfile
+from loadtests.sim.reports import Reporting
+from loadtests.sim.site import SiteSpec
+from loadtests.sim.workload import Slo, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtests.sim.faults import AnyFault
+    from loadtests.sim.policy import Policy
+
+PROFILE = StepProfile(
+    name="test",
+    source="assumed: round numbers",
+    prefill_base_s=0.01,
+    prefill_s_per_token=0.001,
+    decode_base_s=0.01,
+    decode_s_per_row=0.001,
+)
+SPEC = SiteSpec("test", num_slots=4, chunk_tokens=64, max_num_queued=16)
+SITE = (SPEC, PROFILE)
+SLO, CLIENTS, REPORTING, LINK = Slo(), Clients(), Reporting(), Link(0.02)
+ALONE_S = PROFILE.prompt_s(50, 64)
+"""First token of a prompt of 50 tokens on an idle site."""
+
+
+def workload(
+    sent: Sequence[tuple[float, int]],
+    *,
+    slo: Slo = SLO,
+    prompt_tokens: int | Sequence[int] = 50,
+    output_tokens: int | Sequence[int] = 10,
+) -> Workload:
+    """Requests as (send time, home site), in order of time."""
+    count = len(sent)
+    return Workload.from_columns(
+        (slo,),
+        np.array([at_s for at_s, _ in sent], np.float64),
+        np.array([home for _, home in sent], np.int64),
+        np.broadcast_to(np.array(prompt_tokens, np.int64), count),
+        np.broadcast_to(np.array(output_tokens, np.int64), count),
+        np.zeros(count, np.int64),
+    )
+
+
+def grid(
+    load: Workload,
+    *,
+    num_sites: int = 2,
+    policy: Policy | None = None,
+    faults: Sequence[AnyFault] = (),
+    clients: Clients = CLIENTS,
+    reporting: Reporting = REPORTING,
+    link: Link = LINK,
+    seed: int = 1,
+) -> Grid:
+    """Sites all alike, all the same way apart."""
+    made = Grid(
+        load,
+        [SITE] * num_sites,
+        Links([(0.0, 0.0)] * num_sites, nearest=link),
+        policy or Local(),
+        clients=clients,
+        reporting=reporting,
+        seed=seed,
+    )
+    schedule(faults, made)
+    return made

@@ -1,0 +1,183 @@
+"""The pooled bound: above every schedule there is, and not much above the best."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadtests.sim.bound import Bound, Demand, bound, capacity_s, pooled_bound
+from loadtests.sim.faults import AnyFault, CapacityCut, Freeze, Kill, SlowDown
+from loadtests.sim.links import Link
+from loadtests.sim.policy import POLICIES
+from loadtests.sim.workload import Slo, Workload
+from tests.loadtests.simulations import PROFILE, SITE, SPEC, grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Job = tuple[int, int, int, int, int]
+"""Sent, first due, last due, first work, further work; whole seconds."""
+
+
+def is_feasible(jobs: Sequence[Job]) -> bool:
+    """Whether one machine, preempted at will, does it all: earliest due first, second by second."""
+    parts = [[sent, first, work] for sent, first, _, work, _ in jobs]
+    parts += [[sent, last, work] for sent, _, last, _, work in jobs]
+    for now in range(40):
+        waiting = [part for part in parts if part[0] <= now and part[2] > 0]
+        if any(part[1] <= now for part in waiting):
+            return False
+        if waiting:
+            min(waiting, key=lambda part: part[1])[2] -= 1
+    return not any(part[2] for part in parts)
+
+
+def best(jobs: Sequence[Job]) -> int:
+    """The most jobs that can all be done, by trying every choice."""
+    for count in range(len(jobs), 0, -1):
+        if any(is_feasible(chosen) for chosen in combinations(jobs, count)):
+            return count
+    return 0
+
+
+def bound_of(jobs: Sequence[Job], edges_s: Sequence[float]) -> Bound:
+    columns = np.array(jobs, np.float64).T
+    edges = np.array(edges_s, np.float64)
+    return bound(Demand(*columns), edges.copy(), edges)
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> list[Job]:
+    made = []
+    for _ in range(draw(st.integers(1, 7))):
+        sent = draw(st.integers(0, 12))
+        first_due = sent + draw(st.integers(1, 6))
+        last_due = first_due + draw(st.integers(0, 8))
+        work = (draw(st.integers(1, 4)), draw(st.integers(0, 4)))
+        made.append((sent, first_due, last_due, *work))
+    return made
+
+
+@given(jobs())
+@settings(max_examples=250, deadline=None)
+def test_no_schedule_of_one_machine_does_better(drawn: list[Job]) -> None:
+    fine = [0.5 * k for k in range(61)]
+    coarse = [0.0, 4.7, 11.3, 30.0]
+    optimum = best(drawn)
+    assert bound_of(drawn, fine).num_attained >= optimum
+    assert bound_of(drawn, coarse).num_attained >= optimum
+
+
+def test_it_is_exact_for_equal_requests_in_a_burst() -> None:
+    """Ten requests of a second each at once, with four seconds: four can be done."""
+    burst = [(5, 9, 9, 1, 0)] * 10
+    assert best(burst) == 4
+    assert bound_of(burst, range(31)).num_attained == 4
+
+
+def test_disjoint_bursts_add_up_and_further_tokens_count_by_their_limit() -> None:
+    bursts = [(0, 2, 2, 1, 0)] * 5 + [(20, 22, 24, 1, 1)] * 5
+    found = bound_of(bursts, range(31))
+    assert [interval.num_missed for interval in found.intervals] == [3, 3]
+    assert found.num_attained == best(bursts) == 4
+
+
+def test_the_largest_requests_are_the_ones_to_miss() -> None:
+    mixed = [(0, 4, 4, 4, 0), (0, 4, 4, 3, 0), *[(0, 4, 4, 1, 0)] * 3]
+    assert bound_of(mixed, range(31)).num_attained == best(mixed) == 3
+
+
+def test_a_request_that_does_not_fit_alone_is_hopeless() -> None:
+    found = bound_of([(0, 2, 2, 3, 0), (0, 2, 2, 1, 0)], range(31))
+    assert (found.num_hopeless, found.num_attained) == (1, 1)
+
+
+def test_work_without_a_limit_never_counts() -> None:
+    edges = np.arange(31.0)
+    demand = Demand(*(np.array([value] * 50, np.float64) for value in (0.0, inf, inf, 9.0, 9.0)))
+    assert bound(demand, edges, edges).num_attained == 50
+
+
+def overload(seed: int, rate_hz: float, slo: Slo, num_sites: int) -> Workload:
+    rng = np.random.default_rng(seed)
+    count = int(rate_hz * 6)
+    return Workload.from_columns(
+        (slo,),
+        np.sort(rng.uniform(0.0, 6.0, count)),
+        rng.integers(0, num_sites, count),
+        rng.integers(1, 150, count),
+        rng.integers(1, 40, count),
+        np.zeros(count, np.int64),
+    )
+
+
+@given(
+    seed=st.integers(0, 1000),
+    rate_hz=st.sampled_from([10.0, 30.0, 90.0]),
+    policy=st.sampled_from(sorted(POLICIES)),
+    slo=st.sampled_from([Slo(first_token_s=0.4), Slo(first_token_s=0.4, token_interval_s=0.03)]),
+    fault=st.sampled_from(
+        [
+            None,
+            Kill(site=0, at_s=2.0, until_s=4.0),
+            SlowDown(site=1, at_s=1.0, factor=5.0),
+            CapacityCut(site=1, at_s=1.0, until_s=3.0, ratio=0.3),
+            Freeze(site=0, at_s=2.5, until_s=3.0),
+        ]
+    ),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_policy_in_the_simulator_does_better(
+    seed: int, rate_hz: float, policy: str, slo: Slo, fault: AnyFault | None
+) -> None:
+    faults = [] if fault is None else [fault]
+    load = overload(seed, rate_hz, slo, 2)
+    run = grid(load, policy=POLICIES[policy](), faults=faults, link=Link(0.001))
+    attained = int(run.run(30.0).attained().sum())
+    assert attained <= pooled_bound(load, [SITE] * 2, faults, until_s=30.0).num_attained
+
+
+def test_it_bites_in_overload_and_a_dead_site_makes_it_bite_harder() -> None:
+    load = overload(1, 90.0, Slo(first_token_s=0.4), 2)
+    whole = pooled_bound(load, [SITE] * 2, until_s=30.0)
+    assert whole.num_attained < 0.5 * len(load)
+    best_run = grid(load, policy=POLICIES["exact_greedy"](), link=Link(0.001)).run(30.0)
+    assert best_run.attained().sum() > 0.25 * whole.num_attained
+    broken = pooled_bound(load, [SITE] * 2, [Kill(site=0, at_s=0.0)], until_s=30.0)
+    assert broken.num_attained < whole.num_attained
+
+
+def test_a_slower_profile_supplies_less() -> None:
+    import msgspec
+
+    half = msgspec.structs.replace(
+        PROFILE,
+        **{
+            field: 2.0 * getattr(PROFILE, field)
+            for field in (
+                "prefill_base_s",
+                "prefill_s_per_token",
+                "decode_base_s",
+                "decode_s_per_row",
+            )
+        },
+    )
+    edges = np.array([0.0, 10.0])
+    assert capacity_s([SITE, (SPEC, half)], [], edges).tolist() == pytest.approx([0.0, 15.0])
+
+
+def test_overlapping_faults_take_a_site_away_once() -> None:
+    faults: list[AnyFault] = [
+        Kill(site=0, at_s=0.0, until_s=6.0),
+        SlowDown(site=0, at_s=0.0, until_s=10.0, factor=2.0),
+    ]
+    edges = np.array([0.0, 10.0, 20.0])
+    done = capacity_s([SITE], faults, edges)
+    assert done[2] == pytest.approx(10.0 + 4.0 * 0.5, abs=1.0)
+    assert done[2] >= 12.0
