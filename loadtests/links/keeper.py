@@ -129,10 +129,13 @@ class Keeper:
             namespaces.tc(name, egress_lines(matrix, site, DEVICE))
 
     def _address(self, site: str) -> None:
-        address = self._order.matrix.address(site)
+        address, name = self._order.matrix.address(site), self._name(site)
+        namespaces.route_loopback(name, DEVICE)
         namespaces.ip(
-            *("-n", self._name(site), "-batch", "-"),
+            *("-n", name, "-batch", "-"),
             lines=[
+                "route del local 127.0.0.0/8 dev lo table local",
+                "route add local 127.0.0.0/16 dev lo table local src 127.0.0.1",
                 f"addr add {address}/32 dev {DEVICE}",
                 f"link set {DEVICE} mtu {_MTU_BYTES} txqueuelen 10000 up",
                 f"route add {SUBNET}.0/24 dev {DEVICE} src {address}",

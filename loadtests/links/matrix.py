@@ -99,8 +99,12 @@ class LinkMatrix(msgspec.Struct, frozen=True):
         return f"{SUBNET}.{self.sites.index(site) + 1}"
 
 
-SUBNET = "10.99.0"
-"""The first three bytes; the last is the site's place, from 1. Seen only inside namespaces."""
+SUBNET = "127.99.0"
+"""The first three bytes; the last is the site's place, from 1. Seen only inside namespaces.
+
+A site takes these for loopback, so it serves there without keys and certificates, as it would on
+a developer's machine; the namespaces route them over the links like any others.
+"""
 
 
 class _LinkKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

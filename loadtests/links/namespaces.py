@@ -74,6 +74,12 @@ def add(name: str) -> None:
     ip("-n", name, "link", "set", "lo", "up")
 
 
+def route_loopback(name: str, device: str) -> None:
+    """Let a device of a namespace carry loopback addresses. Raises LinksFailed."""
+    setting = f"/proc/sys/net/ipv4/conf/{device}/route_localnet"
+    _run(("ip", "netns", "exec", name, "tee", setting), ["1"])
+
+
 def remove(name: str) -> None:
     """Kill what runs in a namespace and remove it; a namespace that is gone is fine."""
     if name not in names():

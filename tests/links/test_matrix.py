@@ -34,9 +34,9 @@ def test_every_pair_has_its_link_or_the_default(tmp_path: Path) -> None:
         ("edge-a", "central", Link(0.02)),
     )
     assert [matrix.address(site) for site in matrix.sites] == [
-        "10.99.0.1",
-        "10.99.0.2",
-        "10.99.0.3",
+        "127.99.0.1",
+        "127.99.0.2",
+        "127.99.0.3",
     ]
 
 

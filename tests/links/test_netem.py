@@ -16,10 +16,10 @@ def test_each_destination_has_its_class_leaf_and_filter() -> None:
         "class add dev wan0 parent 1: classid 1:2 htb rate 40gbit quantum 60000",
         "qdisc add dev wan0 parent 1:2 "
         "netem limit 10542 delay 2500us 500us loss 0.1000% rate 500000000bit",
-        "filter add dev wan0 parent 1: protocol ip u32 match ip dst 10.99.0.2/32 flowid 1:2",
+        "filter add dev wan0 parent 1: protocol ip u32 match ip dst 127.99.0.2/32 flowid 1:2",
         "class add dev wan0 parent 1: classid 1:3 htb rate 40gbit quantum 60000",
         "qdisc add dev wan0 parent 1:3 netem limit 20000 delay 40000us rate 20000000000bit",
-        "filter add dev wan0 parent 1: protocol ip u32 match ip dst 10.99.0.3/32 flowid 1:3",
+        "filter add dev wan0 parent 1: protocol ip u32 match ip dst 127.99.0.3/32 flowid 1:3",
     ]
 
 
