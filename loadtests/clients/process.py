@@ -12,12 +12,10 @@ import asyncio
 import ctypes
 import gc
 import gzip
-import os
 import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,7 @@ import uvloop
 
 from loadtests.clients.caller import Fate, caller
 from loadtests.clients.plan import Plan, Sample
+from loadtests.priority import CLIENTS, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from loadtests.clients.caller import Caller
     from loadtests.clients.plan import Ask
 
-_PRIORITY = -15
-_PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
+_PR_SET_PDEATHSIG = 1
 
 
 class OpenLoop:
@@ -59,7 +57,7 @@ class OpenLoop:
                 group.create_task(self._one(ask))
 
             def wait_and_send() -> None:
-                ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)  # of this thread
+                hurry(CLIENTS)
                 for ask in self._plan.asks:
                     if self._stop.wait(0) or not self._wait_until(start_s + ask.due_s):
                         return
@@ -129,15 +127,6 @@ def read_samples(path: Path) -> list[Sample]:
         return [decoder.decode(line) for line in lines]
 
 
-def hurry() -> None:
-    """Come before what is being measured, as a client on another machine would.
-
-    Where that is not allowed the client may be late, and the summary says by how much.
-    """
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
-
-
 async def _serve(plan: Plan) -> list[Sample]:
     connected = caller(plan)
     await connected.open()
@@ -155,7 +144,7 @@ async def _serve(plan: Plan) -> list[Sample]:
 def main() -> None:
     """Run one plan. Ends at once when whoever started it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    hurry()
+    hurry(CLIENTS, children_too=True)
     plan_path, samples_path = sys.argv[1:]
     plan = msgspec.msgpack.decode(Path(plan_path).read_bytes(), type=Plan)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,7 +7,6 @@ writes them to the destination's, after what the delay line of that direction sa
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import gc
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
-_PR_SET_TIMERSLACK = 29
 _PACKET_BYTES = 1 << 16
 _MAX_READS = 64  # of one device before the others and the deadlines have their turn
 _IPV4_HEADER_BYTES = 20
-_REAL_TIME_PRIORITY = 2
 
 
 def open_tun(name: str) -> int:
@@ -45,26 +42,6 @@ def open_tun(name: str) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def hurry() -> str:
-    """Get the processor before everybody else; in words, how.
-
-    A forwarder that waits for its turn on a busy machine is late by tens of milliseconds.
-    """
-    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)
-    parameter = os.sched_param(_REAL_TIME_PRIORITY)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, parameter)
-    except PermissionError:
-        pass
-    else:
-        return "SCHED_FIFO"
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, -20)
-    except PermissionError:
-        return "normal priority"
-    return "nice -20"
 
 
 class Forwarder:

@@ -21,9 +21,10 @@ import msgspec
 from gateway.core.errors import SetupError
 from loadtests.links import namespaces
 from loadtests.links.delay_line import LineCounters
-from loadtests.links.forwarder import Forwarder, hurry, open_tun
+from loadtests.links.forwarder import Forwarder, open_tun
 from loadtests.links.matrix import SUBNET, LinkMatrix
 from loadtests.links.netem import egress_lines
+from loadtests.priority import LINKS, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ class Keeper:
                 self._serve(lambda: [])
             else:
                 forwarder = self._lay_tun()
-                self._send(Reply(Kept(self._run, backend, hurry(), swept)))
+                self._send(Reply(Kept(self._run, backend, hurry(LINKS), swept)))
                 forwarder.run(self._control, lambda: self._answer(forwarder.counters))
 
     def _name(self, site: str) -> str:

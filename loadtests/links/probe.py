@@ -11,7 +11,6 @@ the time at the other site out: the scheduling of this process is not the link's
 from __future__ import annotations
 
 import argparse
-import os
 import select
 import socket
 import struct
@@ -22,17 +21,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from loadtests.kernel_time import receive, stamp_arrivals
+from loadtests.priority import PROBES, hurry
+
 PORT = 7007
 BULK_BYTES = 200_000
 
-_SO_TIMESTAMPNS = 35  # Linux; the socket module has no name for it
-_TIMESPEC = struct.Struct("qq")
 _PROBE = struct.Struct("!Iq")
 """Sequence number and send time, ns."""
 _ECHO = struct.Struct("!Iqqq")
 """The probe's, then when it was received and sent back, ns. One machine, one clock."""
 _PADDING = bytes(150)
-_ANCILLARY_BYTES = 64
 _GRACE_S = 0.5  # for the last echoes; more than the longest round trip that matters
 _CONNECT_LIMIT_S = 20.0
 _NUM_CONNECTS = 3
@@ -116,13 +115,13 @@ class Site:
         self._probe.sendto(probe + _PADDING, (path.address, PORT))
 
     def _send_back(self) -> None:
-        data, received_ns, sender = _receive(self._echo)
+        data, received_ns, sender = receive(self._echo)
         number, sent_ns = _PROBE.unpack_from(data)
         now_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
         self._echo.sendto(_ECHO.pack(number, sent_ns, received_ns, now_ns) + _PADDING, sender)
 
     def _take_echo(self) -> None:
-        data, received_ns, sender = _receive(self._probe)
+        data, received_ns, sender = receive(self._probe)
         _, sent_ns, there_ns, back_ns = _ECHO.unpack_from(data)
         rtt_s = (received_ns - sent_ns - (back_ns - there_ns)) / 1e9
         self._paths[sender[0]].rtt_s.append(rtt_s)
@@ -171,19 +170,9 @@ def _time_tcp(source: str, peer: str) -> tuple[float, float]:
 
 def _datagram_socket(address: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    bound.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    stamp_arrivals(bound)
     bound.bind((address, port))
     return bound
-
-
-def _receive(bound: socket.socket) -> tuple[bytes, int, tuple[str, int]]:
-    """A datagram, the kernel's receive time in ns, and the sender."""
-    data, ancillary, _, sender = bound.recvmsg(2048, _ANCILLARY_BYTES)
-    for level, kind, value in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack(value)
-            return data, seconds * 1_000_000_000 + nanoseconds, sender
-    return data, time.clock_gettime_ns(time.CLOCK_REALTIME), sender
 
 
 def say(line: str) -> None:
@@ -201,11 +190,8 @@ def main() -> None:
     parser.add_argument("--interval-ms", type=float, default=10.0)
     parser.add_argument("--bulk", action="store_true", help="also time TCP")
     args = parser.parse_args()
-    try:
-        # Above the load, below the forwarder.
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
-        sys.stderr.write("probing at normal priority: times include waits for the processor\n")
+    if (how := hurry(PROBES, children_too=True)) != "SCHED_FIFO":
+        sys.stderr.write(f"probing at {how}: times include waits for the processor\n")
     peers = [peer for peer in args.peers.split(",") if peer]
     Site(args.address).serve(peers, args.count, args.interval_ms / 1e3, bulk=args.bulk)
 
