@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.core.errors import SetupError
@@ -18,6 +19,7 @@ from gateway.core.errors import SetupError
 PREFIX = "firsthop"
 _NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)-.+")
 _LIMIT_S = 20.0
+_MAX_KILL_ROUNDS = 50
 
 
 class LinksUnavailable(SetupError):
@@ -81,16 +83,22 @@ def route_loopback(name: str, device: str) -> None:
 
 
 def remove(name: str) -> None:
-    """Kill what runs in a namespace and remove it; a namespace that is gone is fine."""
-    if name not in names():
-        return
-    for pid in ip("netns", "pids", name).split():
-        try:
-            os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    if name in names():
+    """Kill what runs in a namespace and remove it; a namespace that is gone is fine.
+
+    Raises LinksFailed when it stays.
+    """
+    try:
+        for _ in range(_MAX_KILL_ROUNDS):  # a process may fork while its siblings are killed
+            pids = ip("netns", "pids", name).split() if name in names() else []
+            if not pids:
+                break
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
         ip("netns", "del", name)
+    except LinksFailed:
+        if name in names():  # else another run that swept at the same time was faster
+            raise
 
 
 def sweep() -> list[str]:
