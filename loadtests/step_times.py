@@ -4,7 +4,8 @@
     python -m loadtests.step_times NAME --fit > PROFILE.toml          fit to the saved result
 
 Shapes are visited in turn, round after round, so that a disturbance of the machine hits all of
-them; the median of the rounds counts.
+them; the median of the rounds counts. Runs have real-time priority where that is allowed: the
+profile is the model's, not that of whoever else uses the machine.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gateway.config.site import SHIPPED_MODEL
 from gateway.engine.bundle import load_bundle
 from loadtests.facts import RESULTS, save
 from loadtests.host import HostMeter
+from loadtests.priority import CLIENTS, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,17 +68,18 @@ def measure(model: RunnableModel) -> dict[str, list[dict[str, Any]]]:
 def fit(figures: Sequence[dict[str, Any]]) -> tuple[list[int], list[float], float]:
     """Counts, milliseconds with nothing before them, and milliseconds per token (or pair) before.
 
-    The slope is the median over the counts; a negative one is noise and becomes 0. A larger count
-    never gets a smaller time: noise again.
+    The slope is that of all counts together, so the large ones, where it shows, weigh most; a
+    negative one is noise and becomes 0. A larger count never gets a smaller time: noise again.
     """
     by_count: dict[int, list[tuple[int, float]]] = {}
     for figure in figures:
         by_count.setdefault(figure["count"], []).append((figure["before"], figure["ms"]))
-    slopes = []
+    grown_ms, num_grown = 0.0, 0
     for count, points in by_count.items():
         (near, near_ms), (far, far_ms) = sorted(points)
-        slopes.append((far_ms - near_ms) / (count * (far - near)))
-    slope = max(0.0, statistics.median(slopes))
+        grown_ms += far_ms - near_ms
+        num_grown += count * (far - near)
+    slope = max(0.0, grown_ms / num_grown)
     times_ms: list[float] = []
     for count, points in sorted(by_count.items()):
         near, near_ms = min(points)
@@ -133,6 +136,7 @@ def main() -> None:
         num_threads=args.threads,
         spin=False,
     )
+    scheduler = hurry(CLIENTS, children_too=True)
     meter = HostMeter()
     figures = measure(model)
     about = f"{bundle.name} {bundle.version} ({artifact.precision}), {args.threads} CPU thread(s)"
@@ -143,6 +147,7 @@ def main() -> None:
             "command": f"python -m loadtests.step_times {args.name}",
             "about": about,
             "rounds": NUM_ROUNDS,
+            "scheduler": scheduler,
             **figures,
             "host_busy_ratio": meter.busy_ratio(),
         },

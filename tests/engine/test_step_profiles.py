@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
 
 import pytest
 
 from gateway.core.errors import ConfigError
+from gateway.engine import step_profiles
 from gateway.engine.step_profiles import load_profile, read_profile, shipped_profiles
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from loadtests.facts import RESULTS
+from loadtests.step_times import fit, profile_toml
 
 _PROFILE = """\
 basis = "measured"
@@ -75,3 +76,24 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
         load_profile("h100")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_profile(str(tmp_path / "none.toml"))
+
+
+def test_the_measured_profile_is_the_fit_of_its_committed_measurement() -> None:
+    name = "step_times_cpu-2core"
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    shipped = Path(step_profiles.__file__).with_name("profiles") / "cpu-2core.toml"
+    assert shipped.read_text() == profile_toml(result, name)
+
+
+def test_a_fit_finds_the_profile_that_made_the_times() -> None:
+    figures = [
+        {"count": count, "before": before, "ms": 1.0 + 0.25 * count + 0.002 * count * before}
+        for count in (1, 4, 16)
+        for before in (64, 448)
+    ]
+    counts, times_ms, slope_ms = fit(figures)
+    assert counts == [1, 4, 16]
+    assert times_ms == pytest.approx([1.25, 2.0, 5.0])
+    assert slope_ms == pytest.approx(0.002)
+    noise = [{"count": n, "before": b, "ms": 2.0 - b / 1e3} for n in (1, 2) for b in (0, 448)]
+    assert fit(noise) == ([1, 2], [2.0, 2.0], 0.0)
