@@ -21,7 +21,7 @@ from gateway.core.generation import (
 )
 from gateway.core.rows import Move
 from gateway.core.step_time import Curve, StepTimes
-from gateway.engine.bundle import BundleUnreadable
+from gateway.engine.bundle_facts import BundleUnreadable
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.worker.emulated import AcceleratorClock, EmulatedModel, Vocabulary

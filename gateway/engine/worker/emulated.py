@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gateway.engine.bundle import BundleUnreadable
+from gateway.engine.bundle_facts import BundleUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
