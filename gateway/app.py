@@ -27,6 +27,7 @@ from gateway.edge.own_turns import own_turn_route
 from gateway.engine.bundle import load_bundle
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
+from gateway.engine.step_profiles import PREFIX, load_profile
 from gateway.engine.text_model import TextModel
 from gateway.router.router import Router
 from gateway.runtime.descriptors import raise_descriptor_limit
@@ -247,11 +248,16 @@ def _max_connections(given: int) -> int:
 
 
 def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:
-    if config.model.accelerator != "cpu":
+    accelerator = config.model.accelerator
+    if accelerator == "cuda":
         raise ConfigError(
-            f"model.accelerator is {config.model.accelerator!r}; this version runs models on the "
-            "CPU only: leave it out or set 'cpu'"
+            "model.accelerator is 'cuda'; this version runs models on the CPU only: leave it out, "
+            "or set 'cpu' or 'emulated:PROFILE'"
         )
+    if accelerator.startswith(PREFIX):
+        times = load_profile(accelerator.removeprefix(PREFIX))
+        basis = "measured" if times.is_measured else "assumed"
+        _log.warning("emulating %s (%s): answers are made up", times.name, basis)
     # The router refuses first, with an estimate; the engine's own limit is only the backstop.
     return Start(
         bundle_path=str(bundle.root),
@@ -260,6 +266,7 @@ def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:
         num_threads=config.model.threads,
         allow_spinning=config.model.spinning,
         max_num_queued=config.limits.max_queued + 1,
+        accelerator=accelerator,
     )
 
 
@@ -280,11 +287,17 @@ def _model_info(config: SiteConfig, bundle: Bundle, max_context_tokens: int) -> 
         model_id=bundle.name,
         version=bundle.version,
         digest=bundle.digest.removeprefix("sha256:"),
-        precision=bundle.artifact(config.model.accelerator).precision,
+        precision=_precision(config, bundle),
         max_context_tokens=max_context_tokens,
         tools=bundle.tools,
         aliases=config.model.aliases,
     )
+
+
+def _precision(config: SiteConfig, bundle: Bundle) -> str:
+    """How the weights are stored, or that there are none."""
+    accelerator = config.model.accelerator
+    return accelerator if accelerator.startswith(PREFIX) else bundle.artifact("cpu").precision
 
 
 def _with_ports(config: SiteConfig, http: int, grpc: int, admin: int) -> SiteConfig:

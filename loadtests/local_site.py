@@ -149,11 +149,16 @@ def firsthop(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
 
 @contextmanager
 def running_site(
-    cwd: Path, *arguments: str, port_base: int | None = None, **environment: str
+    cwd: Path,
+    *arguments: str,
+    port_base: int | None = None,
+    within: Callable[[list[str]], list[str]] = lambda command: command,
+    **environment: str,
 ) -> Iterator[SiteProcess]:
     """`firsthop up` with these arguments; ended, and its exit code checked, on the way out.
 
-    With `port_base`, `arguments` are a whole command that serves a site there.
+    With `port_base`, `arguments` are a whole command that serves a site there. `within` may wrap
+    the command, to start the site in a namespace.
     """
     cwd.mkdir(parents=True, exist_ok=True)
     base = port_base or free_port_base()
@@ -161,7 +166,7 @@ def running_site(
     log = cwd / "site.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", *command],
+            within([sys.executable, "-m", "gateway", *command]),
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdout=output,

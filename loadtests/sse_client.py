@@ -23,6 +23,10 @@ class Answer:
     ended_s: float = 0.0
     num_chunks: int = 0
     headers: dict[str, str] | None = None
+    body: bytes = b""
+    """An answer that was not streamed: a refusal."""
+    last_event: bytes = b""
+    """The last event of a stream before `[DONE]`, as JSON."""
 
     @property
     def ttft_s(self) -> float | None:
@@ -63,7 +67,8 @@ class SseConnection:
         if answer.headers.get("transfer-encoding") == "chunked":
             await self._read_chunks(answer)
         else:
-            await self._reader.readexactly(int(answer.headers.get("content-length", "0")))
+            length = int(answer.headers.get("content-length", "0"))
+            answer.body = await self._reader.readexactly(length)
         answer.ended_s = time.monotonic()
         return answer
 
@@ -80,8 +85,14 @@ class SseConnection:
             if size == 0:
                 return
             answer.num_chunks += 1
+            answer.last_event = _last_event(chunk) or answer.last_event
             if answer.first_content_s is None and _has_content(chunk):
                 answer.first_content_s = time.monotonic()
+
+
+def _last_event(chunk: bytes) -> bytes:
+    at = chunk.rfind(b"data: {")
+    return chunk[at + 6 :].partition(b"\n")[0] if at >= 0 else b""
 
 
 def _has_content(chunk: bytes) -> bool:

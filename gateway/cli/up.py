@@ -26,6 +26,7 @@ _EPILOG = """\
 examples:
   firsthop up
   firsthop up --port-base 9000 --model ~/models/qwen2.5-0.5b-int4
+  firsthop up --accelerator emulated:rtx-pro-6000
 
 FIRSTHOP_SECTION_KEY variables apply as for `firsthop serve`. Ctrl-C ends everything.
 """
@@ -65,7 +66,11 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--model", metavar="DIR", help="model directory (default: the shipped assistant)"
     )
-    parser.add_argument("--accelerator", choices=("cpu", "cuda"), help="default: cpu")
+    parser.add_argument(
+        "--accelerator",
+        metavar="cpu|cuda|emulated:PROFILE",
+        help="what runs the model (default: cpu); emulated: made-up answers at a profile's speed",
+    )
     parser.set_defaults(run=run)
 
 

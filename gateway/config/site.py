@@ -94,7 +94,14 @@ class Model(msgspec.Struct, frozen=True):
             extra={"path": True},
         ),
     ] = ""
-    accelerator: Annotated[Literal["cpu", "cuda"], Meta(description="What runs the model.")] = "cpu"
+    accelerator: Annotated[
+        str,
+        Meta(
+            pattern="^(cpu|cuda|emulated:.+)$",
+            description="What runs the model: `cpu`, `cuda`, or `emulated:PROFILE`, made-up answers"
+            " at the speed of a step-time profile (for load tests).",
+        ),
+    ] = "cpu"
     num_slots: Annotated[
         int, Meta(ge=1, le=1024, description="Generations that run at the same time.")
     ] = 8

@@ -37,6 +37,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     max_num_queued: int = 512
     frame_interval_s: float = 0.02
     """A stream's first token leaves at once, later ones at most one frame per interval."""
+    accelerator: str = "cpu"
+    """`cpu`, or `emulated:PROFILE`: made-up tokens at the speed of a step-time profile."""
 
 
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):

@@ -10,16 +10,20 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.scheduling import Scheduler
 from gateway.engine.bundle import load_bundle
 from gateway.engine.bundle_facts import Bundle, BundleUnreadable
 from gateway.engine.frames import Failed, Ready, SiteFrame, Start, encode, site_frames
+from gateway.engine.step_profiles import PREFIX, load_profile
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
-from gateway.engine.worker.model import DecoderModel
+
+if TYPE_CHECKING:
+    from gateway.engine.worker.port import RunnableModel
 
 
 def main() -> int:
@@ -68,15 +72,8 @@ def build_engine(start: Start, wake: Wake) -> Engine:
     if start.num_slots < 1 or start.chunk_tokens < 1:
         raise ConfigError("an engine needs at least one slot and one token per prefill chunk")
     bundle = load_bundle(Path(start.bundle_path), verify=False)
-    limit = start.max_context_tokens or bundle.max_context_tokens
     scheduler = Scheduler(start.num_slots, start.chunk_tokens, start.max_num_queued)
-    model = DecoderModel.load(
-        bundle.artifact("cpu").path,
-        num_rows=len(scheduler.table.holders),
-        max_context_tokens=min(limit, bundle.max_context_tokens),
-        num_threads=start.num_threads,
-        spin=start.allow_spinning,
-    )
+    model = load_model(start, bundle, num_rows=len(scheduler.table.holders))
     end_ids = end_token_ids(bundle)
     engine = Engine(
         model,
@@ -88,6 +85,31 @@ def build_engine(start: Start, wake: Wake) -> Engine:
     )
     engine.measure()
     return engine
+
+
+def load_model(start: Start, bundle: Bundle, *, num_rows: int) -> RunnableModel:
+    """The bundle's model on the accelerator asked for. Raises BundleError, ConfigError."""
+    limit = start.max_context_tokens or bundle.max_context_tokens
+    context = min(limit, bundle.max_context_tokens)
+    # Many emulated sites share a host: none of them loads what only a real model needs.
+    if start.accelerator.startswith(PREFIX):
+        from gateway.engine.worker.emulated import EmulatedModel
+
+        return EmulatedModel.load(
+            load_profile(start.accelerator.removeprefix(PREFIX)),
+            bundle.tokenizer_path,
+            num_rows=num_rows,
+            max_context_tokens=context,
+        )
+    from gateway.engine.worker.model import DecoderModel
+
+    return DecoderModel.load(
+        bundle.artifact("cpu").path,
+        num_rows=num_rows,
+        max_context_tokens=context,
+        num_threads=start.num_threads,
+        spin=start.allow_spinning,
+    )
 
 
 def end_token_ids(bundle: Bundle) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import ClassBacklogs, GenerationEvent, GenerationRequest
     from gateway.core.scheduling import Prefill, Scheduler
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
-    from gateway.engine.worker.model import DecoderModel
+    from gateway.engine.worker.port import RunnableModel
 
 _MEASURED_TOKENS = 64
 _MEASURED_STEPS = 3
@@ -50,7 +50,7 @@ class Engine:
 
     def __init__(
         self,
-        model: DecoderModel,
+        model: RunnableModel,
         scheduler: Scheduler,
         compiler: GrammarCompiler,
         *,

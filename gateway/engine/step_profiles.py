@@ -1,0 +1,132 @@
+"""Reads the step-time profiles of emulated accelerators: TOML, one accelerator and model each.
+
+    basis = "measured"              # or "assumed"
+    about = "one line"
+    [decode]
+    rows = [1, 2, 4]                # points of the curve
+    step_ms = [1.0, 1.2, 1.5]       # at an empty context
+    context_us_per_token = 0.1      # for every token of every row's context
+    [prefill]
+    tokens = [1, 16, 64]
+    chunk_ms = [1.0, 2.0, 7.0]      # over no past
+    past_ns_per_pair = 2.0          # for every pair of a chunk's token and one before the chunk
+    [sources]                       # where each constant is from; a measured profile names the
+    measurement = "results/x.json"  # committed measurement instead
+
+A complaint names file, line and key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gateway.config.toml_lines import TomlFile
+from gateway.core.errors import ConfigError
+from gateway.core.step_time import Curve, StepTimes
+
+PREFIX = "emulated:"
+"""How an emulated accelerator is named: `emulated:PROFILE`."""
+
+_SHIPPED = Path(__file__).with_name("profiles")
+_CONSTANTS = (
+    "decode.step_ms",
+    "decode.context_us_per_token",
+    "prefill.chunk_ms",
+    "prefill.past_ns_per_pair",
+)
+
+
+class _Decode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rows: tuple[int, ...]
+    step_ms: tuple[float, ...]
+    context_us_per_token: float
+
+
+class _Prefill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tokens: tuple[int, ...]
+    chunk_ms: tuple[float, ...]
+    past_ns_per_pair: float
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    basis: Literal["measured", "assumed"]
+    about: str
+    decode: _Decode
+    prefill: _Prefill
+    sources: dict[str, str]
+
+
+def shipped_profiles() -> tuple[str, ...]:
+    """The names that need no file."""
+    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.toml")))
+
+
+def load_profile(name: str) -> StepTimes:
+    """A shipped profile by its name, or any by the path of its file, which ends in `.toml`.
+
+    Raises ConfigError.
+    """
+    if name.endswith(".toml"):
+        return read_profile(Path(name))
+    if name not in shipped_profiles():
+        raise ConfigError(
+            f"there is no step-time profile {name!r}; shipped are {', '.join(shipped_profiles())}, "
+            "others are given as the path of a .toml file"
+        )
+    return read_profile(_SHIPPED / f"{name}.toml")
+
+
+def read_profile(path: Path) -> StepTimes:
+    """The profile in a file. Raises ConfigError."""
+    file = TomlFile.read(path)
+    try:
+        read = msgspec.convert(file.document, _File)
+    except msgspec.ValidationError as error:
+        what, _, at = str(error).partition(" - at `$.")
+        key = at.rstrip("`").partition("[")[0]
+        where = file.origin(*key.split(".")) if key else str(path)
+        raise ConfigError(f"{where}: {key or 'the profile'}: {what}") from error
+    _check_sources(file, read)
+    decode, prefill = read.decode, read.prefill
+    return StepTimes(
+        name=path.stem,
+        decode=_curve(file, ("decode", "step_ms"), decode.rows, decode.step_ms),
+        decode_s_per_context_token=_slope(
+            file, ("decode", "context_us_per_token"), decode.context_us_per_token, 1e-6
+        ),
+        prefill=_curve(file, ("prefill", "chunk_ms"), prefill.tokens, prefill.chunk_ms),
+        prefill_s_per_pair=_slope(
+            file, ("prefill", "past_ns_per_pair"), prefill.past_ns_per_pair, 1e-9
+        ),
+        is_measured=read.basis == "measured",
+    )
+
+
+def _curve(
+    file: TomlFile, key: tuple[str, str], counts: tuple[int, ...], times_ms: tuple[float, ...]
+) -> Curve:
+    try:
+        return Curve(counts, tuple(time_ms / 1e3 for time_ms in times_ms))
+    except ValueError as error:
+        raise ConfigError(f"{file.origin(*key)}: {'.'.join(key)}: {error}") from error
+
+
+def _slope(file: TomlFile, key: tuple[str, str], value: float, unit_s: float) -> float:
+    if not 0 <= value < 1e9:
+        raise ConfigError(f"{file.origin(*key)}: {'.'.join(key)}: must be at least 0, not {value}")
+    return value * unit_s
+
+
+def _check_sources(file: TomlFile, read: _File) -> None:
+    """A figure without a source is worth nothing: each constant's, or the whole measurement's."""
+    needed = ("measurement",) if read.basis == "measured" else _CONSTANTS
+    for name in needed:
+        if not read.sources.get(name, "").strip():
+            raise ConfigError(
+                f"{file.origin('sources')}: sources: an {read.basis} profile needs {name!r} there"
+                if read.basis == "assumed"
+                else f"{file.origin('sources')}: sources: a measured profile needs {name!r} there"
+            )

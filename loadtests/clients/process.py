@@ -1,0 +1,157 @@
+"""``python -m loadtests.clients.process PLAN SAMPLES``: one open-loop client.
+
+    in:   START (monotonic instant)      out:  ready, then done
+
+A thread of its own waits for each request's instant, because an event loop's timers round to a
+millisecond; the loop only carries the requests. Samples are written to a file once all have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import gzip
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvloop
+
+from loadtests.clients.caller import Fate, caller
+from loadtests.clients.plan import Plan, Sample
+from loadtests.priority import CLIENTS, hurry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtests.clients.caller import Caller
+    from loadtests.clients.plan import Ask
+
+_PR_SET_PDEATHSIG = 1
+
+
+class OpenLoop:
+    """Sends every request when it is due and notes what became of it."""
+
+    def __init__(self, plan: Plan, caller: Caller) -> None:
+        self.samples: list[Sample] = []
+        self._plan = plan
+        self._caller = caller
+        self._start_s = 0.0
+        self._num_open = 0
+        self._stop = threading.Event()
+
+    async def run(self, start_s: float) -> None:
+        """From `start_s` on the monotonic clock until the last request has ended."""
+        self._start_s = start_s
+        loop = asyncio.get_running_loop()
+        all_sent = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+
+            def send(ask: Ask) -> None:
+                group.create_task(self._one(ask))
+
+            def wait_and_send() -> None:
+                hurry(CLIENTS)
+                for ask in self._plan.asks:
+                    if self._stop.wait(0) or not self._wait_until(start_s + ask.due_s):
+                        return
+                    loop.call_soon_threadsafe(send, ask)
+                loop.call_soon_threadsafe(all_sent.set)
+
+            clock = threading.Thread(target=wait_and_send, name="clock", daemon=True)
+            clock.start()
+            try:
+                await all_sent.wait()
+            finally:
+                self._stop.set()
+        clock.join()
+
+    def _wait_until(self, due_s: float) -> bool:
+        """Sleep to the instant; False when the run was given up meanwhile."""
+        while (left_s := due_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, 0.5))
+            if self._stop.is_set():
+                return False
+        return True
+
+    async def _one(self, ask: Ask) -> None:
+        sent_s = time.monotonic()
+        if self._num_open >= self._plan.max_num_open:
+            fate = Fate("failed", code="client_full")
+        else:
+            self._num_open += 1
+            try:
+                fate = await self._ask(ask)
+            finally:
+                self._num_open -= 1
+        first_s = None if fate.first_s is None else fate.first_s - self._start_s
+        self.samples.append(
+            Sample(
+                ask,
+                sent_s - self._start_s,
+                fate.outcome,
+                time.monotonic() - self._start_s,
+                first_s,
+                *fate[2:],
+            )
+        )
+
+    async def _ask(self, ask: Ask) -> Fate:
+        try:
+            async with asyncio.timeout(self._plan.time_limit_s):
+                return await self._caller.ask(ask)
+        except TimeoutError:
+            return Fate("failed", code="client_timeout")
+        except (OSError, EOFError) as error:
+            return Fate("failed", code=f"connection_{type(error).__name__.lower()}")
+
+
+def write_samples(path: Path, samples: Sequence[Sample]) -> None:
+    """As gzipped lines of JSON."""
+    encoder = msgspec.json.Encoder()
+    with gzip.open(path, "wb", compresslevel=3) as lines:
+        for sample in samples:
+            lines.write(encoder.encode(sample) + b"\n")
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """What `write_samples` wrote."""
+    decoder = msgspec.json.Decoder(Sample)
+    with gzip.open(path, "rb") as lines:
+        return [decoder.decode(line) for line in lines]
+
+
+async def _serve(plan: Plan) -> list[Sample]:
+    connected = caller(plan)
+    await connected.open()
+    gc.freeze()  # a full collection takes milliseconds
+    print("ready", flush=True)
+    start = await asyncio.to_thread(sys.stdin.readline)
+    if not start:
+        return []
+    loop = OpenLoop(plan, connected)
+    await loop.run(float(start))
+    await connected.close()
+    return loop.samples
+
+
+def main() -> None:
+    """Run one plan. Ends at once when whoever started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    hurry(CLIENTS, children_too=True)
+    plan_path, samples_path = sys.argv[1:]
+    plan = msgspec.msgpack.decode(Path(plan_path).read_bytes(), type=Plan)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        samples = runner.run(_serve(plan))
+    write_samples(Path(samples_path), samples)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

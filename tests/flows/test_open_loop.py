@@ -1,0 +1,162 @@
+"""The open-loop clients: against a site, and against a server that stalls."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from loadtests.clients.plan import Ask, Plan, Protocol, Sample, asks_at, dealt
+from loadtests.clients.run import ClientFailed, attained, run_clients, summarize
+from loadtests.local_site import free_port_base
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from loadtests.local_site import SiteProcess
+
+_SAID = "hello there"
+_STALL_S = 0.3
+
+
+def _plan(protocol: Protocol, target: str, asks: list[Ask], **keys: float) -> Plan:
+    plan = Plan(protocol, (target,), tuple(asks), num_connections=2)
+    return msgspec.structs.replace(plan, **keys)
+
+
+def _target(site: SiteProcess, protocol: Protocol) -> str:
+    return site.grpc if protocol == "grpc" else site.http.removeprefix("http://")
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_every_request_leaves_a_whole_sample(
+    echo_site: SiteProcess, tmp_path: Path, protocol: Protocol
+) -> None:
+    asks = asks_at(
+        [0.01 * n for n in range(20)], [_SAID], random.Random(1), turn_class="batch", max_tokens=5
+    )
+    plans = [_plan(protocol, _target(echo_site, protocol), list(part)) for part in dealt(asks, 2)]
+    samples = run_clients(plans, tmp_path)
+    assert [sample.ask for sample in samples] == asks
+    for sample in samples:
+        assert (sample.outcome, sample.code, sample.site) == ("ok", "", "edge-a")
+        assert sample.path == "edge-a"
+        assert sample.completion_tokens == 5
+        assert sample.prompt_tokens > len(_SAID)
+        assert sample.first_s is not None
+        assert sample.ask.due_s <= sample.sent_s < sample.first_s <= sample.ended_s
+        record = echo_site.admin_json(f"/v1/requests/{sample.request_id}")
+        assert record["class"] == "batch"
+    summary = summarize(samples, seed=1)
+    assert (summary["offered"], summary["shed"], summary["failed"]) == (20, 0, 0)
+    assert summary["attained"] == 1.0
+    assert summary["ttft_ms"]["n"] == 20
+    assert len(list(tmp_path.glob("samples-*.jsonl.gz"))) == 2
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_what_was_shed_is_told_from_what_failed(
+    echo_site: SiteProcess, tmp_path: Path, protocol: Protocol
+) -> None:
+    hopeless = Ask(0.0, _SAID, "voice", 5, budget_s=1e-4)
+    impossible = Ask(0.0, "long " * 2000, "agent", 5)
+    plan = _plan(protocol, _target(echo_site, protocol), [hopeless, impossible])
+    fates = {sample.ask: sample for sample in run_clients([plan], tmp_path)}
+    assert (fates[hopeless].outcome, fates[hopeless].code) == ("shed", "slo_unattainable")
+    assert fates[impossible].outcome == "failed"
+    assert fates[impossible].code == "context_length_exceeded"
+    assert not any(map(attained, fates.values()))
+
+
+@contextmanager
+def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
+    """Answers at once, except that all of it stands still once, for _STALL_S."""
+    port, ready, done = free_port_base(), threading.Event(), threading.Event()
+    body = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                request = await reader.readuntil(b"\r\n\r\n")
+                length = int(request.lower().partition(b"content-length: ")[2].split()[0])
+                await reader.readexactly(length)
+                writer.write(answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", port)
+        loop = asyncio.get_running_loop()
+        async with server:
+            loop.call_later(stall_at_s, time.sleep, _STALL_S)
+            ready.set()
+            while not done.is_set():  # noqa: ASYNC110 (set by another thread)
+                await asyncio.sleep(0.05)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield port, done
+    finally:
+        done.set()
+        thread.join(10)
+
+
+def test_a_stall_of_the_server_counts_against_all_that_was_due(tmp_path: Path) -> None:
+    asks = [Ask(0.005 * n, _SAID) for n in range(600)]
+    with stalling_server(stall_at_s=2.0) as (port, _):
+        samples = run_clients([_plan("http", f"127.0.0.1:{port}", asks)], tmp_path)
+    assert all(sample.outcome == "ok" for sample in samples)
+    late = [sample for sample in samples if sample.ttft_s is not None and sample.ttft_s > 0.1]
+    # 5 ms apart, those due in the first 200 of 300 ms waited for 100 ms or longer.
+    assert len(late) >= 35
+    assert summarize(samples, seed=1)["ttft_ms"]["p99"] >= 200.0
+
+
+def test_a_server_that_never_answers_and_one_that_is_not_there(tmp_path: Path) -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def main() -> list[Sample]:
+        async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            asks = [Ask(0.0, _SAID) for _ in range(3)]
+            plan = _plan("http", f"127.0.0.1:{port}", asks, time_limit_s=0.3, max_num_open=2)
+            return await asyncio.to_thread(run_clients, [plan], tmp_path / "silent")
+
+    samples = asyncio.run(main())
+    assert sorted(sample.code for sample in samples) == [
+        "client_full",
+        "client_timeout",
+        "client_timeout",
+    ]
+    summary = summarize(samples, seed=1)
+    assert (summary["failed"], summary["attained"], summary["ttft_ms"]) == (3, 0.0, None)
+    assert not summary["valid"]
+    nobody = _plan("http", f"127.0.0.1:{free_port_base()}", [Ask(0.0, _SAID)])
+    with pytest.raises(ClientFailed, match="before it was ready"):
+        run_clients([nobody], tmp_path / "nobody")
+
+
+def test_a_late_client_makes_the_run_invalid() -> None:
+    def sample(late_s: float) -> Sample:
+        return Sample(Ask(1.0, _SAID, budget_s=0.5), 1.0 + late_s, "ok", 2.0, 1.4)
+
+    assert summarize([sample(0.001)] * 100, seed=1)["valid"]
+    summary = summarize([sample(0.001)] * 98 + [sample(0.005)] * 2, seed=1)
+    assert summary["schedule_delay_ms"]["p99"] == 5.0
+    assert "sent 5.0 ms late" in summary["invalid_because"][0]
+    assert summary["attained"] == 1.0
+    late = msgspec.structs.replace(sample(0.0), first_s=1.6)
+    assert summarize([late], seed=1)["attained"] == 0.0

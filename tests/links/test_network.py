@@ -1,0 +1,187 @@
+"""Links between real namespaces: what packets meet there, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from loadtests.links import namespaces
+from loadtests.links.keeper import Keeper, Order, Reply
+from loadtests.links.matrix import Link, LinkMatrix
+from loadtests.links.namespaces import LinksUnavailable
+from loadtests.links.network import EmulatedNetwork, emulated_network
+from loadtests.links.selftest import loss_violations, probing, self_test
+from loadtests.local_site import ROOT, wait_until
+from tests.requirements import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.flow
+
+_MATRIX = LinkMatrix.of(
+    ("a", "b", "c"), {("a", "b"): Link(0.010), ("a", "c"): Link(0.040)}, Link(0.0, 0.0, 0.05)
+)
+_OWNER = """\
+import subprocess, sys, time
+from loadtests.links.matrix import Link, LinkMatrix
+from loadtests.links.network import emulated_network
+matrix = LinkMatrix.of(("a", "b"), {}, Link(0.001))
+with emulated_network(matrix, backend="tun") as network:
+    inside = subprocess.Popen(network.command("a", ["sleep", "1000"]))
+    print(network.namespace("a"), inside.pid, flush=True)
+    time.sleep(1000)
+"""
+
+
+@pytest.fixture(autouse=True)
+def needs_namespaces() -> None:
+    try:
+        namespaces.check_available()
+        namespaces.check_tun()
+    except LinksUnavailable as error:
+        require("netns", False, str(error))
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[EmulatedNetwork]:
+    with ExitStack() as stack:
+        try:
+            yield stack.enter_context(emulated_network(_MATRIX, backend="tun", seed=3))
+        except LinksUnavailable as error:
+            require("netns", False, str(error))
+
+
+def test_every_path_takes_its_round_trip_and_tcp_is_real(network: EmulatedNetwork) -> None:
+    results = {(result.src, result.dst): result for result in self_test(network, count=50)}
+    assert set(results) == {("a", "b"), ("a", "c"), ("b", "c")}
+    for pair, nominal_s in ((("a", "b"), 0.010), (("a", "c"), 0.040)):
+        sample = results[pair].sample
+        assert len(sample.rtt_s) == 50
+        # Never early; how late is a matter of the machine, and a benchmark's.
+        assert nominal_s - 0.0005 < min(sample.rtt_s) < nominal_s + 0.002
+        assert sample.connect_s is not None
+        assert sample.connect_s >= nominal_s - 0.0005
+        assert sample.bulk_s is not None
+        assert sample.bulk_s > 3 * nominal_s - 0.001
+    row = results["a", "c"].row()
+    assert row["nominal_rtt_ms"] == 40.0
+    assert row["p50_ms"] >= 39.5
+
+
+def test_loss_shows_in_the_counters_of_its_link_alone(network: EmulatedNetwork) -> None:
+    with probing(network, count=3000, rate_per_s=3000.0, bulk=False) as probe:
+        probe.results()
+    counters = {(line.src, line.dst): line for line in network.counters()}
+    assert counters["a", "b"].num_packets >= 3000
+    assert counters["a", "b"].num_lost == counters["a", "b"].num_dropped == 0
+    lossy = counters["b", "c"]
+    assert 0.03 < lossy.num_lost / lossy.num_packets < 0.07
+    assert loss_violations(network, list(counters.values())) == []
+    wrong = msgspec.structs.replace(lossy, num_packets=10_000, num_lost=800)
+    assert loss_violations(network, [wrong]) == ["b to c: 8.000% lost, 5.000% wanted"]
+
+
+def test_leaving_ends_what_runs_at_the_sites() -> None:
+    with emulated_network(_MATRIX, backend="tun") as network:
+        sleeper = subprocess.Popen(network.command("b", ["sleep", "1000"]))
+        names = [network.namespace(site) for site in _MATRIX.sites]
+        assert set(names) <= set(namespaces.names())
+        wait_until(lambda: "sleep" in _command(sleeper.pid), "it has started")
+    assert sleeper.wait(10) == -signal.SIGKILL
+    assert not set(names) & set(namespaces.names())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_ends_badly_leaves_nothing(how: signal.Signals) -> None:
+    owner = _start_owner()
+    name, inside = _first_words(owner)
+    os.killpg(owner.pid, how)
+    owner.wait(30)
+    run = name.rpartition("-")[0]
+    wait_until(
+        lambda: not any(other.startswith(run) for other in namespaces.names()), "namespaces gone"
+    )
+    assert "sleep" not in _command(inside)
+
+
+def test_the_next_run_sweeps_what_a_killed_keeper_left() -> None:
+    owner = _start_owner()
+    name, _ = _first_words(owner)
+    keeper = int(name.split("-")[1])
+    os.kill(keeper, signal.SIGKILL)
+    owner.kill()
+    owner.wait(30)
+    wait_until(lambda: not _command(keeper), "the keeper is gone")
+    assert name in namespaces.names()
+    with emulated_network(_MATRIX, backend="tun") as network:
+        assert name in network.swept
+        assert name not in namespaces.names()
+        assert network.namespace("a") in namespaces.names()
+
+
+def test_the_kernels_own_links_are_laid_out_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not every kernel has netem; everything around the leaf works on any.
+    if not namespaces.has_netem():
+        monkeypatch.setattr("loadtests.links.netem.leaf", lambda link: "bfifo limit 1000000")
+    ours, theirs = socket.socketpair()
+    keeper = threading.Thread(target=Keeper(Order(_MATRIX, "netem", 1), theirs).keep)
+    keeper.start()
+    try:
+        with ours, ours.makefile("rb") as replies:
+            kept = msgspec.json.decode(replies.readline(), type=Reply).kept
+            assert kept is not None
+            assert (kept.backend, kept.scheduler) == ("netem", "kernel")
+            network = EmulatedNetwork(_MATRIX, kept, ours, replies)
+            assert network.counters() == []
+            results = self_test(network, count=20)
+            assert all(result.sample.rtt_s for result in results)
+    finally:
+        keeper.join(30)
+        theirs.close()
+    assert not any(name.startswith(kept.run) for name in namespaces.names())
+
+
+def test_without_root_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(LinksUnavailable, match="need root; run this command with sudo"):
+        namespaces.check_available()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(LinksUnavailable, match="ip is not installed; run `make setup-ci`"):
+        namespaces.check_available()
+
+
+def _start_owner() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _OWNER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+
+
+def _first_words(owner: subprocess.Popen[str]) -> tuple[str, int]:
+    assert owner.stdout is not None
+    with owner.stdout as lines:
+        name, inside = lines.readline().split()
+    return name, int(inside)
+
+
+def _command(pid: int) -> str:
+    """Empty once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return ""
