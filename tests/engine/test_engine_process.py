@@ -268,7 +268,7 @@ def test_a_request_that_kills_the_engine_fails_alone(tiny_dir: Path) -> None:
                 async for _ in poisoned:
                     pass
             assert _tokens(await spared) == _expected(bystander)
-            assert engine.restarts == 3
+            assert engine.restarts == 4
 
     _run(main())
 
