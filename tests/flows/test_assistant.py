@@ -69,7 +69,7 @@ def test_a_no_pays_nothing(site: SiteProcess) -> None:
     talk = Conversation(site)
     talk.say("I would like to pay forty dollars.")
     _, ran = talk.say("no, don't")
-    assert [run["result"] for run in ran] == ['{"error":"declined_by_caller"}']
+    assert ran == []
     _, ran = Conversation(site).say("What is my current bill?")
     assert '"open_dollars":64' in ran[0]["result"]
 
