@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.core.errors import CapacityError, InvalidRequest
+from gateway.edge.gathering import GatheringTransport
 from gateway.edge.http_errors import error_body
 from gateway.edge.http_exchange import ABORT_EXTENSION
 
@@ -58,7 +59,7 @@ class SiteHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, and expect a first request soon."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", GatheringTransport(transport, self.loop)))
         if self._places.enter(self):
             self._begin_head()
         else:
