@@ -173,3 +173,5 @@ class EngineLoad(msgspec.Struct, frozen=True, array_like=True):
     """One batched decode step at the present number of rows."""
     mean_remaining_tokens: float
     """Tokens a running generation is expected to produce still, at most its `max_tokens`."""
+    cached_ratio: float = 0.0
+    """Prompt tokens that were not prefilled because they were cached, of all that came lately."""

@@ -19,6 +19,9 @@ from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
 from gateway.engine.worker.model import DecoderModel
+from gateway.engine.worker.rounding import grid_tokens, measure_rounding
+
+_MAX_SPARE_ROWS = 256
 
 
 def main() -> int:
@@ -68,13 +71,25 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         raise ConfigError("an engine needs at least one slot and one token per prefill chunk")
     bundle = load_bundle(Path(start.bundle_path), verify=False)
     limit = start.max_context_tokens or bundle.max_context_tokens
-    scheduler = Scheduler(start.num_slots, start.chunk_tokens, start.max_num_queued)
+    context = min(limit, bundle.max_context_tokens)
+    num_spare_rows = min(
+        _MAX_SPARE_ROWS, start.cache_bytes // (context * bundle.kv_bytes_per_token)
+    )
     model = DecoderModel.load(
         bundle.artifact("cpu").path,
-        num_rows=len(scheduler.table.holders),
-        max_context_tokens=min(limit, bundle.max_context_tokens),
+        num_rows=start.num_slots + num_spare_rows + 1,
+        max_context_tokens=context,
         num_threads=start.num_threads,
         spin=start.allow_spinning,
+    )
+    rounding = measure_rounding(model)
+    scheduler = Scheduler(
+        start.num_slots,
+        start.chunk_tokens,
+        start.max_num_queued,
+        grid_tokens=grid_tokens(start.chunk_tokens, rounding),
+        num_spare_rows=num_spare_rows,
+        batches_prompts=rounding.is_same_in_batch,
     )
     end_ids = end_token_ids(bundle)
     engine = Engine(
@@ -83,6 +98,7 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         GrammarCompiler(bundle.tokenizer_path, model.layout.vocab_size, end_ids),
         end_ids=frozenset(end_ids),
         frame_interval_s=start.frame_interval_s,
+        inter_token_budget_s=start.inter_token_budget_s,
         on_compiled=wake.set,
     )
     engine.measure()

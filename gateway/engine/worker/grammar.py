@@ -35,6 +35,27 @@ class UnusableGrammar(Exception):
     """The constraint cannot be compiled; the text is llguidance's reason, in one line."""
 
 
+class AllowedTokens:
+    """A set of token ids, one bit for each, lowest bit first."""
+
+    def __init__(self, bits: bytes, vocab_size: int) -> None:
+        self._bits = bits
+        self._vocab_size = vocab_size
+
+    def admits(self, token_id: int) -> bool:
+        """Whether one token is in the set."""
+        byte, bit = divmod(token_id, 8)
+        return byte < len(self._bits) and bool(self._bits[byte] >> bit & 1)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """The set as bool[V]."""
+        bits = np.frombuffer(self._bits, np.uint8)
+        mask = np.unpackbits(bits, bitorder="little")[: self._vocab_size].view(np.bool_)
+        if len(mask) < self._vocab_size:
+            mask = np.pad(mask, (0, self._vocab_size - len(mask)))
+        return mask
+
+
 class Matcher:
     """Where one answer stands in its grammar."""
 
@@ -52,13 +73,9 @@ class Matcher:
         """Why matching had to be given up, or nothing."""
         return " ".join(str(self._matcher.get_error()).split())
 
-    def allowed(self) -> NDArray[np.bool_]:
-        """Which tokens may come next: bool[V]."""
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        mask = np.unpackbits(bits, bitorder="little")[: self._vocab_size].view(np.bool_)
-        if len(mask) < self._vocab_size:
-            mask = np.pad(mask, (0, self._vocab_size - len(mask)))
-        return mask
+    def allowed(self) -> AllowedTokens:
+        """Which tokens may come next."""
+        return AllowedTokens(self._matcher.compute_bitmask(), self._vocab_size)
 
     def accept(self, token_id: int) -> bool:
         """Go on by one token; False when the grammar does not admit it."""
