@@ -100,11 +100,8 @@ class PrefixCache:
         return self.table.release(key)
 
     def _reusable(self, prompt: Sequence[int]) -> Sequence[int]:
-        """What of a prompt may come from the cache: at least two tokens are left to prefill.
-
-        One token alone would go through the decode kernel.
-        """
-        return prompt[: max(0, len(prompt) - 2)]
+        """What of a prompt may come from the cache: the last token's logits are needed."""
+        return prompt[:-1]
 
     def _ends_at(self, key: int, num_tokens: int) -> bool:
         return key in self.table.parked and self._index.num_tokens(key) == num_tokens

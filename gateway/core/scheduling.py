@@ -6,9 +6,8 @@ it. Between the two nothing else may be called.
 
 Prompts are cut only at multiples of the grid. Where kernels round differently when a prompt is cut
 differently, the grid is the chunk, so that the same prompt is cut the same way whatever else runs;
-where they do not, a finer grid allows shorter chunks beside running streams and finer caching. A
-cut never leaves a single token, which would go through the decode kernel. Resumed tokens are not
-prefilled: they go through decode like generated ones.
+where they do not, a finer grid allows shorter chunks beside running streams and finer caching.
+Resumed tokens are not prefilled: they go through decode like generated ones.
 """
 
 from __future__ import annotations
@@ -226,20 +225,14 @@ class Scheduler:
         if chunk.is_last:
             _remove(self._prefilling, job.rank)
             self._moves += self.table.start_decoding(chunk.key)
-            self.cache.hold(chunk.key, self._exact_part(job))
-
-    def _exact_part(self, job: _Job) -> Sequence[int]:
-        """What of a prompt's prefilled tokens another prompt would get by the same cuts."""
-        stop = job.prefilled_tokens
-        taken_along = stop == len(job.prompt) and stop % self.grid_tokens == 1
-        return job.prompt[: stop - self.grid_tokens if taken_along else stop]
+            self.cache.hold(chunk.key, job.prompt)
 
     def _leave_slot(self, job: _Job, *, keeps_prompt: bool) -> None:
         key = job.rank.key
         if job.prefilled_tokens < len(job.prompt):
             _remove(self._prefilling, job.rank)
         if keeps_prompt:
-            self._moves += self.cache.leave(key, self._exact_part(job))
+            self._moves += self.cache.leave(key, job.prompt[: job.prefilled_tokens])
         else:
             self._moves += self.cache.drop(key)
 
@@ -323,9 +316,7 @@ class Scheduler:
     def _chunk(self, key: int, limit: int, *, is_first: bool) -> Prefill:
         job = self._jobs[key]
         start = job.prefilled_tokens
-        stop = start + limit - limit % self.grid_tokens
-        if stop >= len(job.prompt) - 1:
-            stop = len(job.prompt)
+        stop = min(start + limit - limit % self.grid_tokens, len(job.prompt))
         return Prefill(
             key, self.table.row_of[key], start, stop, is_first, is_last=stop == len(job.prompt)
         )

@@ -82,7 +82,7 @@ class KvModel:
         assert chunk.start % grid == 0
         assert chunk.stop % grid == 0 or chunk.is_last
         assert chunk.is_last == (chunk.stop == len(prompt))
-        assert chunk.stop - chunk.start >= min(2, len(prompt))
+        assert chunk.stop > chunk.start
         assert self.rows[chunk.row][: chunk.start] == prompt_cells(prompt)[: chunk.start]
         if chunk.is_first:
             self.num_cached += chunk.start

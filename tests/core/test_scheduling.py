@@ -113,13 +113,6 @@ def test_cancelling_frees_the_slot_for_the_next_step() -> None:
     assert [chunk.key for chunk in plan.prefill] == [2]
 
 
-def test_a_cut_never_leaves_one_token_alone() -> None:
-    scheduler = _scheduler(chunk_tokens=4)
-    _submit(scheduler, 1, prompt_tokens=9)
-    chunks = [chunk for _ in range(2) for chunk in _step(scheduler).prefill]
-    assert [(c.start, c.stop, c.is_last) for c in chunks] == [(0, 4, False), (4, 9, True)]
-
-
 def test_a_grid_that_does_not_fit_the_chunk_is_refused() -> None:
     with pytest.raises(ValueError, match="cut at"):
         Scheduler(2, 6, 8, grid_tokens=4)
@@ -142,15 +135,14 @@ def test_a_conversations_next_turn_takes_its_row_over_and_prefills_only_what_is_
     scheduler = _scheduler(num_slots=1, chunk_tokens=4)
     first = _prompt(1, 9)
     _submit(scheduler, 1, prompt=first)
-    for _ in range(2):
+    for _ in range(3):
         _step(scheduler)
     _step(scheduler, 1)
     _submit(scheduler, 2, prompt=(*first, 7, 7, 7, 7))
     plan = _step(scheduler)
-    # The last token was taken along by the chunk before it, which is not how it is cut here.
-    assert [(c.start, c.stop, c.is_first) for c in plan.prefill] == [(4, 8, True)]
+    assert [(c.start, c.stop, c.is_first) for c in plan.prefill] == [(8, 12, True)]
     assert plan.moves == ()
-    assert scheduler.pending_prompt_tokens == 5
+    assert scheduler.pending_prompt_tokens == 1
 
 
 def test_prompts_that_share_a_beginning_get_copies_and_leave_the_original() -> None:
@@ -311,9 +303,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = Scheduler(
-            3, 4, 6, grid_tokens=2, num_spare_rows=2, batches_prompts=True
-        )
+        self.scheduler = Scheduler(3, 4, 6, grid_tokens=2, num_spare_rows=2, batches_prompts=True)
         self.model = KvModel(self.scheduler)
         self.now_s = 0.0
         self.num_submitted = 0

@@ -69,7 +69,7 @@ def requests(model: DecoderModel) -> list[GenerationRequest]:
     rng = random.Random(5)
     vocab_size = model.layout.vocab_size
     made = []
-    for index, num_prompt in enumerate((1, 2, 16, 17, 18, 33, 65, 66, 150, 31, 32, 30)):
+    for index, num_prompt in enumerate((1, 2, 16, 17, 18, 33, 65, 66, 150, 31, 32, 129)):
         sampling = (
             Sampling(temperature=0.0, top_logprobs=2)
             if index % 2
@@ -252,7 +252,7 @@ def test_preempted_is_undisturbed(
     while not engine.is_idle:
         engine.step()
         steps += 1
-        if steps % 12 == 0 and len(voice_keys) < 5:
+        if steps % 9 == 0 and len(voice_keys) < 9:
             key = 100 + steps
             voice_keys.append(key)
             request = requests[len(voice_keys)]

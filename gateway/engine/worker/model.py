@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _DECODE_BUCKET_TOKENS = 64
 _MAX_NUM_BINDINGS = 256
+_ATTENTION_BLOCK_TOKENS = 16
 _QUIET = 3  # ONNX Runtime's log level for errors only
 # Its exceptions have no parent of their own.
 _RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -136,6 +137,16 @@ def _untouched(shape: tuple[int, ...], dtype: type) -> NDArray[np.floating]:
     return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
+def _padded(num_tokens: int) -> int:
+    """How long a piece of prompt is run, so that no attention block is left with one row.
+
+    Attention walks over the queries in blocks of twice the head dimension, a multiple of 16. One
+    row alone is multiplied by another kernel, which sums in another order: the piece of prompt
+    would round differently from the same tokens in the midst of a longer one.
+    """
+    return num_tokens + (num_tokens % _ATTENTION_BLOCK_TOKENS == 1)
+
+
 class DecoderModel:
     """A loaded decoder with its KV rows. Not thread-safe; one run at a time."""
 
@@ -196,16 +207,18 @@ class DecoderModel:
     def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
         """Prompt tokens from position `start` on into one row.
 
-        Returns the logits f32[V] that follow the last of them, valid until the next run. Raises
-        EngineFault.
+        Returns the logits f32[V] that follow the last of them, valid until the next run. One
+        position behind them may be left with junk. Raises EngineFault.
         """
         num_ids = len(ids)
-        total = start + num_ids
+        width = _padded(num_ids)
+        total = start + width
         self._ids[:num_ids] = ids
-        self._positions[:num_ids] = np.arange(start, total)
+        self._ids[num_ids:width] = 0
+        self._positions[:width] = np.arange(start, total)
         self._mask[:total] = 1
         self._logits_index[0] = num_ids - 1
-        self._run(self._bind(row=row, num_rows=1, num_ids=num_ids, total=total))
+        self._run(self._bind(row=row, num_rows=1, num_ids=width, total=total))
         logits: Floats = self._logits[0]
         return logits
 
@@ -217,7 +230,7 @@ class DecoderModel:
         """
         num_rows = len(prompts)
         lengths = np.array([len(prompt) for prompt in prompts], np.int64)
-        width = int(lengths.max())
+        width = _padded(int(lengths.max()))
         ids = self._ids[: num_rows * width].reshape(num_rows, width)
         ids[:] = 0
         for row, prompt in enumerate(prompts):
