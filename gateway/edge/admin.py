@@ -93,6 +93,7 @@ class _EngineFigures(msgspec.Struct):
     prefill_ms_per_token: float
     decode_step_ms: float
     mean_remaining_tokens: float
+    cached_ratio: float
 
 
 class _SiteFigures(msgspec.Struct):
@@ -259,4 +260,5 @@ def _engine_figures(load: EngineLoad, now_s: float) -> _EngineFigures:
         prefill_ms_per_token=round(load.prefill_s_per_token * 1e3, 6),
         decode_step_ms=round(load.decode_step_s * 1e3, 6),
         mean_remaining_tokens=round(load.mean_remaining_tokens, 3),
+        cached_ratio=round(load.cached_ratio, 4),
     )

@@ -75,6 +75,7 @@ def test_the_state_of_the_site_names_age_and_source_of_its_figures(client: httpx
             "prefill_ms_per_token": 0.5,
             "decode_step_ms": 4.0,
             "mean_remaining_tokens": 32.5,
+            "cached_ratio": 0.0,
         },
     }
 

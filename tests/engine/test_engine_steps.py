@@ -243,8 +243,9 @@ def test_an_idle_measurement_leaves_parked_prompts_alone(
         engine.submit(10 + key, _request(20, prompt=turn))
         events = _finish(engine)
         assert _tokens(events[10 + key]) == _echo(turn, 20)
-        assert isinstance(events[10 + key][-1], GenerationEnd)
-        assert events[10 + key][-1].cached_tokens == 128
+        end = events[10 + key][-1]
+        assert isinstance(end, GenerationEnd)
+        assert end.cached_tokens == 128
 
 
 def test_cancelling_while_a_grammar_is_compiled_leaves_nothing(

