@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.core.budget import TurnClass
 from gateway.core.scheduling import QueueFull, Scheduler, StepPlan, check
 from tests.core.kv_model import KvModel
+from tests.core.random_schedules import run_schedule
 
 
 def _scheduler(num_slots: int = 2, chunk_tokens: int = 4, max_num_queued: int = 8) -> Scheduler:
@@ -245,57 +244,11 @@ def test_nothing_is_kept_of_a_generation_that_failed() -> None:
     assert scheduler.cache.cached_tokens((*_prompt(1, 8), 0, 0)) == 0
 
 
-def _random_prompt(rng: random.Random) -> tuple[int, ...]:
-    """Half of them over few beginnings, so that many prompts share some of it."""
-    words = (0, 0, 0, 1) if rng.random() < 0.5 else range(100)
-    return tuple(rng.choice(words) for _ in range(rng.choice((3, 4, rng.randint(1, 22)))))
-
-
 @pytest.mark.parametrize("first_seed", range(0, 180, 60))
 def test_random_schedules_keep_every_row_what_its_generation_needs(first_seed: int) -> None:
-    num_cached = num_batched = num_preempted = 0
-    for seed in range(first_seed, first_seed + 60):
-        rng = random.Random(seed)
-        grid = rng.choice((2, 4))
-        scheduler = Scheduler(
-            rng.randint(1, 4),
-            8,
-            6,
-            grid_tokens=grid,
-            num_spare_rows=rng.randint(0, 3),
-            batches_prompts=rng.random() < 0.7,
-        )
-        model = KvModel(scheduler)
-        now_s, key = 0.0, 0
-        for _ in range(60):
-            now_s += rng.random()
-            for _ in range(rng.randint(0, 2)):
-                key += 1
-                prompt = _random_prompt(rng)
-                turn_class = rng.choice(list(TurnClass))
-                patience_s = rng.choice((None, 3.0))
-                deadline_s = None if patience_s is None else now_s + patience_s
-                if not _submit(
-                    scheduler, key, prompt=prompt, turn_class=turn_class, deadline_s=deadline_s
-                ):
-                    model.add(key, prompt)
-            plan = scheduler.plan_step(now_s, prefill_tokens=rng.choice((None, 0, 2)))
-            drew = model.execute(plan)
-            ended = {one for one in drew if rng.random() < 0.2}
-            failed = {one for one in drew if rng.random() < 0.02} - ended
-            scheduler.commit(plan, ended, failed)
-            for one in ended | failed:
-                model.forget(one)
-            if model.prompts and rng.random() < 0.1:
-                gone = rng.choice(sorted(model.prompts))
-                scheduler.cancel(gone)
-                model.forget(gone)
-            model.check()
-        num_cached += model.num_cached
-        num_batched += model.num_batched
-        num_preempted += scheduler.num_preempted
-    # The schedules do reach what they are meant to try.
-    assert min(num_cached, num_batched, num_preempted) > 20
+    reach = [run_schedule(seed) for seed in range(first_seed, first_seed + 60)]
+    # The schedules do get to what they are meant to try.
+    assert all(sum(column) > 20 for column in zip(*reach, strict=True))
 
 
 class SchedulerMachine(RuleBasedStateMachine):
