@@ -196,7 +196,7 @@ class SiteLimits(msgspec.Struct, frozen=True):
         Meta(
             ge=0,
             le=1 << 20,
-            description="HTTP connections at a time; 0: as many as the open-files limit allows.",
+            description="HTTP connections at a time; 0: half the open-files limit, at most 8192.",
         ),
     ] = 0
     max_queued: Annotated[

@@ -4,12 +4,10 @@ The client starts the process, hands it requests and, when it dies, starts anoth
 every live stream again, with the tokens received so far. The consumer of a stream notices a pause
 and nothing else.
 
-A generation that was in two processes when they died is a suspect: the next process gets suspects
-one at a time, the next only after the one before has produced something. A suspect whose process
-dies before that has killed it, and fails alone.
-
-While there is no engine, or one that is silent, nobody else watches the first-token deadlines:
-the client then ends the streams that pass theirs, and its load figures say how long that lasts.
+A generation that was in two processes when they died, without a new token in between, is a
+suspect: the next process gets suspects one at a time, the next only after the one before has
+produced something. A suspect whose process dies before that twice more has killed it, and fails
+alone: whoever kills processes from outside would have to be very persistent to look like it.
 """
 
 from __future__ import annotations
@@ -42,8 +40,8 @@ _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 5.0
 _MAX_FAILED_STARTS = 5
 """After so many in a row, live streams fail; starting is tried on."""
-_SUSPECT_CRASHES = 2
-_MAX_CRASHES = 8
+_SUSPECT_CRASHES, _GUILTY_CRASHES = 2, 4
+_MAX_CRASHES = 12
 _STALL_LIMIT_S = 30.0
 """A busy engine reports its load several times a second; one silent for so long is killed."""
 _SILENCE_S = 0.5
@@ -306,7 +304,9 @@ class EngineClient:
         )
         for stream in [self._streams[key] for key in self._in_worker if key in self._streams]:
             stream.num_crashes += 1
-            if stream is self._on_trial or stream.num_crashes >= _MAX_CRASHES:
+            stream.num_fruitless += 1
+            guilty = stream is self._on_trial and stream.num_fruitless >= _GUILTY_CRASHES
+            if guilty or stream.num_crashes >= _MAX_CRASHES:
                 self._fail(stream, EngineFault("this request ended the engine process repeatedly"))
         self._in_worker.clear()
         self._on_trial = None
@@ -325,9 +325,9 @@ class EngineClient:
         """Give the new process what the old one left."""
         worker = self._worker
         live = list(self._streams.values())
-        self._suspects = deque(one for one in live if one.num_crashes >= _SUSPECT_CRASHES)
+        self._suspects = deque(one for one in live if one.num_fruitless >= _SUSPECT_CRASHES)
         for stream in live:
-            if worker is not None and stream.num_crashes < _SUSPECT_CRASHES:
+            if worker is not None and stream.num_fruitless < _SUSPECT_CRASHES:
                 self._resume(worker, stream)
         self._try_next_suspect()
 

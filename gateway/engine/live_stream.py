@@ -27,6 +27,8 @@ class LiveStream:
         self.request = request
         self.num_crashes = 0
         """How often an engine process died with this generation in it."""
+        self.num_fruitless = 0
+        """How often in a row without a new token in between."""
         self._tokens = list(request.resume)
         self._events: deque[GenerationEvent] = deque()
         self._error: EngineError | None = None
@@ -50,6 +52,7 @@ class LiveStream:
                 return
             event = _without_first(event, num_known)
             self._tokens += event.ids
+            self.num_fruitless = 0
         self._events.append(event)
         self._changed.set()
 

@@ -120,7 +120,7 @@ def test_a_request_that_kills_the_engine_fails_alone(tiny_dir: Path) -> None:
                 async for _ in poisoned:
                     pass
             assert tokens_of(await spared) == lagged_answer(bystander)
-            assert engine.restarts == 3
+            assert engine.restarts == 4
 
     run_bounded(main())
 

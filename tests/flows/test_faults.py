@@ -63,9 +63,32 @@ def test_a_killed_engine_costs_a_pause_and_no_token(own_site: SiteProcess) -> No
                 os.kill(first_engine, signal.SIGKILL)
     assert "".join(pieces) == unbroken
     assert own_site.engine_pid() != first_engine
+    own_site.wait_idle()
     newest = own_site.admin_json("/v1/requests?limit=1")["data"][0]
     assert newest["num_resumes"] == 1
     assert newest["usage"]["completion_tokens"] == 1500
+
+
+def test_an_engine_killed_again_and_again_loses_no_stream(own_site: SiteProcess) -> None:
+    said = [f"{index} round and round ..." for index in range(4)]
+
+    def ask(text: str) -> str:
+        with client_of(own_site) as client:
+            return "".join(stream(client, text, 1800))
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        unbroken = list(pool.map(ask, said))
+        answers = [pool.submit(ask, text) for text in said]
+        for _ in range(4):
+            restarts = own_site.admin_json("/v1/site")["now"]["num_engine_restarts"]
+            os.kill(own_site.engine_pid(), signal.SIGKILL)
+
+            def is_back(before: int = restarts) -> bool:
+                now = own_site.admin_json("/v1/site")["now"]
+                return bool(now["num_engine_restarts"] > before)
+
+            wait_until(is_back, "the engine is back")
+        assert [answer.result() for answer in answers] == unbroken
 
 
 def test_a_killed_site_leaves_no_engine_behind(own_site: SiteProcess) -> None:
