@@ -114,6 +114,16 @@ class Model(msgspec.Struct, frozen=True):
             extra={"unit": "tokens"},
         ),
     ] = 0
+    cache_mib: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 20,
+            description="Memory that keeps the prompts of earlier turns, so that a conversation "
+            "goes on without reading them again; 0: only slots that are free keep theirs.",
+            extra={"unit": "MiB"},
+        ),
+    ] = 64
     threads: Annotated[
         int, Meta(ge=0, le=1024, description="Compute threads; 0: one less than the CPU has cores.")
     ] = 0

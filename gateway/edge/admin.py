@@ -96,6 +96,7 @@ class _EngineFigures(msgspec.Struct):
     answer_tokens: float
     available_in_ms: float
     num_queued_by_class: dict[TurnClass, int]
+    cached_ratio: float
 
 
 class _SiteFigures(msgspec.Struct):
@@ -268,4 +269,5 @@ def _engine_figures(load: EngineLoad, now_s: float) -> _EngineFigures:
             turn_class: waiting.num_queued
             for turn_class, waiting in zip(SERVICE_ORDER, load.backlog, strict=True)
         },
+        cached_ratio=round(load.cached_ratio, 4),
     )

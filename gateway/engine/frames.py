@@ -35,6 +35,10 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     """Threads wait actively between operators: faster alone, harmful to whoever shares cores."""
     chunk_tokens: int = 64
     max_num_queued: int = 512
+    cache_bytes: int = 64 << 20
+    """Memory for KV rows that keep prompts beside those of the slots."""
+    inter_token_budget_s: float = 0.05
+    """A stream's tokens may be so far apart while other prompts are prefilled."""
     frame_interval_s: float = 0.02
     """A stream's first token leaves at once, later ones at most one frame per interval."""
     accelerator: str = "cpu"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.scheduling import Prefill, StepPlan
     from loadtests.sim.profile import StepProfile
 
+_MAX_PROMPT_TOKENS = 1 << 24
 _PACE_WEIGHT = 0.1
 _FIRST_ANSWER_TOKENS = 64.0
 """Both as in the engine process's own calibration."""
@@ -95,8 +96,11 @@ def backlog_of(turn_class: TurnClass, prompt_tokens: int) -> ClassBacklogs:
 class _Generation:
     request: Submit
     last_step: int = 0
-    """The decode step, counted since the engine began, that yields the last token; 0: no first
-    token yet."""
+    """The decode step, counted since the engine began, that yields the last token; 0: it is not
+    decoding."""
+    has_run: bool = False
+    """It has had a slot, so it cannot expire."""
+    has_first_token: bool = False
 
 
 class Engine:
@@ -228,7 +232,9 @@ class Engine:
         for key in plan.expired:
             del self._generations[key]
             effects.append(Expired(key, now_s))
-        if plan.prefill is None and not plan.decode:  # all that waited has expired
+        for key in plan.preempted:
+            self._stop_decoding(self._generations[key])
+        if not plan.prefill and not plan.decode:  # all that waited has expired
             scheduler.commit(plan, ())
             self._plan, self.wake_at_s = None, inf
             return
@@ -245,8 +251,13 @@ class Engine:
             if self.scheduler.is_full_for(turn_class):
                 effects.append(Refused(key, now_s))
                 continue
+            # No two prompts begin alike: nothing is found in the prefix cache.
+            first_id = key * _MAX_PROMPT_TOKENS
             self.scheduler.submit(
-                key, prompt_tokens=prompt_tokens, turn_class=turn_class, deadline_s=deadline_s
+                key,
+                prompt=range(first_id, first_id + prompt_tokens),
+                turn_class=turn_class,
+                deadline_s=deadline_s,
             )
             self._generations[key] = _Generation(event)
             if deadline_s is not None:
@@ -258,9 +269,17 @@ class Engine:
         generation = self._generations.pop(key, None)
         if generation is None:
             return
-        self.scheduler.cancel(key)
+        self.scheduler.cancel(key, keeps_prompt=False)
+        self._stop_decoding(generation)
+
+    def _stop_decoding(self, generation: _Generation) -> None:
+        """It has left its row before its end, for good or, preempted, to begin again.
+
+        What a preempted generation has already told is decoded again, but not told again.
+        """
         if generation.last_step:
             self._context_tokens -= self._context_of(generation)
+            generation.last_step = 0
 
     def _context_of(self, generation: _Generation) -> int:
         """Prompt and generated tokens that a decoding row attends to."""
@@ -287,7 +306,8 @@ class Engine:
         return generation is not None and generation.last_step == last_step
 
     def _is_waiting(self, key: int) -> bool:
-        return key in self._generations and key not in self.scheduler.table.row_of
+        generation = self._generations.get(key)
+        return generation is not None and not generation.has_run
 
     def _steps_done_after(self, plan: StepPlan, passed_s: float) -> int:
         return self._profile.whole_steps(
@@ -302,9 +322,8 @@ class Engine:
                 len(plan.decode), self._context_tokens, num_steps
             )
         self._decode_took_s = decode_s
-        if plan.prefill is None:
-            return decode_s
-        return decode_s + slowness * self._profile.prefill_s(plan.prefill.stop - plan.prefill.start)
+        prefill_s = sum(self._profile.prefill_s(chunk.stop - chunk.start) for chunk in plan.prefill)
+        return decode_s + slowness * prefill_s
 
     def _cut(self, plan: StepPlan, now_s: float) -> None:
         """End the stretch with the step under way."""
@@ -321,9 +340,10 @@ class Engine:
         self.num_steps += self._stretch_steps
         if plan.decode:
             self._finish_decode(plan, self._stretch_steps, ended)
-        if plan.prefill is not None:
-            self._finish_prefill(plan.prefill, at_s, ended, effects)
-        self.scheduler.commit(plan, ended)
+        for chunk in plan.prefill:
+            self._finish_prefill(chunk, at_s, ended, effects)
+        # As if failed: no later prompt begins like these, so none is worth keeping in the cache.
+        self.scheduler.commit(plan, (), failed=ended)
         for key in ended:
             generation = self._generations.pop(key)
             output_tokens = generation.request.output_tokens
@@ -354,10 +374,13 @@ class Engine:
         took_s = at_s - self._started_s - self._decode_took_s
         weight = _PACE_WEIGHT * min(1.0, num_tokens / self.scheduler.chunk_tokens)
         self._prefill_s_per_token += weight * (took_s / num_tokens - self._prefill_s_per_token)
+        generation = self._generations[chunk.key]
+        generation.has_run = True
         if not chunk.is_last:
             return
-        generation = self._generations[chunk.key]
-        effects.append(FirstToken(chunk.key, at_s))
+        if not generation.has_first_token:
+            generation.has_first_token = True
+            effects.append(FirstToken(chunk.key, at_s))
         output_tokens = generation.request.output_tokens
         if output_tokens == 1:
             ended.append(chunk.key)

@@ -66,4 +66,28 @@ def test_the_check_sees_a_shared_row_and_a_hole() -> None:
     assert "a key holds two rows" in check_rows(table)
     table = _decoding_table(5, 7)
     table.holders[0] = None
-    assert "a hole among the decoding rows" in check_rows(table)
+    assert "a hole or a parked key among the decoding rows" in check_rows(table)
+
+
+def test_a_parked_row_makes_way_for_decoding_ones_and_keeps_its_tokens() -> None:
+    table = _decoding_table(5, 7)
+    assert table.park(0, -1, 4) == [Move(0, 2, 4), Move(1, 0, 7)]
+    assert (table.decoding, table.num_free, table.lengths) == ((1,), 3, [7, 0, 4, 0, 0])
+    assert check_rows(table) == []
+
+
+def test_a_row_parked_at_the_end_is_inherited_without_a_move() -> None:
+    table = _decoding_table(5, 7)
+    assert table.park(1, -1, 6) == []
+    table.inherit(9, -1, 4)
+    assert table.start_decoding(9) == []
+    assert (table.decoding, table.lengths[:2], table.num_free) == ((0, 9), [5, 4], 2)
+    assert check_rows(table) == []
+
+
+def test_keys_taken_together_get_the_rows_right_above_the_decoding_ones() -> None:
+    table = _decoding_table(5, 7, 9, num_slots=5)
+    table.park(1, -1, 6)
+    assert table.take_together([7, 8]) == [Move(3, 4, 6)]
+    assert [table.row_of[key] for key in (7, 8)] == [2, 3]
+    assert check_rows(table) == []

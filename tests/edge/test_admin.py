@@ -78,6 +78,7 @@ def test_the_state_of_the_site_names_age_and_source_of_its_figures(client: httpx
             "answer_tokens": 40.0,
             "available_in_ms": 750.0,
             "num_queued_by_class": {"voice": 0, "agent": 1, "batch": 0},
+            "cached_ratio": 0.0,
         },
     }
 

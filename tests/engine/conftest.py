@@ -14,6 +14,8 @@ from models.make_tiny import write_tiny_bundle
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from models.gqa_graph import Precision
+
 _RANDOM_SHAPE = DecoderShape(
     vocab_size=300,
     hidden_size=128,
@@ -35,7 +37,16 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def random_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random fp32 model with a byte vocabulary and 512 tokens of context."""
-    out = tmp_path_factory.mktemp("bundles") / "random"
+    return _write_random(tmp_path_factory.mktemp("bundles") / "random", "fp32")
+
+
+@pytest.fixture(scope="session")
+def random_int8_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with weights and activations in 8 bits."""
+    return _write_random(tmp_path_factory.mktemp("bundles") / "random-int8", "int8")
+
+
+def _write_random(out: Path, precision: Precision) -> Path:
     facts = BundleFacts(
         id="random",
         version="1",
@@ -49,10 +60,10 @@ def random_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         begin_token=BEGIN,
         end_tokens=(END,),
     )
-    graph = build_graph(_RANDOM_SHAPE, random_weights(_RANDOM_SHAPE, seed=1), "fp32")
+    graph = build_graph(_RANDOM_SHAPE, random_weights(_RANDOM_SHAPE, seed=1), precision)
     write_bundle(
         out,
-        graphs={("cpu", "fp32"): graph},
+        graphs={("cpu", precision): graph},
         tokenizer_json=byte_tokenizer_json(_RANDOM_SHAPE.vocab_size),
         chat_template="{{ messages[-1].content }}",
         facts=facts,

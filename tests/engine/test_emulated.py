@@ -25,6 +25,7 @@ from gateway.engine.bundle_facts import BundleUnreadable
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.worker.emulated import AcceleratorClock, EmulatedModel, Vocabulary
+from gateway.engine.worker.rounding import measure_rounding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +131,19 @@ def test_chunks_rows_and_moves_leave_the_answer_alone(
         last = [answer[step] for answer in expected]
         logits = model.decode(last, [150 + step] * 3)
         assert logits.argmax(axis=1).tolist() == [answer[step + 1] for answer in expected]
+
+
+def test_prompts_prefilled_together_are_as_alone(
+    model: EmulatedModel, vocabulary: Vocabulary, passing: FakeTime
+) -> None:
+    prompts = [_prompt(1, 40), _prompt(2, 64)]
+    logits = model.prefill_together(1, prompts)
+    assert passing.now_s == pytest.approx(100.0 + _TIMES.prefill_s(2 * 64, 0))
+    expected = [_answer(prompt, 2, vocabulary.answer_ids) for prompt in prompts]
+    assert logits.argmax(axis=1).tolist() == [answer[0] for answer in expected]
+    logits = model.decode([answer[0] for answer in expected], [40, 64], first_row=1)
+    assert logits.argmax(axis=1).tolist() == [answer[1] for answer in expected]
+    assert measure_rounding(model) == (True, True)
 
 
 def test_any_wrong_token_position_or_row_changes_the_answer(model: EmulatedModel) -> None:

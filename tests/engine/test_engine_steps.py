@@ -79,12 +79,35 @@ def _engine(
         compiler,
         end_ids=frozenset({257}),
         frame_interval_s=frame_interval_s,
+        inter_token_budget_s=0.05,
         on_compiled=compiled.set,
     )
 
 
-def _request(max_tokens: int = 6, constraint: Constraint | None = None) -> GenerationRequest:
-    return GenerationRequest("r", _PROMPT, max_tokens, _GREEDY, constraint)
+def _prompt(seed: int) -> tuple[int, ...]:
+    return tuple(random.Random(seed).choices(range(256), k=140))
+
+
+def _request(
+    max_tokens: int = 6,
+    constraint: Constraint | None = None,
+    *,
+    prompt: tuple[int, ...] = _PROMPT,
+    turn_class: TurnClass = TurnClass.AGENT,
+) -> GenerationRequest:
+    return GenerationRequest("r", prompt, max_tokens, _GREEDY, constraint, turn_class)
+
+
+def _echo(prompt: tuple[int, ...], num_tokens: int) -> list[int]:
+    """What the tiny model answers."""
+    tokens = list(prompt)
+    for _ in range(num_tokens):
+        tokens.append(tokens[-128])
+    return tokens[len(prompt) :]
+
+
+def _tokens(events: list[GenerationEvent]) -> list[int]:
+    return [id_ for event in events if isinstance(event, TokenFrame) for id_ in event.ids]
 
 
 def _finish(engine: Engine) -> dict[int, list[GenerationEvent]]:
@@ -103,7 +126,7 @@ def test_a_cancelled_slot_is_taken_by_the_very_next_step(
 ) -> None:
     engine = make_engine(0.0)
     for key in (1, 2, 3):
-        engine.submit(key, _request(100))
+        engine.submit(key, _request(100, prompt=_prompt(key)))
     for _ in range(10):
         engine.step()
     assert (engine.load().num_active, engine.load().num_queued) == (2, 1)
@@ -148,12 +171,94 @@ def test_a_fault_in_a_prefill_fails_that_request_alone(
         return prefill(row, ids, start)
 
     monkeypatch.setattr(model, "prefill", faulty)
-    engine.submit(2, _request())
+    engine.submit(2, _request(prompt=_prompt(2)))
     events = _finish(engine)
     assert events[2] == [
         GenerationEnd(FinishReason.FAILED, 140, 0, error="the model could not be run: broken")
     ]
     assert events[1][-1] == GenerationEnd(FinishReason.LENGTH, 140, 6)
+
+
+def test_a_fault_in_decode_fails_only_the_row_that_causes_it(
+    make_engine: Callable[[float], Engine], model: DecoderModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(0.0)
+    for key in (1, 2):
+        engine.submit(key, _request(20, prompt=_prompt(key)))
+    for _ in range(8):
+        engine.step()
+    decode = model.decode
+    poison = _echo(_prompt(1), 10)[9]
+    assert poison not in _echo(_prompt(2), 20)
+
+    def faulty(ids: list[int], lengths: list[int], *, first_row: int = 0) -> object:
+        if poison in ids:
+            raise EngineFault("the model could not be run: broken")
+        return decode(ids, lengths, first_row=first_row)
+
+    monkeypatch.setattr(model, "decode", faulty)
+    events = _finish(engine)
+    assert _tokens(events[1]) == _echo(_prompt(1), 10)
+    assert events[1][-1] == GenerationEnd(
+        FinishReason.FAILED, 140, 10, error="the model could not be run: broken"
+    )
+    assert _tokens(events[2]) == _echo(_prompt(2), 20)
+    assert engine.scheduler.cache.cached_tokens((*_prompt(1), 0, 0)) == 0
+
+
+def test_the_next_turn_of_a_conversation_prefills_only_what_is_new(
+    make_engine: Callable[[float], Engine],
+) -> None:
+    engine = make_engine(0.0)
+    engine.submit(1, _request(20))
+    first = _finish(engine)
+    turn = (*_PROMPT, *_tokens(first[1]), *_prompt(5))
+    engine.submit(2, _request(20, prompt=turn))
+    engine.step()
+    assert engine.load().queued_prompt_tokens == len(turn) - 128 - 64
+    second = _finish(engine)
+    assert _tokens(second[2]) == _echo(turn, 20)
+    assert isinstance(second[2][-1], GenerationEnd)
+    assert second[2][-1].cached_tokens == 128
+    assert engine.load().cached_ratio > 0.0
+
+
+def test_preempted_work_goes_on_where_it_was_and_its_stream_sees_a_pause_only(
+    make_engine: Callable[[float], Engine],
+) -> None:
+    engine = make_engine(0.0)
+    engine.submit(1, _request(30, prompt=_prompt(1), turn_class=TurnClass.BATCH))
+    engine.submit(2, _request(40, prompt=_prompt(2)))
+    for _ in range(15):
+        engine.step()
+    engine.submit(3, _request(5, prompt=_prompt(3), turn_class=TurnClass.VOICE))
+    engine.step()
+    assert engine.scheduler.num_preempted == 1
+    assert engine.load().num_queued == 1
+    events = _finish(engine)
+    for key, num_tokens in ((1, 30), (2, 40), (3, 5)):
+        assert _tokens(events[key]) == _echo(_prompt(key), num_tokens)
+        firsts = [event.first_index for event in events[key] if isinstance(event, TokenFrame)]
+        assert firsts == sorted(set(firsts))
+
+
+def test_an_idle_measurement_leaves_parked_prompts_alone(
+    make_engine: Callable[[float], Engine],
+) -> None:
+    engine = make_engine(0.0)
+    for key in (1, 2):
+        engine.submit(key, _request(4 * key, prompt=_prompt(key)))
+    _finish(engine)
+    for _ in range(3):
+        engine.measure()
+    for key in (1, 2):
+        turn = (*_prompt(key), *_prompt(9))
+        engine.submit(10 + key, _request(20, prompt=turn))
+        events = _finish(engine)
+        assert _tokens(events[10 + key]) == _echo(turn, 20)
+        end = events[10 + key][-1]
+        assert isinstance(end, GenerationEnd)
+        assert end.cached_tokens == 128
 
 
 def test_cancelling_while_a_grammar_is_compiled_leaves_nothing(

@@ -42,8 +42,11 @@ def _matcher(compiler: GrammarCompiler, kind: ConstraintKind, text: str) -> Matc
 
 def _admitted(matcher: Matcher) -> set[int]:
     allowed = matcher.allowed()
-    assert allowed.shape == (_VOCAB_SIZE,)
-    return set(np.flatnonzero(allowed).tolist())
+    mask = allowed.mask()
+    assert mask.shape == (_VOCAB_SIZE,)
+    admitted = set(np.flatnonzero(mask).tolist())
+    assert admitted == {id_ for id_ in range(_VOCAB_SIZE) if allowed.admits(id_)}
+    return admitted
 
 
 def test_a_regex_admits_its_letters_and_ends(compiler: GrammarCompiler) -> None:

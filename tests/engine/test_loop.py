@@ -63,6 +63,7 @@ def test_an_engine_that_compiles_only_is_heard_from(tiny_dir: Path) -> None:
         cast("GrammarCompiler", EndlessCompiler()),
         end_ids=frozenset({257}),
         frame_interval_s=0.0,
+        inter_token_budget_s=0.05,
         on_compiled=wake.set,
     )
     ours, theirs = socket.socketpair()

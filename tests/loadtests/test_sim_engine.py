@@ -62,6 +62,7 @@ class StepByStep:
         self.num_generated: dict[int, int] = {}
         self.effects: list[EngineEffect] = []
         self.pending: Script = []
+        self.begun: set[int] = set()
 
     def run(self, script: Script) -> list[EngineEffect]:
         self.pending = list(script)
@@ -92,7 +93,7 @@ class StepByStep:
                 continue
             self.scheduler.submit(
                 event.key,
-                prompt_tokens=event.prompt_tokens,
+                prompt=range(1000 * event.key, 1000 * event.key + event.prompt_tokens),
                 turn_class=event.turn_class,
                 deadline_s=event.deadline_s,
             )
@@ -108,8 +109,8 @@ class StepByStep:
         )
         if plan.decode:
             now_s += PROFILE.decode_s(len(plan.decode), context)
-        if plan.prefill is not None:
-            now_s += PROFILE.prefill_s(plan.prefill.stop - plan.prefill.start)
+        for chunk in plan.prefill:
+            now_s += PROFILE.prefill_s(chunk.stop - chunk.start)
         assert check(self.scheduler) == []
         ended = []
         for key in plan.decode:
@@ -119,9 +120,13 @@ class StepByStep:
             )
             if self.num_generated[key] == self.requests[key].output_tokens:
                 ended.append(key)
-        if plan.prefill is not None and plan.prefill.is_last:
-            key = plan.prefill.key
-            self.effects.append(FirstToken(key, now_s))
+        for chunk in plan.prefill:
+            if not chunk.is_last:
+                continue
+            key = chunk.key
+            if key not in self.begun:
+                self.begun.add(key)
+                self.effects.append(FirstToken(key, now_s))
             self.num_generated[key] = 1
             if self.requests[key].output_tokens == 1:
                 ended.append(key)

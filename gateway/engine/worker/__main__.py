@@ -21,9 +21,12 @@ from gateway.engine.step_profiles import PREFIX, load_profile
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
+from gateway.engine.worker.rounding import grid_tokens, measure_rounding
 
 if TYPE_CHECKING:
     from gateway.engine.worker.port import RunnableModel
+
+_MAX_SPARE_ROWS = 256
 
 
 def main() -> int:
@@ -72,8 +75,25 @@ def build_engine(start: Start, wake: Wake) -> Engine:
     if start.num_slots < 1 or start.chunk_tokens < 1:
         raise ConfigError("an engine needs at least one slot and one token per prefill chunk")
     bundle = load_bundle(Path(start.bundle_path), verify=False)
-    scheduler = Scheduler(start.num_slots, start.chunk_tokens, start.max_num_queued)
-    model = load_model(start, bundle, num_rows=len(scheduler.table.holders))
+    context = min(start.max_context_tokens or bundle.max_context_tokens, bundle.max_context_tokens)
+    num_spare_rows = min(
+        _MAX_SPARE_ROWS, start.cache_bytes // (context * bundle.kv_bytes_per_token)
+    )
+    model = load_model(
+        start,
+        bundle,
+        num_rows=start.num_slots + num_spare_rows + 1,
+        max_context_tokens=context,
+    )
+    rounding = measure_rounding(model)
+    scheduler = Scheduler(
+        start.num_slots,
+        start.chunk_tokens,
+        start.max_num_queued,
+        grid_tokens=grid_tokens(start.chunk_tokens, rounding),
+        num_spare_rows=num_spare_rows,
+        batches_prompts=rounding.is_same_in_batch,
+    )
     end_ids = end_token_ids(bundle)
     engine = Engine(
         model,
@@ -81,16 +101,17 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         GrammarCompiler(bundle.tokenizer_path, model.layout.vocab_size, end_ids),
         end_ids=frozenset(end_ids),
         frame_interval_s=start.frame_interval_s,
+        inter_token_budget_s=start.inter_token_budget_s,
         on_compiled=wake.set,
     )
     engine.measure()
     return engine
 
 
-def load_model(start: Start, bundle: Bundle, *, num_rows: int) -> RunnableModel:
+def load_model(
+    start: Start, bundle: Bundle, *, num_rows: int, max_context_tokens: int
+) -> RunnableModel:
     """The bundle's model on the accelerator asked for. Raises BundleError, ConfigError."""
-    limit = start.max_context_tokens or bundle.max_context_tokens
-    context = min(limit, bundle.max_context_tokens)
     # Many emulated sites share a host: none of them loads what only a real model needs.
     if start.accelerator.startswith(PREFIX):
         from gateway.engine.worker.emulated import EmulatedModel
@@ -99,14 +120,14 @@ def load_model(start: Start, bundle: Bundle, *, num_rows: int) -> RunnableModel:
             load_profile(start.accelerator.removeprefix(PREFIX)),
             bundle.tokenizer_path,
             num_rows=num_rows,
-            max_context_tokens=context,
+            max_context_tokens=max_context_tokens,
         )
     from gateway.engine.worker.model import DecoderModel
 
     return DecoderModel.load(
         bundle.artifact("cpu").path,
         num_rows=num_rows,
-        max_context_tokens=context,
+        max_context_tokens=max_context_tokens,
         num_threads=start.num_threads,
         spin=start.allow_spinning,
     )

@@ -78,6 +78,10 @@ class HashRows:
     def __init__(self, num_rows: int, max_context_tokens: int) -> None:
         self.chain: Words = np.zeros((num_rows, max_context_tokens), np.uint64)
 
+    def read(self, row: int, num_tokens: int) -> list[Words]:
+        """A copy of the first positions of a row."""
+        return [self.chain[row, :num_tokens].copy()]
+
     def move(self, move: Move) -> None:
         """Copy the valid part of one row over another."""
         self.chain[move.dst, : move.num_tokens] = self.chain[move.src, : move.num_tokens]
@@ -146,11 +150,13 @@ class EmulatedModel:
         vocabulary = Vocabulary.read(tokenizer_path)
         return cls(times, vocabulary, num_rows=num_rows, max_context_tokens=max_context_tokens)
 
-    def decode(self, last_ids: Sequence[int], lengths: Sequence[int]) -> Floats:
-        """One token for each of rows 0..n-1; see RunnableModel."""
+    def decode(
+        self, last_ids: Sequence[int], lengths: Sequence[int], *, first_row: int = 0
+    ) -> Floats:
+        """One token for each of n consecutive rows; see RunnableModel."""
         began_s = self._clock.now()
         at = np.asarray(lengths, np.int64)
-        rows = np.arange(len(at))
+        rows = np.arange(first_row, first_row + len(at))
         before = np.where(at > 0, self.kv.chain[rows, at - 1], np.uint64(0))
         hashes = before + _weights(np.asarray(last_ids, np.int64), at)
         self.kv.chain[rows, at] = hashes
@@ -161,16 +167,35 @@ class EmulatedModel:
     def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
         """Prompt tokens from position `start` on into one row; see RunnableModel."""
         began_s = self._clock.now()
-        chain = self.kv.chain[row]
+        self._append(row, ids, start)
         stop = start + len(ids)
+        logits = self._spell(self.kv.chain[row, stop - 1 : stop])
+        self._clock.occupy(began_s, self._times.prefill_s(len(ids), start))
+        following: Floats = logits[0]
+        return following
+
+    def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Floats:
+        """Whole prompts into empty consecutive rows; see RunnableModel.
+
+        Costs what one chunk costs of all their tokens, the padding to the longest included.
+        """
+        began_s = self._clock.now()
+        for place, prompt in enumerate(prompts):
+            self._append(first_row + place, prompt, 0)
+        rows = np.arange(first_row, first_row + len(prompts))
+        last = np.array([len(prompt) - 1 for prompt in prompts])
+        logits = self._spell(self.kv.chain[rows, last])
+        num_padded = len(prompts) * (int(last.max()) + 1)
+        self._clock.occupy(began_s, self._times.prefill_s(num_padded, 0))
+        return logits
+
+    def _append(self, row: int, ids: Sequence[int], start: int) -> None:
+        """Hash prompt tokens from position `start` on into a row."""
+        chain, stop = self.kv.chain[row], start + len(ids)
         weights = _weights(np.asarray(ids, np.int64), np.arange(start, stop))
         chain[start:stop] = np.cumsum(weights, dtype=np.uint64)
         if start:
             chain[start:stop] += chain[start - 1]
-        logits = self._spell(chain[stop - 1 : stop])
-        self._clock.occupy(began_s, self._times.prefill_s(len(ids), start))
-        following: Floats = logits[0]
-        return following
 
     def _spell(self, hashes: Words) -> Floats:
         """Logits f32[n, V] that leave no doubt about the tokens that follow these hashes."""

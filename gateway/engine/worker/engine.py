@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gateway.core.generation import ClassBacklogs, GenerationEvent, GenerationRequest
-    from gateway.core.scheduling import Prefill, Scheduler
+    from gateway.core.scheduling import Prefill, Scheduler, StepPlan
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
     from gateway.engine.worker.port import RunnableModel
 
@@ -56,6 +56,7 @@ class Engine:
         *,
         end_ids: frozenset[int],
         frame_interval_s: float,
+        inter_token_budget_s: float,
         on_compiled: Callable[[], None],
     ) -> None:
         self.model = model
@@ -66,11 +67,14 @@ class Engine:
         self._compiler = compiler
         self._end_ids = end_ids
         self._frame_interval_s = frame_interval_s
+        self._inter_token_budget_s = inter_token_budget_s
         self._on_compiled = on_compiled
         self._generations: dict[int, Generation] = {}
         self._compiling: dict[int, Future[Matcher]] = {}
         self._compiled: deque[int] = deque()
         self._events: list[tuple[int, GenerationEvent]] = []
+        self._ended: list[int] = []
+        self._failed: list[int] = []
 
     @property
     def is_idle(self) -> bool:
@@ -105,13 +109,16 @@ class Engine:
         The first time it also warms the model up.
         """
         num_tokens = min(_MEASURED_TOKENS, self.model.max_context_tokens - _MEASURED_STEPS)
+        for move in self.scheduler.take_moves():
+            self.model.kv.move(move)
+        row = self.scheduler.table.free_row
         began_s = time.monotonic()
-        self.model.prefill(0, [0] * num_tokens, 0)
+        self.model.prefill(row, [0] * num_tokens, 0)
         prefill_s = time.monotonic() - began_s
         steps_s = []
         for step in range(_MEASURED_STEPS):
             began_s = time.monotonic()
-            self.model.decode([0], [num_tokens + step])
+            self.model.decode([0], [num_tokens + step], first_row=row)
             steps_s.append(time.monotonic() - began_s)
         self.pace.remeasured(num_tokens, prefill_s, min(steps_s))
         self.num_measured += 1
@@ -190,18 +197,20 @@ class Engine:
 
     def step(self) -> None:
         """Plan one step, execute it, commit it."""
-        plan = self.scheduler.plan_step(time.monotonic())
+        plan = self.scheduler.plan_step(
+            time.monotonic(), prefill_tokens=self.pace.prefill_tokens_in(self._inter_token_budget_s)
+        )
         for key in plan.expired:
             generation = self._generations[key]
             self._end(generation, generation.end(FinishReason.EXPIRED))
         for move in plan.moves:
             self.model.kv.move(move)
-        ended: list[int] = []
         if plan.decode:
-            ended += self._decode([self._generations[key] for key in plan.decode])
-        if plan.prefill is not None:
-            ended += self._prefill(plan.prefill)
-        self.scheduler.commit(plan, ended)
+            self._decode([self._generations[key] for key in plan.decode])
+        self._prefill(plan)
+        ended, self._ended = self._ended, []
+        failed, self._failed = self._failed, []
+        self.scheduler.commit(plan, ended, failed)
 
     def take_events(self) -> tuple[tuple[int, GenerationEvent], ...]:
         """The events since the last call, in order."""
@@ -211,8 +220,9 @@ class Engine:
     def load(self) -> EngineLoad:
         """What there is to do now, and how fast it goes."""
         scheduler, pace = self.scheduler, self.pace
-        active = [self._generations[key] for key in scheduler.table.row_of]
-        waiting = self._generations.keys() - scheduler.table.row_of.keys()
+        active_keys = scheduler.active
+        active = [self._generations[key] for key in active_keys]
+        waiting = self._generations.keys() - active_keys
         answer_tokens = self._mean_tokens([self._generations[key] for key in waiting])
         return EngineLoad(
             as_of_s=time.monotonic(),
@@ -223,6 +233,7 @@ class Engine:
             mean_remaining_tokens=self._mean_tokens(active) if active else answer_tokens,
             answer_tokens=answer_tokens,
             backlog=self.backlog,
+            cached_ratio=pace.cached_ratio,
         )
 
     def _mean_tokens(self, generations: Sequence[Generation]) -> float:
@@ -258,9 +269,13 @@ class Engine:
 
     def _enqueue(self, generation: Generation) -> None:
         request = generation.request
+        end = generation.resume(self._end_ids)
+        if end is not None:
+            self._end(generation, end)
+            return
         self.scheduler.submit(
             generation.key,
-            prompt_tokens=len(request.prompt),
+            prompt=request.prompt,
             turn_class=request.turn_class,
             deadline_s=request.first_token_deadline_s,
         )
@@ -269,62 +284,106 @@ class Engine:
         self._compiled.append(key)
         self._on_compiled()
 
-    def _decode(self, generations: list[Generation]) -> list[int]:
-        """One token for every decoding row; the keys that ended."""
+    def _decode(self, generations: list[Generation]) -> None:
+        """One token for every decoding row."""
         began_s = time.monotonic()
         lengths = self.scheduler.table.lengths[: len(generations)]
+        ids = [one.input_id(length) for one, length in zip(generations, lengths, strict=True)]
         try:
-            logits = self.model.decode([one.tokens[-1] for one in generations], lengths)
-        except EngineFault as error:
-            return [self._fail(generation, error) for generation in generations]
-        ended = self._advance(generations, logits)
+            logits = self.model.decode(ids, lengths)
+        except EngineFault:
+            self._decode_apart(generations, ids, lengths)
+            return
+        self._advance(generations, [length + 1 for length in lengths], logits)
         self.pace.decoded(time.monotonic() - began_s)
-        return ended
 
-    def _prefill(self, chunk: Prefill) -> list[int]:
-        """One chunk of a prompt, and after its last one the first token; the keys that ended."""
-        generation = self._generations[chunk.key]
-        began_s = time.monotonic()
-        if chunk.start == 0:
-            generation.prefill_began_s = began_s
-        ids = generation.request.prompt[chunk.start : chunk.stop]
-        try:
-            logits = self.model.prefill(chunk.row, ids, chunk.start)
-        except EngineFault as error:
-            return [self._fail(generation, error)]
-        self.pace.prefilled(len(ids), time.monotonic() - began_s)
-        return self._advance([generation], logits[None]) if chunk.is_last else []
-
-    def _advance(self, generations: Sequence[Generation], logits: NDArray[np.float32]) -> list[int]:
-        """Give each generation the token that follows from its row of logits f32[n, V]."""
-        greedy: list[int] | None = None
-        if any(generation.is_plain_greedy for generation in generations):
-            greedy = logits.argmax(axis=1).tolist()
-        now_s = time.monotonic()
-        ended = []
+    def _decode_apart(
+        self, generations: list[Generation], ids: list[int], lengths: list[int]
+    ) -> None:
+        """The same row by row after the batch failed, so that only the cause of it fails."""
         for row, generation in enumerate(generations):
             try:
-                greedy_id = greedy[row] if greedy and generation.is_plain_greedy else None
+                logits = self.model.decode([ids[row]], [lengths[row]], first_row=row)
+            except EngineFault as error:
+                self._fail(generation, error)
+            else:
+                self._advance([generation], [lengths[row] + 1], logits)
+
+    def _prefill(self, plan: StepPlan) -> None:
+        """Run the plan's chunks, and give prompts that end with them their first token."""
+        began_s = time.monotonic()
+        for chunk in plan.prefill:
+            if chunk.is_first:
+                self._note_first_chunk(chunk, began_s)
+        if len(plan.prefill) > 1:
+            prompts = [self._generations[chunk.key].request.prompt for chunk in plan.prefill]
+            try:
+                logits = self.model.prefill_together(plan.prefill[0].row, prompts)
+            except EngineFault:
+                self._prefill_apart(plan.prefill)
+                return
+            generations = [self._generations[chunk.key] for chunk in plan.prefill]
+            self.pace.prefilled(sum(map(len, prompts)), time.monotonic() - began_s)
+            self._advance(generations, [len(prompt) for prompt in prompts], logits)
+        else:
+            self._prefill_apart(plan.prefill)
+
+    def _prefill_apart(self, chunks: tuple[Prefill, ...]) -> None:
+        for chunk in chunks:
+            generation = self._generations[chunk.key]
+            began_s = time.monotonic()
+            ids = generation.request.prompt[chunk.start : chunk.stop]
+            try:
+                logits = self.model.prefill(chunk.row, ids, chunk.start)
+            except EngineFault as error:
+                self._fail(generation, error)
+                continue
+            self.pace.prefilled(len(ids), time.monotonic() - began_s)
+            if chunk.is_last:
+                self._advance([generation], [chunk.stop], logits[None])
+
+    def _note_first_chunk(self, chunk: Prefill, now_s: float) -> None:
+        generation = self._generations[chunk.key]
+        if generation.prefill_began_s is None:
+            generation.prefill_began_s = now_s
+            generation.cached_tokens = chunk.start
+            self.pace.cached(chunk.start, len(generation.request.prompt))
+
+    def _advance(
+        self, generations: list[Generation], lengths: list[int], logits: NDArray[np.float32]
+    ) -> None:
+        """Give each generation the token that follows from its row of logits f32[n, V].
+
+        `lengths` are the KV positions in each row now; they tell whether the token is known.
+        """
+        greedy: list[int] | None = None
+        if any(generation.wants_greedy for generation in generations):
+            greedy = logits.argmax(axis=1).tolist()
+        now_s = time.monotonic()
+        for row, generation in enumerate(generations):
+            if generation.is_known(lengths[row]):
+                continue
+            try:
+                greedy_id = greedy[row] if greedy and generation.wants_greedy else None
                 end = generation.take(logits[row], greedy_id, self._end_ids)
             except EngineFault as error:
-                ended.append(self._fail(generation, error))
+                self._fail(generation, error)
                 continue
             if end is not None:
                 self.pace.answered(len(generation.tokens))
                 self._end(generation, end)
-                ended.append(generation.key)
+                self._ended.append(generation.key)
             else:
                 self._deliver(generation, now_s, self._frame_interval_s)
-        return ended
 
     def _deliver(self, generation: Generation, now_s: float, interval_s: float) -> None:
         frame = generation.frame(now_s, interval_s=interval_s)
         if frame is not None:
             self._events.append((generation.key, frame))
 
-    def _fail(self, generation: Generation, error: EngineFault) -> int:
+    def _fail(self, generation: Generation, error: EngineFault) -> None:
         self._end(generation, generation.end(FinishReason.FAILED, error.message))
-        return generation.key
+        self._failed.append(generation.key)
 
     def _end(self, generation: Generation, end: GenerationEnd) -> None:
         """Deliver what is left and the end; forget the generation."""

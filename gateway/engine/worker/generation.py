@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Generation:
     """The state of one request between its arrival and its end.
 
-    Resumed tokens are taken as if they had been drawn, and count as delivered. End tokens end the
+    Tokens it has but whose keys and values are not in its row (resumed, or lost with a slot) are
+    fed again one by one, without a draw. Resumed tokens count as delivered. End tokens end the
     generation and are not part of the answer.
     """
 
@@ -36,7 +37,8 @@ class Generation:
         self.tokens: list[int] = []
         self.max_num_tokens = min(request.max_tokens, max_context_tokens - len(request.prompt))
         self.arrived_s = arrived_s
-        self.prefill_began_s = arrived_s
+        self.prefill_began_s: float | None = None
+        self.cached_tokens = 0
         self._num_delivered = len(request.resume)
         self._logprobs: list[TokenLogprob] = []
         self._last_frame_s: float | None = None
@@ -47,41 +49,70 @@ class Generation:
         return self.max_num_tokens - len(self.tokens)
 
     @property
-    def is_plain_greedy(self) -> bool:
-        """Whether its next token is the argmax of the raw logits."""
-        return self.matcher is None and self.sampler.is_plain_greedy
+    def wants_greedy(self) -> bool:
+        """Whether the argmax of the raw logits is its next token, if its grammar admits it."""
+        return self.sampler.is_plain_greedy
+
+    def input_id(self, num_kv: int) -> int:
+        """The token to feed to a row that holds `num_kv` positions."""
+        return self.tokens[num_kv - len(self.request.prompt)]
+
+    def is_known(self, num_kv: int) -> bool:
+        """Whether it has the token after `num_kv` positions already."""
+        return num_kv - len(self.request.prompt) < len(self.tokens)
+
+    def resume(self, end_ids: Collection[int]) -> GenerationEnd | None:
+        """Take the request's resumed tokens as drawn; the end, if they end it."""
+        end = None
+        for token_id in self.request.resume:
+            end = end or self._accept(token_id, end_ids) or self._append(token_id)
+        return end
 
     def take(
         self, logits: NDArray[np.float32], greedy_id: int | None, end_ids: Collection[int]
     ) -> GenerationEnd | None:
         """Go on by the token that follows raw logits f32[V]; the end, if that ends it.
 
-        `greedy_id` is the argmax of the logits, where it is known and is what is wanted. Raises
-        EngineFault when the logits are no numbers.
+        `greedy_id` is the argmax of the logits, where it is known and wanted. Raises EngineFault
+        when the logits are no numbers.
         """
-        position = len(self.tokens)
-        is_resumed = position < len(self.request.resume)
         try:
-            token_id = (
-                self.request.resume[position] if is_resumed else self._drawn(logits, greedy_id)
-            )
-            if token_id in end_ids and not self.request.ignore_end:
-                return self.end(FinishReason.STOP)
-            if self.matcher is not None:
-                self.matcher.accept(token_id)
+            token_id = self._drawn(logits, greedy_id)
         except UnusableGrammar as error:
-            return self.end(FinishReason.FAILED, error.message, refusal=Refusal.INVALID_SCHEMA)
+            return self._broken_off(error)
+        end = self._accept(token_id, end_ids)
+        if end is not None:
+            return end
         num_top = self.request.sampling.top_logprobs
-        if num_top is not None and not is_resumed:
+        if num_top is not None:
             self._logprobs.append(logprob_of(logits, token_id, num_top))
         return self._append(token_id)
 
     def _drawn(self, logits: NDArray[np.float32], greedy_id: int | None) -> int:
         """A new token. Raises EngineFault and UnusableGrammar."""
-        if greedy_id is not None and isfinite(logits.item(greedy_id)):
-            return greedy_id
         allowed = None if self.matcher is None else self.matcher.allowed()
-        return self.sampler.draw(logits, len(self.tokens), allowed)
+        if (
+            greedy_id is not None
+            and isfinite(logits.item(greedy_id))
+            and (allowed is None or allowed.admits(greedy_id))
+        ):
+            return greedy_id
+        mask = None if allowed is None else allowed.mask()
+        return self.sampler.draw(logits, len(self.tokens), mask)
+
+    def _accept(self, token_id: int, end_ids: Collection[int]) -> GenerationEnd | None:
+        if token_id in end_ids and not self.request.ignore_end:
+            return self.end(FinishReason.STOP)
+        if self.matcher is None:
+            return None
+        try:
+            self.matcher.accept(token_id)
+        except UnusableGrammar as error:
+            return self._broken_off(error)
+        return None
+
+    def _broken_off(self, error: UnusableGrammar) -> GenerationEnd:
+        return self.end(FinishReason.FAILED, error.message, refusal=Refusal.INVALID_SCHEMA)
 
     def _append(self, token_id: int) -> GenerationEnd | None:
         self.tokens.append(token_id)
@@ -96,7 +127,12 @@ class Generation:
         """The last event."""
         num_tokens = max(len(self.tokens), len(self.request.resume))
         return GenerationEnd(
-            reason, len(self.request.prompt), num_tokens, error=error, refusal=refusal
+            reason,
+            len(self.request.prompt),
+            num_tokens,
+            self.cached_tokens,
+            error=error,
+            refusal=refusal,
         )
 
     def frame(self, now_s: float, *, interval_s: float) -> TokenFrame | None:
@@ -113,10 +149,11 @@ class Generation:
         self._num_delivered = len(self.tokens)
         self._last_frame_s = now_s
         logprobs, self._logprobs = tuple(self._logprobs), []
+        began_s = now_s if self.prefill_began_s is None else self.prefill_began_s
         return TokenFrame(
             first_index,
             tuple(self.tokens[first_index:]),
             logprobs,
-            queue_s=self.prefill_began_s - self.arrived_s if is_first else 0.0,
-            prefill_s=now_s - self.prefill_began_s if is_first else 0.0,
+            queue_s=began_s - self.arrived_s if is_first else 0.0,
+            prefill_s=now_s - began_s if is_first else 0.0,
         )

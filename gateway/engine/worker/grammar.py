@@ -56,6 +56,32 @@ class UnusableGrammar(EngineFault):
     """The constraint cannot be used; the text says why, in one line."""
 
 
+class AllowedTokens:
+    """A set of token ids, one bit for each, lowest bit first."""
+
+    def __init__(self, bits: bytes, vocab_size: int) -> None:
+        self._bits = bits
+        self._vocab_size = vocab_size
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no token is in the set."""
+        return not np.frombuffer(self._bits, np.uint8).any()
+
+    def admits(self, token_id: int) -> bool:
+        """Whether one token is in the set."""
+        byte, bit = divmod(token_id, 8)
+        return byte < len(self._bits) and bool(self._bits[byte] >> bit & 1)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """The set as bool[V]."""
+        bits = np.frombuffer(self._bits, np.uint8)
+        mask = np.unpackbits(bits, bitorder="little")[: self._vocab_size].view(np.bool_)
+        if len(mask) < self._vocab_size:
+            mask = np.pad(mask, (0, self._vocab_size - len(mask)))
+        return mask
+
+
 class Matcher:
     """Where one answer stands in its grammar, and what that has cost."""
 
@@ -76,20 +102,17 @@ class Matcher:
         reason, _, _ = str(self._matcher.get_error()).partition("\n<")
         return _UNSATISFIABLE if reason.startswith("NoExtension") else _one_line(reason)
 
-    def allowed(self) -> NDArray[np.bool_]:
-        """Which tokens may come next: bool[V].
+    def allowed(self) -> AllowedTokens:
+        """Which tokens may come next.
 
         Raises UnusableGrammar when the grammar leads nowhere or its masks cost too much.
         """
         began_s = time.thread_time()
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        allowed = AllowedTokens(self._matcher.compute_bitmask(), self._vocab_size)
         self._spend(time.thread_time() - began_s)
-        mask = np.unpackbits(bits, bitorder="little")[: self._vocab_size].view(np.bool_)
-        if len(mask) < self._vocab_size:
-            mask = np.pad(mask, (0, self._vocab_size - len(mask)))
-        if self._matcher.is_error() or not mask.any():
+        if self._matcher.is_error() or allowed.is_empty:
             raise UnusableGrammar(self.error or _UNSATISFIABLE)
-        return mask
+        return allowed
 
     def accept(self, token_id: int) -> None:
         """Go on by one token.
@@ -267,7 +290,7 @@ def _try_out(matcher: Matcher) -> None:
     for _ in range(_TRIAL_TOKENS):
         if trial.is_done:
             break
-        candidates = np.flatnonzero(trial.allowed())
+        candidates = np.flatnonzero(trial.allowed().mask())
         trial.accept(int(candidates[chance.randrange(len(candidates))]))
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _DECODE_BUCKET_TOKENS = 64
 _MAX_NUM_BINDINGS = 256
+_ATTENTION_BLOCK_TOKENS = 16
 _QUIET = 3  # ONNX Runtime's log level for errors only
 # Its exceptions have no parent of their own.
 _RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -114,6 +115,10 @@ class KvRows:
             binding.bind_input(f"past_key_values.{name}", "cpu", 0, self.dtype, shape, pointer)
             binding.bind_output(f"present.{name}", "cpu", 0, self.dtype, shape, pointer)
 
+    def read(self, row: int, num_tokens: int) -> list[NDArray[np.floating]]:
+        """A copy of the first positions of a row, layer by layer."""
+        return [array[row, :, :num_tokens].copy() for array in self.arrays.values()]
+
     def move(self, move: Move) -> None:
         """Copy the valid part of one row over another."""
         for array in self.arrays.values():
@@ -132,6 +137,16 @@ def _untouched(shape: tuple[int, ...], dtype: type) -> NDArray[np.floating]:
     return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
+def _padded(num_tokens: int) -> int:
+    """How long a piece of prompt is run, so that no attention block is left with one row.
+
+    Attention walks over the queries in blocks of twice the head dimension, a multiple of 16. One
+    row alone is multiplied by another kernel, which sums in another order: the piece of prompt
+    would round differently from the same tokens in the midst of a longer one.
+    """
+    return num_tokens + (num_tokens % _ATTENTION_BLOCK_TOKENS == 1)
+
+
 class DecoderModel:
     """A loaded decoder with its KV rows. Not thread-safe; one run at a time."""
 
@@ -143,10 +158,10 @@ class DecoderModel:
         self.kv = KvRows(layout, num_rows=num_rows, max_len=max_context_tokens)
         self._session = session
         self._bindings: dict[tuple[int, int], _Binding] = {}
-        size = max(num_rows, max_context_tokens)
+        size = num_rows * max_context_tokens
         self._ids: Ints = np.zeros(size, np.int64)
         self._positions: Ints = np.zeros(size, np.int64)
-        self._mask: Ints = np.zeros(num_rows * max_context_tokens, np.int64)
+        self._mask: Ints = np.zeros(size, np.int64)
         self._logits_index: Ints = np.zeros(num_rows, np.int64)
         self._logits: Floats = np.zeros((num_rows, layout.vocab_size), np.float32)
 
@@ -166,11 +181,13 @@ class DecoderModel:
         session = open_session(graph, model_path, num_threads=num_threads, spin=spin)
         return cls(session, layout, num_rows=num_rows, max_context_tokens=context)
 
-    def decode(self, last_ids: Sequence[int], lengths: Sequence[int]) -> Floats:
-        """One token for each of rows 0..n-1.
+    def decode(
+        self, last_ids: Sequence[int], lengths: Sequence[int], *, first_row: int = 0
+    ) -> Floats:
+        """One token for each of n consecutive rows.
 
-        `last_ids[r]` is appended to row r at position `lengths[r]`. Returns the logits f32[n, V]
-        of what follows, valid until the next run. Raises EngineFault.
+        `last_ids[i]` is appended to row `first_row + i` at position `lengths[i]`. Returns the
+        logits f32[n, V] of what follows, valid until the next run. Raises EngineFault.
         """
         num_rows = len(last_ids)
         wanted = -(-(max(lengths) + 1) // _DECODE_BUCKET_TOKENS) * _DECODE_BUCKET_TOKENS
@@ -181,30 +198,59 @@ class DecoderModel:
         self._logits_index[:num_rows] = 0
         mask = self._mask[: num_rows * total].reshape(num_rows, total)
         np.less_equal(np.arange(total), at[:, None], out=mask, casting="unsafe")
+        if first_row:
+            self._run(self._bind(row=first_row, num_rows=num_rows, num_ids=1, total=total))
+        else:
+            self._run(self._decode_binding(num_rows, total))
+        return self._logits[:num_rows]
+
+    def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
+        """Prompt tokens from position `start` on into one row.
+
+        Returns the logits f32[V] that follow the last of them, valid until the next run. One
+        position behind them may be left with junk. Raises EngineFault.
+        """
+        num_ids = len(ids)
+        width = _padded(num_ids)
+        total = start + width
+        self._ids[:num_ids] = ids
+        self._ids[num_ids:width] = 0
+        self._positions[:width] = np.arange(start, total)
+        self._mask[:total] = 1
+        self._logits_index[0] = num_ids - 1
+        self._run(self._bind(row=row, num_rows=1, num_ids=width, total=total))
+        logits: Floats = self._logits[0]
+        return logits
+
+    def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Floats:
+        """Whole prompts into empty consecutive rows, padded on the right to the longest.
+
+        Returns the logits f32[n, V] that follow each, valid until the next run. Padding leaves
+        junk in a row behind the prompt, where the next tokens go. Raises EngineFault.
+        """
+        num_rows = len(prompts)
+        lengths = np.array([len(prompt) for prompt in prompts], np.int64)
+        width = _padded(int(lengths.max()))
+        ids = self._ids[: num_rows * width].reshape(num_rows, width)
+        ids[:] = 0
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = prompt
+        columns = np.arange(width)
+        self._positions[: num_rows * width].reshape(num_rows, width)[:] = columns
+        mask = self._mask[: num_rows * width].reshape(num_rows, width)
+        np.less(columns, lengths[:, None], out=mask, casting="unsafe")
+        self._logits_index[:num_rows] = lengths - 1
+        self._run(self._bind(row=first_row, num_rows=num_rows, num_ids=width, total=width))
+        return self._logits[:num_rows]
+
+    def _decode_binding(self, num_rows: int, total: int) -> _Binding:
         binding = self._bindings.get((num_rows, total))
         if binding is None:
             if len(self._bindings) >= _MAX_NUM_BINDINGS:
                 self._bindings.clear()
             binding = self._bind(row=0, num_rows=num_rows, num_ids=1, total=total)
             self._bindings[num_rows, total] = binding
-        self._run(binding)
-        return self._logits[:num_rows]
-
-    def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
-        """Prompt tokens from position `start` on into one row.
-
-        Returns the logits f32[V] that follow the last of them, valid until the next run. Raises
-        EngineFault.
-        """
-        num_ids = len(ids)
-        total = start + num_ids
-        self._ids[:num_ids] = ids
-        self._positions[:num_ids] = np.arange(start, total)
-        self._mask[:total] = 1
-        self._logits_index[0] = num_ids - 1
-        self._run(self._bind(row=row, num_rows=1, num_ids=num_ids, total=total))
-        logits: Floats = self._logits[0]
-        return logits
+        return binding
 
     def _bind(self, *, row: int, num_rows: int, num_ids: int, total: int) -> _Binding:
         binding = self._session.io_binding()

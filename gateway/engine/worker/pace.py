@@ -22,6 +22,8 @@ class Pace:
         self.prefill_s_per_token = 0.0
         self.decode_step_s = 0.0
         self.answer_tokens = _FIRST_ANSWER_TOKENS
+        self.cached_ratio = 0.0
+        """Prompt tokens that came from the cache, of all that arrived lately."""
         self._fastest_prefill_s = 0.0
         self._recheck_s = _FIRST_RECHECK_S
 
@@ -30,6 +32,17 @@ class Pace:
         weight = _WEIGHT * min(1.0, num_tokens / _WHOLE_CHUNK_TOKENS)
         self._take_prefill(took_s / num_tokens, weight)
         self._recheck_s = _FIRST_RECHECK_S
+
+    def cached(self, cached_tokens: int, prompt_tokens: int) -> None:
+        """A prompt was admitted, of which so much came from the cache."""
+        weight = _WEIGHT * min(1.0, prompt_tokens / _WHOLE_CHUNK_TOKENS)
+        self.cached_ratio += weight * (cached_tokens / prompt_tokens - self.cached_ratio)
+
+    def prefill_tokens_in(self, step_s: float) -> int | None:
+        """Prompt tokens that fit into a step of so long beside its decode; None: not known yet."""
+        if self.prefill_s_per_token == 0.0:
+            return None
+        return max(0, int((step_s - self.decode_step_s) / self.prefill_s_per_token))
 
     def decoded(self, took_s: float) -> None:
         """A decode step ran, at the present number of rows."""

@@ -27,6 +27,10 @@ class ModelFacts(Protocol):
 class Rows(Protocol):
     """The cache."""
 
+    def read(self, row: int, num_tokens: int) -> Sequence[NDArray[np.generic]]:
+        """A copy of the first positions of a row, layer by layer."""
+        ...
+
     def move(self, move: Move) -> None:
         """Copy the valid part of one row over another."""
         ...
@@ -50,18 +54,28 @@ class RunnableModel(Protocol):
         """The KV rows."""
         ...
 
-    def decode(self, last_ids: Sequence[int], lengths: Sequence[int]) -> Floats:
-        """One token for each of rows 0..n-1.
+    def decode(
+        self, last_ids: Sequence[int], lengths: Sequence[int], *, first_row: int = 0
+    ) -> Floats:
+        """One token for each of n consecutive rows.
 
-        `last_ids[r]` is appended to row r at position `lengths[r]`. Returns the logits f32[n, V]
-        of what follows, valid until the next run. Raises EngineFault.
+        `last_ids[i]` is appended to row `first_row + i` at position `lengths[i]`. Returns the
+        logits f32[n, V] of what follows, valid until the next run. Raises EngineFault.
         """
         ...
 
     def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
         """Prompt tokens from position `start` on into one row.
 
-        Returns the logits f32[V] that follow the last of them, valid until the next run. Raises
-        EngineFault.
+        Returns the logits f32[V] that follow the last of them, valid until the next run. One
+        position behind them may be left with junk. Raises EngineFault.
+        """
+        ...
+
+    def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Floats:
+        """Whole prompts into empty consecutive rows, padded on the right to the longest.
+
+        Returns the logits f32[n, V] that follow each, valid until the next run. Padding leaves
+        junk in a row behind the prompt, where the next tokens go. Raises EngineFault.
         """
         ...

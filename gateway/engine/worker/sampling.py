@@ -104,11 +104,12 @@ class Sampler:
     def _candidates(self, shaped: Floats) -> tuple[Ints, NDArray[np.float64]]:
         """The ids that may be drawn and their logits over the temperature."""
         sampling = self.sampling
-        ids = np.flatnonzero(shaped > -np.inf)
+        if 0 < sampling.top_k < len(shaped):
+            ids = largest(shaped, sampling.top_k)
+            ids = ids[shaped[ids] > -np.inf]
+        else:
+            ids = np.flatnonzero(shaped > -np.inf)
         scaled = shaped[ids].astype(np.float64) / sampling.temperature
-        if 0 < sampling.top_k < len(ids):
-            kept = largest(scaled, sampling.top_k)
-            ids, scaled = ids[kept], scaled[kept]
         if sampling.top_p < 1.0:
             kept = nucleus(scaled, sampling.top_p)
             ids, scaled = ids[kept], scaled[kept]
@@ -118,7 +119,7 @@ class Sampler:
         return ids, scaled
 
 
-def largest(values: NDArray[np.float64], count: int) -> Ints:
+def largest(values: NDArray[np.floating], count: int) -> Ints:
     """Indices of the `count` largest values, largest first; ties go to the lower index."""
     if count < len(values):
         threshold = np.partition(values, len(values) - count)[len(values) - count]
@@ -177,7 +178,7 @@ def log_sum_exp(values: NDArray[np.floating]) -> float:
 def logprob_of(logits: Floats, token_id: int, num_top: int) -> TokenLogprob:
     """The token's log-probability under the raw logits f32[V], and the `num_top` likeliest."""
     total = log_sum_exp(logits)
-    top = largest(logits.astype(np.float64), num_top) if num_top else ()
+    top = largest(logits, num_top) if num_top else ()
     return TokenLogprob(
         token_id,
         float(logits[token_id]) - total,
