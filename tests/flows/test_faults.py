@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 import openai
@@ -72,14 +73,21 @@ def test_a_killed_engine_costs_a_pause_and_no_token(own_site: SiteProcess) -> No
 def test_an_engine_killed_again_and_again_loses_no_stream(own_site: SiteProcess) -> None:
     said = [f"{index} round and round ..." for index in range(4)]
 
+    begun = Semaphore(0)
+
     def ask(text: str) -> str:
         with client_of(own_site) as client:
-            return "".join(stream(client, text, 1800))
+            pieces = stream(client, text, 1800)
+            first = next(pieces)
+            begun.release()
+            return first + "".join(pieces)
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         unbroken = list(pool.map(ask, said))
         answers = [pool.submit(ask, text) for text in said]
-        for _ in range(4):
+        for _ in said * 2:  # those that have not begun have a deadline that restarts may cost
+            assert begun.acquire(timeout=10)
+        for _ in range(3):
             restarts = own_site.admin_json("/v1/site")["now"]["num_engine_restarts"]
             os.kill(own_site.engine_pid(), signal.SIGKILL)
 
