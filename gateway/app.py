@@ -31,6 +31,7 @@ from gateway.engine.step_profiles import PREFIX, load_profile
 from gateway.engine.text_model import TextModel
 from gateway.router.router import Router
 from gateway.runtime.descriptors import raise_descriptor_limit
+from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.signals import signals
 from gateway.runtime.tasks import first_cause
 from gateway.session.account import AccountStore
@@ -185,6 +186,7 @@ class _Site:
             serving.create_task(admin.serve())
             await public.wait_started()
             await admin.wait_started()
+            settle_garbage()
             announce(_with_ports(config, public.port, agents.port, admin.port))
             reloading = serving.create_task(self._reload_keys(asked.reload))
             await asked.end.wait()

@@ -22,6 +22,7 @@ from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
 from gateway.engine.worker.rounding import grid_tokens, measure_rounding
+from gateway.runtime.garbage import settle_garbage
 
 if TYPE_CHECKING:
     from gateway.engine.worker.port import RunnableModel
@@ -105,6 +106,7 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         on_compiled=wake.set,
     )
     engine.measure()
+    settle_garbage()
     return engine
 
 
