@@ -160,10 +160,10 @@ class Visit:
             self._lease.release()
         code = error.code if isinstance(error, GatewayError) else kind.__name__ if kind else ""
         record = trail.close(self._outcome(error), self._finish, self._desk.monotonic(), error=code)
-        self._desk.leave()
         if self._authenticated:
             self._desk.sink.record(record)
         self._logs.__exit__(None, None, None)
+        self._desk.leave()  # last: an idle desk has recorded everything
 
     def authenticate(self, authorization: str | None) -> None:
         """Find out who calls. Raises Unauthenticated, SiteDraining."""
