@@ -1,6 +1,7 @@
 """Requests outside subscriber care: many domains, and near-misses that borrow its words."""
 
-from models.subscriber_care.data.places import COUNTRIES, NOT_A_COUNTRY
+from gateway.core.countries import COUNTRIES
+from models.subscriber_care.data.places import NOT_A_COUNTRY
 from models.subscriber_care.data.scene import Scene
 from models.subscriber_care.data.spoken import any_size, number
 

@@ -3,34 +3,7 @@
 from functools import cache
 from random import Random
 
-COUNTRIES = tuple(
-    """afghanistan, albania, algeria, andorra, angola, antigua and barbuda, argentina, armenia,
-    aruba, australia, austria, azerbaijan, bahamas, bahrain, bangladesh, barbados, belarus,
-    belgium, belize, benin, bermuda, bhutan, bolivia, bosnia and herzegovina, botswana, brazil,
-    brunei, bulgaria, burkina faso, burundi, cambodia, cameroon, canada, cape verde,
-    cayman islands, central african republic, chad, chile, china, colombia, comoros, congo,
-    costa rica, croatia, cuba, curacao, cyprus, czech republic, denmark, djibouti, dominica,
-    dominican republic, ecuador, egypt, el salvador, equatorial guinea, eritrea, estonia, eswatini,
-    ethiopia, faroe islands, fiji, finland, france, french polynesia, gabon, gambia, georgia,
-    germany, ghana, gibraltar, greece, greenland, grenada, guadeloupe, guam, guatemala, guernsey,
-    guinea, guinea-bissau, guyana, haiti, honduras, hong kong, hungary, iceland, india, indonesia,
-    iran, iraq, ireland, isle of man, israel, italy, ivory coast, jamaica, japan, jersey, jordan,
-    kazakhstan, kenya, kiribati, kosovo, kuwait, kyrgyzstan, laos, latvia, lebanon, lesotho,
-    liberia, libya, liechtenstein, lithuania, luxembourg, macau, madagascar, malawi, malaysia,
-    maldives, mali, malta, marshall islands, martinique, mauritania, mauritius, mexico, micronesia,
-    moldova, monaco, mongolia, montenegro, morocco, mozambique, myanmar, namibia, nauru, nepal,
-    netherlands, new caledonia, new zealand, nicaragua, niger, nigeria, north korea,
-    north macedonia, norway, oman, pakistan, palau, palestine, panama, papua new guinea, paraguay,
-    peru, philippines, poland, portugal, puerto rico, qatar, reunion, romania, russia, rwanda,
-    saint kitts and nevis, saint lucia, saint vincent and the grenadines, samoa, san marino,
-    sao tome and principe, saudi arabia, senegal, serbia, seychelles, sierra leone, singapore,
-    slovakia, slovenia, solomon islands, somalia, south africa, south korea, south sudan, spain,
-    sri lanka, sudan, suriname, sweden, switzerland, syria, taiwan, tajikistan, tanzania, thailand,
-    timor-leste, togo, tonga, trinidad and tobago, tunisia, turkey, turkmenistan, tuvalu, uganda,
-    ukraine, united arab emirates, united kingdom, united states, uruguay, uzbekistan, vanuatu,
-    vatican city, venezuela, vietnam, yemen, zambia, zimbabwe""".replace("\n", " ").split(", ")
-)
-COUNTRIES = tuple(" ".join(name.split()) for name in COUNTRIES)
+from gateway.core.countries import COUNTRIES
 
 ALIASES = {
     "united kingdom": ("the uk", "uk", "britain", "great britain", "the united kingdom",
