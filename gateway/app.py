@@ -134,6 +134,8 @@ class _Site:
         engine.on_resume = router.count_resume
         info = _model_info(config, bundle, engine.max_context_tokens)
         agent = Agent(model=model, info=info, router=router, server_tools=server_tools)
+        if agent.usual_constraint is not None:
+            engine.prepare(agent.usual_constraint)
         site = cls(config, engine, agent)
         stack.push_async_callback(site.telemetry.close)
         return site

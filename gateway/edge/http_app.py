@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gateway.core.turn import ModelInfo
     from gateway.edge.desk import Desk
 
+CHAT_PATH: Final = "/v1/chat/completions"
 _JSON = "application/json"
 
 
@@ -34,7 +36,7 @@ def build_http_app(
     max_body_bytes: int = 1 << 20,
     stall_limit_s: float = 30.0,
     routes: Sequence[BaseRoute] = (),
-) -> Starlette:
+) -> ASGIApp:
     """The application; `readiness` is asked on every `/readyz`, `routes` come after our own."""
     models = _Models(desk)
     chat = ChatCompletions(desk, max_body_bytes=max_body_bytes, stall_limit_s=stall_limit_s)
@@ -49,7 +51,7 @@ def build_http_app(
 
     app = Starlette(
         routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route(CHAT_PATH, chat, methods=["POST"]),
             Route("/v1/models", models.list_all),
             Route("/v1/models/{model_id:path}", models.retrieve),
             Route("/healthz", healthz),
@@ -59,7 +61,13 @@ def build_http_app(
         exception_handlers={HTTPException: answer_route_error, GatewayError: answer_gateway_error},
     )
     app.router.redirect_slashes = False
-    return app
+
+    async def chat_first(scope: Scope, receive: Receive, send: Send) -> None:
+        """The hot path answers whatever happens: it needs neither routing nor error handlers."""
+        is_chat = scope["path"] == CHAT_PATH and scope["method"] == "POST"
+        await (chat if is_chat else app)(scope, receive, send)
+
+    return chat_first
 
 
 async def answer_route_error(request: Request, error: Exception) -> Response:

@@ -7,37 +7,49 @@ It knows connections, not turns.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.errors import ClientStalled, PayloadTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from starlette.types import Receive, Scope, Send
 
     from gateway.edge.http_errors import HttpHeader
 
-ABORT_EXTENSION = "firsthop.abort"
-"""The key in an ASGI scope's `extensions` under which our server offers to cut the connection."""
+CONNECTION_EXTENSION = "firsthop.connection"
+"""The key in an ASGI scope's `extensions` under which our server offers the `Connection`."""
 
 _MAX_DISCARDED_BODIES = 8
 """How many times the body limit is read and dropped, so that the refusal reaches a client that
 writes its whole body before it reads. Beyond that the connection is closed under it."""
 
 
-class _ClientGone(Exception):
-    """The connection was lost; never leaves this module."""
+class Connection(Protocol):
+    """What ASGI does not tell of the connection a request came in by."""
+
+    on_lost: Callable[[], object] | None
+    """Called once the client is gone, while a request is being answered."""
+
+    @property
+    def is_writing_paused(self) -> bool:
+        """Whether the client is behind with reading, so that a write would wait for it."""
+        ...
+
+    def reset(self) -> None:
+        """Cut the connection now, dropping what the client has not read."""
+        ...
 
 
 class Exchange:
     """A request and its response. Every wait on the client ends after `stall_limit_s`."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, stall_limit_s: float) -> None:
-        self._scope = scope
         self._receive = receive
         self._send = send
         self._stall_limit_s = stall_limit_s
+        self._connection: Connection = scope["extensions"][CONNECTION_EXTENSION]["connection"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.started = False
         """Whether the status line has left."""
@@ -72,25 +84,30 @@ class Exchange:
     async def while_connected(self, work: Awaitable[None]) -> bool:
         """Await `work`; cancel it as soon as the client leaves and return False.
 
-        Raises what `work` raises. The body must have been read.
+        The body must have been read.
         """
+        task = asyncio.current_task()
+        assert task is not None
+        gone = False
+
+        def leave() -> None:
+            nonlocal gone
+            gone = task.cancel()
+
+        self._connection.on_lost = leave
         try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch())
-                await work
-                watch.cancel()
-        except BaseExceptionGroup as failures:
-            _, others = failures.split(_ClientGone)
-            if others is not None:
-                raise others.exceptions[0] from None
+            await work
+        except asyncio.CancelledError:
+            if not gone or task.uncancel():
+                raise
             return False
+        finally:
+            self._connection.on_lost = None
         return True
 
     def abort(self) -> None:
         """Cut the connection now, dropping what the client has not read."""
-        abort = self._scope.get("extensions", {}).get(ABORT_EXTENSION)
-        if abort is not None:
-            abort["call"]()
+        self._connection.reset()
 
     async def _read(self, max_bytes: int) -> bytes | None:
         chunks: list[bytes] = []
@@ -114,14 +131,11 @@ class Exchange:
         return b"".join(chunks)
 
     async def _deliver(self, message: dict[str, object]) -> None:
+        if not self._connection.is_writing_paused:
+            await self._send(message)
+            return
         try:
             async with asyncio.timeout(self._stall_limit_s):
                 await self._send(message)
         except TimeoutError:
             raise ClientStalled(stalled_s=self._stall_limit_s) from None
-
-    async def _watch(self) -> None:
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise _ClientGone

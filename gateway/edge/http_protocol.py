@@ -21,15 +21,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.core.errors import CapacityError, InvalidRequest
 from gateway.edge.gathering import GatheringTransport
 from gateway.edge.http_errors import error_body
-from gateway.edge.http_exchange import ABORT_EXTENSION
+from gateway.edge.http_exchange import CONNECTION_EXTENSION
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from gateway.core.errors import GatewayError
     from gateway.edge.connection_places import ConnectionPlaces
+    from gateway.edge.http_exchange import Connection
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEAD_S: Final = 20.0
@@ -43,6 +45,7 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class SiteHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
+    on_lost: Callable[[], object] | None = None
     _running: RequestResponseCycle | None = None
     _head_bytes = 0
     """Of the head that is coming in, as far as it is parsed."""
@@ -75,6 +78,22 @@ class SiteHttpProtocol(HttpToolsProtocol):
             running.disconnected = True
             running.message_event.set()
         super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    @property
+    def is_writing_paused(self) -> bool:
+        """See `Connection`."""
+        return bool(self.flow.write_paused)
+
+    def reset(self) -> None:
+        """See `Connection`: what the client has not read is dropped, in the kernel too."""
+        if self._running is not None:
+            self._running.disconnected = True
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.transport.abort()
 
     def give_way(self) -> None:
         """Close at once; what waits has nothing left to send."""
@@ -114,7 +133,7 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request line starts."""
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT_EXTENSION: {"call": self._abort}}
+        self.scope["extensions"] = {CONNECTION_EXTENSION: {"connection": self}}
         if self._head_timer is None:
             self._begin_head()
 
@@ -181,15 +200,6 @@ class SiteHttpProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self._parse(b"\r\n".join((*lines, b"", rest)))
 
-    def _abort(self) -> None:
-        """Reset the connection: what the client has not read is dropped, in the kernel too."""
-        if self._running is not None:
-            self._running.disconnected = True
-        connection = self.transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self.transport.abort()
-
     def _probe(self) -> None:
         running = self._running
         if running is None or running.response_started or self.transport.is_closing():
@@ -234,3 +244,7 @@ class SiteHttpProtocol(HttpToolsProtocol):
             b"connection: close\r\n\r\n%b" % (status, len(body), body)
         )
         self.transport.close()
+
+
+if TYPE_CHECKING:
+    _connection: type[Connection] = SiteHttpProtocol

@@ -24,7 +24,7 @@ import msgspec
 from gateway.core.errors import EngineError, EngineFault, EngineUnavailable
 from gateway.core.generation import NO_BACKLOG, add_backlogs
 from gateway.engine.bookings import Bookings
-from gateway.engine.frames import Batch, Cancel, Failed, Load, Ready, Start, Submit
+from gateway.engine.frames import Batch, Cancel, Failed, Load, Prepare, Ready, Start, Submit
 from gateway.engine.live_stream import LiveStream, is_end
 from gateway.engine.process import WorkerProcess
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from types import TracebackType
 
-    from gateway.core.generation import EngineLoad, GenerationEvent, GenerationRequest
+    from gateway.core.generation import Constraint, EngineLoad, GenerationEvent, GenerationRequest
     from gateway.engine.frames import WorkerFrame
 
 _log = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class EngineClient:
         self._facts: Ready | None = None
         self._load: EngineLoad | None = None
         self._failed_starts = 0
+        self._prepared: list[Constraint] = []
         self._last_key = 0
         self._streams: dict[int, LiveStream] = {}
         self._in_worker: set[int] = set()
@@ -148,6 +149,12 @@ class EngineClient:
         silent_s = 0.0 if since_s is None else now_s - since_s
         return silent_s if silent_s > _SILENCE_S else 0.0
 
+    def prepare(self, constraint: Constraint) -> None:
+        """Have a constraint that many turns will bring compiled by every engine process."""
+        self._prepared.append(constraint)
+        if self._worker is not None:
+            self._worker.send(Prepare(constraint))
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Run a generation; see TextEngine.
 
@@ -227,6 +234,8 @@ class EngineClient:
         self._waiting_since_s = None
         self._failed_starts = 0
         self._worker = worker
+        for constraint in self._prepared:
+            worker.send(Prepare(constraint))
         self._tasks.create_task(worker.log_stderr(), name=f"engine {worker.pid} stderr")
 
     async def _supervise(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.errors import InvalidRequest
-from gateway.core.generation import EngineLoad, GenerationEvent, GenerationRequest
+from gateway.core.generation import Constraint, EngineLoad, GenerationEvent, GenerationRequest
 
 MAX_FRAME_BYTES = 32 << 20
 """Far above the largest prompt; a longer frame means the stream is out of step."""
@@ -43,6 +43,15 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     """A stream's first token leaves at once, later ones at most one frame per interval."""
     accelerator: str = "cpu"
     """`cpu`, or `emulated:PROFILE`: made-up tokens at the speed of a step-time profile."""
+
+
+class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare"):
+    """Site to worker: turns will bring this constraint; have it compiled by then.
+
+    What is wrong with it shows when one does.
+    """
+
+    constraint: Constraint
 
 
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):
@@ -93,7 +102,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     message: str
 
 
-SiteFrame = Start | Submit | Cancel | Shutdown
+SiteFrame = Start | Prepare | Submit | Cancel | Shutdown
 WorkerFrame = Ready | Batch | Load | Failed
 
 _encoder = msgspec.msgpack.Encoder()

@@ -128,6 +128,11 @@ class Agent:
         """The one model this site serves."""
         return (self._info,)
 
+    @property
+    def usual_constraint(self) -> Constraint | None:
+        """The grammar of a turn in which the caller says no value, as most do."""
+        return self._said.narrow(()).constraint if self._model.fixed_tools else None
+
     async def run(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         """See `TurnRunner.run`."""
         talk = self._open(turn, trail)

@@ -261,6 +261,21 @@ def test_an_idle_measurement_leaves_parked_prompts_alone(
         assert end.cached_tokens == 128
 
 
+def test_a_prepared_grammar_is_ready_when_a_request_brings_it(
+    make_engine: Callable[[float], Engine],
+) -> None:
+    engine = make_engine(0.0)
+    constraint = Constraint(ConstraintKind.REGEX, "[a-c]{3}")
+    engine.prepare(constraint)
+    until_s = time.monotonic() + 10.0
+    while engine._compiler._outcomes.settled(constraint) is None:
+        assert time.monotonic() < until_s
+        time.sleep(0.001)
+    engine.submit(1, _request(8, constraint))
+    engine.admit_compiled()
+    assert not engine.is_idle
+
+
 def test_cancelling_while_a_grammar_is_compiled_leaves_nothing(
     make_engine: Callable[[float], Engine], compiled: threading.Event
 ) -> None:

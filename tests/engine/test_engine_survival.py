@@ -21,6 +21,7 @@ from gateway.core.generation import (
     GenerationRequest,
 )
 from gateway.engine.client import EngineClient
+from gateway.engine.frames import Prepare
 from gateway.engine.process import WorkerProcess
 from tests.engine.streams import (
     CHANCE,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.generation import GenerationEvent
-    from gateway.engine.frames import Ready, Start
+    from gateway.engine.frames import Ready, SiteFrame, Start
 
 pytestmark = pytest.mark.flow
 
@@ -96,6 +97,33 @@ def test_resuming_equals_not_having_stopped(random_dir: Path, request_: Generati
                 end = end_of(events)
                 assert end.cached_tokens > 0
                 assert msgspec.structs.replace(end, cached_tokens=0) == end_of(unbroken)
+
+    run_bounded(main())
+
+
+def test_every_engine_process_prepares_the_usual_grammar(
+    tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[SiteFrame] = []
+    send = WorkerProcess.send
+
+    def recording(worker: WorkerProcess, frame: SiteFrame) -> None:
+        sent.append(frame)
+        send(worker, frame)
+
+    monkeypatch.setattr(WorkerProcess, "send", recording)
+    prepare = Prepare(Constraint(ConstraintKind.REGEX, "[a-c]{3}"))
+
+    async def main() -> None:
+        async with EngineClient(start_for(tiny_dir)) as engine:
+            engine.prepare(prepare.constraint)
+            assert sent.count(prepare) == 1
+            assert engine.pid is not None
+            os.kill(engine.pid, signal.SIGKILL)
+            request = make_request(1, num_prompt=70, max_tokens=3)
+            assert tokens_of(await events_of(engine, request)) == lagged_answer(request)
+            assert engine.restarts == 1
+            assert sent.count(prepare) == 2
 
     run_bounded(main())
 

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gateway.core.generation import ClassBacklogs, GenerationEvent, GenerationRequest
+    from gateway.core.generation import (
+        ClassBacklogs,
+        Constraint,
+        GenerationEvent,
+        GenerationRequest,
+    )
     from gateway.core.scheduling import Prefill, Scheduler, StepPlan
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
     from gateway.engine.worker.port import RunnableModel
@@ -122,6 +127,10 @@ class Engine:
             steps_s.append(time.monotonic() - began_s)
         self.pace.remeasured(num_tokens, prefill_s, min(steps_s))
         self.num_measured += 1
+
+    def prepare(self, constraint: Constraint) -> None:
+        """Have a constraint compiled that will be asked for; whether it can be used shows then."""
+        self._compiler.compile(constraint)
 
     def submit(
         self, key: int, request: GenerationRequest, *, is_resubmission: bool = False

@@ -11,7 +11,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from gateway.engine.frames import Batch, Cancel, Load, Shutdown, Start, Submit, encode
+from gateway.engine.frames import Batch, Cancel, Load, Prepare, Shutdown, Start, Submit, encode
 
 if TYPE_CHECKING:
     from gateway.engine.frames import FrameDecoder, SiteFrame, WorkerFrame
@@ -149,6 +149,8 @@ class EngineLoop:
                 case Submit(key, request, is_resubmission):
                     self._num_submits_seen += 1
                     self._engine.submit(key, request, is_resubmission=is_resubmission)
+                case Prepare(constraint):
+                    self._engine.prepare(constraint)
                 case Cancel(key):
                     self._engine.cancel(key)
                 case Shutdown():
