@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,11 +91,12 @@ class ServerTools:
         """
         resolved: list[Message] = []
         run: ServerToolRun | None = None
-        rest = list(messages)
+        rest = deque(messages)
         while rest:
-            message = rest.pop(0)
-            pending = await self._read_back_in(tenant, message)
-            if pending is None or not rest or rest[0].role is not Role.USER:
+            message = rest.popleft()
+            is_replied_to = bool(rest) and rest[0].role is Role.USER
+            pending = await self._read_back_in(tenant, message) if is_replied_to else None
+            if pending is None:
                 resolved.append(message)
                 continue
             consent = read_consent(rest[0].content)
@@ -103,15 +105,7 @@ class ServerTools:
                 result = await self._decide(tenant, pending, consent)
                 if result != DECLINED_TEXT:
                     run = ServerToolRun(pending.as_tool_call(), result)
-            if result is None:
-                resolved.append(message)
-                continue
-            resolved += _call_and_result(pending, result)
-            if consent is not Consent.UNCLEAR:
-                rest.pop(0)
-                _skip_told(pending, rest)
-            elif result == DECLINED_TEXT:
-                resolved.append(Message(Role.ASSISTANT, NOT_DONE))
+            resolved += _as_it_went(message, pending, result, consent, rest)
         return History(tuple(resolved), run)
 
     async def _decide(self, tenant: str, pending: PendingCall, consent: Consent) -> str:
@@ -134,6 +128,28 @@ def _question(pending: PendingCall) -> str:
     return f"{read_back(pending.tool, pending.arguments)} (ref {pending.reference})"
 
 
+def _as_it_went(
+    question: Message,
+    pending: PendingCall,
+    result: str | None,
+    consent: Consent,
+    rest: deque[Message],
+) -> list[Message]:
+    """What the model is shown for a read-back: the call and its result, once it is decided.
+
+    A reply that only consents or declines leaves `rest`; any other is still to be answered.
+    """
+    if result is None:
+        return [question]
+    shown = _call_and_result(pending, result)
+    if consent is not Consent.UNCLEAR:
+        rest.popleft()
+        _skip_told(pending, rest)
+    elif result == DECLINED_TEXT:
+        shown.append(Message(Role.ASSISTANT, NOT_DONE))
+    return shown
+
+
 def _call_and_result(pending: PendingCall, result: str) -> list[Message]:
     return [
         Message(Role.ASSISTANT, tool_calls=(pending.as_tool_call(),)),
@@ -141,12 +157,12 @@ def _call_and_result(pending: PendingCall, result: str) -> list[Message]:
     ]
 
 
-def _skip_told(pending: PendingCall, rest: list[Message]) -> None:
+def _skip_told(pending: PendingCall, rest: deque[Message]) -> None:
     """A client that keeps the calls it was told of has this one in its history already."""
     if rest and any(call.call_id == pending.reference for call in rest[0].tool_calls):
-        rest.pop(0)
+        rest.popleft()
         if rest and rest[0].tool_call_id == pending.reference:
-            rest.pop(0)
+            rest.popleft()
 
 
 def _retry_key(call: ToolCall, arguments: Arguments, messages: Sequence[Message]) -> str:

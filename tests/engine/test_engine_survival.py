@@ -120,7 +120,7 @@ def test_every_engine_process_prepares_the_usual_grammar(
             assert sent.count(prepare) == 1
             assert engine.pid is not None
             os.kill(engine.pid, signal.SIGKILL)
-            request = make_request(1, num_prompt=70, max_tokens=3)
+            request = make_request(1, max_tokens=3)
             assert tokens_of(await events_of(engine, request)) == lagged_answer(request)
             assert engine.restarts == 1
             assert sent.count(prepare) == 2
