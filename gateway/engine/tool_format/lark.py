@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import InvalidRequest, InvalidSchema
 from gateway.core.generation import Constraint, ConstraintKind
+from gateway.engine.tool_format.remarks import without_remarks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def json_call_bodies(tools: ToolSet, *, arguments_key: str) -> list[str]:
 
 
 def _arguments_schema(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", **parameters, "x-guidance": _TOOL_LAYOUT}
+    schema = {"type": "object", **without_remarks(dict(parameters)), "x-guidance": _TOOL_LAYOUT}
     if _COMPOSING.isdisjoint(schema):
         schema.setdefault("additionalProperties", False)
     return schema
@@ -92,4 +93,4 @@ def _one_line_schema(text: str) -> str:
         raise InvalidSchema(f"the schema is not JSON: {error}", param="response_format") from error
     if not isinstance(schema, dict):
         raise InvalidSchema("the schema is not a JSON object", param="response_format")
-    return json.dumps({"x-guidance": _JSON_LAYOUT, **schema}, ensure_ascii=False)
+    return json.dumps({"x-guidance": _JSON_LAYOUT, **without_remarks(schema)}, ensure_ascii=False)
