@@ -11,8 +11,8 @@ from typing import Any
 _REMARKS = frozenset({"title", "description", "default", "examples", "$comment", "deprecated"})
 # Keywords whose value is one schema or a list of them, and those whose value names schemas.
 _SCHEMAS = frozenset(
-    ("items", "prefixItems", "additionalProperties", "allOf", "anyOf", "oneOf", "not")
-    + ("if", "then", "else", "contains", "propertyNames", "unevaluatedProperties")
+    {"items", "prefixItems", "additionalProperties", "allOf", "anyOf", "oneOf", "not", "if"}
+    | {"then", "else", "contains", "propertyNames", "unevaluatedProperties"}
 )
 _NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 
