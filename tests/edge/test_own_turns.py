@@ -18,7 +18,7 @@ from tests.edge.fakes import Gate, Records, ScriptedRunner
 from tests.telemetry.turns import answered
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 
 class TenantGate(Gate):
@@ -28,7 +28,7 @@ class TenantGate(Gate):
         return Principal(authorization or "", "key")
 
 
-def application(ring: RecordRing) -> Starlette:
+def application(ring: RecordRing) -> ASGIApp:
     desk = Desk(
         runner=ScriptedRunner(),
         gatekeeper=TenantGate(),
@@ -38,7 +38,7 @@ def application(ring: RecordRing) -> Starlette:
     return build_http_app(desk, readiness=lambda: True, routes=[own_turn_route(desk, ring)])
 
 
-async def fetch(app: Starlette, tenant: str, request_id: str) -> httpx.Response:
+async def fetch(app: ASGIApp, tenant: str, request_id: str) -> httpx.Response:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
         return await client.get(
