@@ -48,8 +48,12 @@ _MAX_KEPT_BYTES = 1 << 19  # of source; compiled, a grammar may take a hundred t
 _MAX_REASON_CHARS = 300
 _UNSATISFIABLE = "no text can satisfy it"
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-# Without a bound, a weak model fills the answer with blanks.
-_JSON_OPTIONS: JsonCompileOptions = {"whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,16}"}
+# As Python's json.dumps writes, or compact: given the choice, a weak model fills up with blanks.
+_JSON_OPTIONS: JsonCompileOptions = {
+    "whitespace_flexible": False,
+    "item_separator": ", ?",
+    "key_separator": ": ?",
+}
 
 
 class UnusableGrammar(EngineFault):
