@@ -304,7 +304,7 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
         if open_sum and scene.chance(0.6):
             if scene.chance(0.7):
                 scene.hears(YES)
-                scene.calls("pay_bill", amount=open_sum)
+                scene.calls("pay_bill")  # the amount was the assistant's word, not the caller's
                 _paid(scene, open_sum, 0)
             else:
                 scene.hears(NO)

@@ -12,6 +12,7 @@ from models.subscriber_care.data import (
     technician,
     wifi,
 )
+from models.subscriber_care.data.noise import Style
 from models.subscriber_care.data.scene import Scene
 from models.subscriber_care.format import Turn
 
@@ -47,9 +48,9 @@ def dialogues(seed: int, *, start: int = 0) -> Iterator[Sequence[Turn]]:
         index += 1
 
 
-def dialogue(seed: int, index: int) -> Sequence[Turn]:
-    """Return one dialogue of one to four episodes."""
-    scene = Scene(Random(f"{seed}:{index}"))
+def dialogue(seed: int, index: int, *, style: Style | None = None) -> Sequence[Turn]:
+    """Return one dialogue of one to four episodes; the caller's style is drawn if none is given."""
+    scene = Scene(Random(f"{seed}:{index}"), style)
     if scene.chance(0.12):
         chat.talk_of(scene, "greeting")
     for _ in range(scene.rng.choices(_MAX_EPISODES, _EPISODE_WEIGHTS)[0]):

@@ -2,12 +2,16 @@
 
 import re
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Literal, TypeAlias
 
 from models.subscriber_care.data.places import proper_names
 
-Style: TypeAlias = Literal["neat", "sloppy", "transcript"]
+Style: TypeAlias = Literal["neat", "sloppy", "transcript", "plain"]
+"""`plain`: as the grammar has it."""
+
+CONFUSIONS_FILE = Path(__file__).parent / "asr_confusions.tsv"
 
 _QUESTION = re.compile(
     r"^(so |and |hi |hello |hey |well )?(is|are|can|could|would|will|do|does|did|what|what's|how|"
@@ -40,6 +44,8 @@ def restyle(text: str, style: Style, rng: Random) -> str:
         return _neat(text, rng)
     if style == "sloppy":
         return _sloppy(text, rng)
+    if style == "plain":
+        return text
     return _transcript(text, rng)
 
 

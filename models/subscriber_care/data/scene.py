@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
+from gateway.core.values import said
 from models.subscriber_care.data.noise import Style, restyle
 from models.subscriber_care.data.phrasing import expand
 from models.subscriber_care.format import (
@@ -17,15 +18,17 @@ from models.subscriber_care.format import (
 )
 
 Patterns = str | Sequence[str]
+_MAX_TRIES = 4
 
 
 class Scene:
     """Collects turns; every text is drawn from patterns with this scene's own random stream."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, style: Style | None = None) -> None:
         self.rng = rng
         self.turns: list[Turn] = []
-        self.style: Style = rng.choices(("neat", "sloppy", "transcript"), (3, 2, 5))[0]
+        drawn: Style = rng.choices(("neat", "sloppy", "transcript"), (3, 2, 5))[0]
+        self.style: Style = style or drawn
 
     @property
     def typed(self) -> bool:
@@ -42,8 +45,18 @@ class Scene:
         return expand(pattern, self.rng, slots)
 
     def hears(self, patterns: Patterns, **slots: str) -> None:
-        """Let the caller say one of these, in the caller's style."""
-        self.turns.append(Heard(restyle(self.phrase(patterns, **slots), self.style, self.rng)))
+        """Let the caller say one of these, in the caller's style.
+
+        Noise never changes a value, as the session will hear it: what it hears is what is called.
+        """
+        plain = self.phrase(patterns, **slots)
+        for _ in range(_MAX_TRIES):
+            text = restyle(plain, self.style, self.rng)
+            if said([text]) == said([plain]):
+                break
+        else:
+            text = plain
+        self.turns.append(Heard(text))
 
     def says(self, patterns: Patterns, **slots: str) -> None:
         """Let the assistant say one of these."""
