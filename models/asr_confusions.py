@@ -3,7 +3,7 @@
     python -m models.asr_confusions
 
 Plain sentences of the data generator are spoken by flite, in several voices, and recognised by
-pocketsphinx with its general English model. Where the two differ, the words said and the words heard
+pocketsphinx with its general English model. Where the two differ, what was said and what was heard
 instead are counted. The table is written beside the generator, which draws from it. Needs the
 program `flite` and the extra `train`.
 """
@@ -73,7 +73,7 @@ def speak(text: str, voice: str, path: Path) -> bytes:
 def confusions(said: Sequence[str], heard: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield (said, heard instead) for the stretches in which two transcripts differ.
 
-    What was dropped was heard as nothing; stretches over three words are misalignments and left out.
+    What was dropped was heard as nothing; longer stretches are misalignments and left out.
     """
     for what, a, b, c, d in SequenceMatcher(None, said, heard, autojunk=False).get_opcodes():
         if what in ("replace", "delete") and b - a <= _MAX_WORDS and d - c <= _MAX_WORDS:

@@ -50,9 +50,10 @@ class Scene:
         Noise never changes a value, as the session will hear it: what it hears is what is called.
         """
         plain = self.phrase(patterns, **slots)
+        values = said([plain])
         for _ in range(_MAX_TRIES):
             text = restyle(plain, self.style, self.rng)
-            if said([text]) == said([plain]):
+            if text == plain or said([text]) == values:
                 break
         else:
             text = plain
@@ -62,6 +63,10 @@ class Scene:
         """Let the assistant say one of these."""
         text = self.phrase(patterns, **slots)
         self.turns.append(Said(text[:1].upper() + text[1:]))
+
+    def session_says(self, text: str) -> None:
+        """Let the session say this sentence of its own in the assistant's place."""
+        self.turns.append(Said(text, is_sessions=True))
 
     def calls(self, tool: str, **arguments: str | int) -> None:
         """Let the assistant call a tool; a call that breaks the schema is a fault of the grammar.
@@ -94,7 +99,13 @@ def joined(base: str, *politeness: str) -> str:
     """Return `base` with the openings and closings callers put around a request."""
     openings = (
         "[(hi|hello|hey|hi there|good morning|good afternoon|good evening|excuse me|okay|ok|so|"
-        "right|well|alright|oh)[,]]"
+        "right|well|alright|oh|listen|look|um hi|yeah hi|hi yes|hello again|sorry to bother you "
+        "but|i was "
+        "wondering|quick one|morning|hi it's me again|one more thing|and also|next|yes so|yeah so|"
+        "could you help me)[,]]"
     )
-    closings = "[(please|thanks|thank you|if you can|if that's okay|for me|right now|now|asap)]"
+    closings = (
+        "[(please|thanks|thank you|if you can|if that's okay|for me|right now|now|asap|if possible|"
+        "would you|when you get a chance|thanks in advance|cheers|will you|if you don't mind)]"
+    )
     return " ".join((openings, base, *(politeness or (closings,))))
