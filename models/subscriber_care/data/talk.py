@@ -1,4 +1,4 @@
-"""Small talk in the assistant's role: what callers say beside their requests, and fitting answers."""
+"""Small talk in the role: what callers say beside their requests, and fitting answers."""
 
 from models.subscriber_care.data.scene import Scene
 
