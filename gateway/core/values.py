@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.core.countries import ALIASES, COUNTRIES
+from gateway.core.countries import ALIASES, COUNTRIES, NOT_COUNTRIES
 from gateway.core.number_words import Number, numbers_in, part_after
 
 if TYPE_CHECKING:
@@ -274,6 +274,7 @@ _COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
     (("a", "whole"), Fraction(1)),
     (("a", "full"), Fraction(1)),
     (("a", "single"), Fraction(1)),
+    (("for", "the", "next"), Fraction(1)),
     (("all",), Fraction(1)),
     (("a", "long"), Fraction(0)),  # a long weekend is three days: asked about
     (("a",), Fraction(1)),
@@ -304,8 +305,11 @@ def _count_at(tokens: list[str], numbers: _Numbers, at: int) -> tuple[Fraction |
 
 @cache
 def _names() -> dict[str, dict[tuple[str, ...], str]]:
-    """Countries by the first word of their names: the words of a name to the country."""
+    """By the first word of a name: its words to the country, or to "" for what is none."""
     names: dict[str, dict[tuple[str, ...], str]] = {}
+    for name in NOT_COUNTRIES:
+        words = tuple(tokens_of(name))
+        names.setdefault(words[0], {})[words] = ""
     for country in COUNTRIES:
         for name in (country, *ALIASES.get(country, ())):
             words = tuple(tokens_of(name))
@@ -326,7 +330,8 @@ def _countries(tokens: list[str]) -> list[_Mention]:
         words = max(fitting, key=len, default=())
         if words and not (words == ("us",) and tokens[at - 1 : at] != ["the"]):
             country = _names()[tokens[at]][words]
-            mentions.append(_Mention(Kind.COUNTRY, country, at, at + len(words)))
+            if country:
+                mentions.append(_Mention(Kind.COUNTRY, country, at, at + len(words)))
             at += len(words)
         else:
             at += 1

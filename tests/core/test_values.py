@@ -109,6 +109,7 @@ def test_amounts(text: str, values: tuple[int, ...]) -> None:
         ("two full hours", (120,)),
         ("for 2 hours.", (120,)),
         ("1h45", (105,)),
+        ("for the next hour and three quarters", (105,)),
         ("half hour", (30,)),
         ("an hour and a quarter", (75,)),
         ("three quarters of an um hour", (45,)),
@@ -175,6 +176,7 @@ def test_every_alias_means_its_country(pair: tuple[str, str]) -> None:
     ("text", "values"),
     [
         ("give us a pass", ()),
+        ("all over South America", ()),
         ("a pass for the us", ("united states",)),
         ("south korea", ("south korea",)),
         ("papua new guinea", ("papua new guinea",)),
