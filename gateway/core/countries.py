@@ -106,3 +106,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "sao tome and principe": ("sao tome",),
 }
 """Other names by country. A part that names its whole (England, Dubai) counts as the whole."""
+
+NOT_COUNTRIES = (
+    "south america", "north america", "central america", "latin america", "new mexico",
+    "new england", "south wales", "new south wales", "prince of wales",
+)  # fmt: skip
+"""Places whose names hold a country's: a caller who names one has named no country."""

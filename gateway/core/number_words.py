@@ -40,7 +40,7 @@ def numbers_in(tokens: list[str]) -> list[Number]:
         if number is None:
             at += 1
             continue
-        number = _with_half(_as_spoken_hundreds(number, tokens), tokens)
+        number = _with_part(_as_spoken_hundreds(number, tokens), tokens)
         numbers.append(number)
         at = number.end
     return numbers
@@ -99,17 +99,39 @@ def _continues(tokens: list[str], at: int, current: int) -> bool:
 
 
 def _as_spoken_hundreds(number: Number, tokens: list[str]) -> Number:
-    """ "twelve fifty" and "one twenty": hundreds and the rest, without the word."""
-    if not 0 < number.value < 20 or tokens[number.start][:1].isdecimal():
+    """ "twelve fifty", "sixty two twenty five", "twelve oh five": hundreds and the rest.
+
+    A round ten begins no such number: "forty fifty" is two.
+    """
+    is_head = 0 < number.value < 100 and (number.value < 20 or number.value % 10)
+    if not is_head or tokens[number.start][:1].isdecimal() or number.end >= len(tokens):
         return number
-    rest = _in_words(tokens, number.end) if number.end < len(tokens) else None
-    if rest is None or not 10 <= rest.value < 100:
+    has_oh = tokens[number.end] in ("oh", "o")
+    start = number.end + has_oh
+    rest = _in_words(tokens, start) if start < len(tokens) else None
+    low, high = (1, 10) if has_oh else (10, 100)
+    if rest is None or not low <= rest.value < high:
         return number
     return number._replace(value=100 * number.value + rest.value, end=rest.end)
 
 
-def _with_half(number: Number, tokens: list[str]) -> Number:
+_PARTS = (
+    (("and", "a", "half"), Fraction(1, 2)),
+    (("and", "a", "quarter"), Fraction(1, 4)),
+    (("and", "three", "quarters"), Fraction(3, 4)),
+)
+
+
+def part_after(tokens: list[str], at: int) -> tuple[Fraction, int] | None:
+    """The "and a half" at `at` as its share of one, with where it ends; None for none."""
+    for words, share in _PARTS:
+        if tuple(tokens[at : at + 3]) == words:
+            return share, at + 3
+    return None
+
+
+def _with_part(number: Number, tokens: list[str]) -> Number:
     """ "two and a half"."""
-    if tokens[number.end : number.end + 3] == ["and", "a", "half"]:
-        return number._replace(value=number.value + Fraction(1, 2), end=number.end + 3)
-    return number
+    if (part := part_after(tokens, number.end)) is None:
+        return number
+    return number._replace(value=number.value + part[0], end=part[1])

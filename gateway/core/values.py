@@ -16,8 +16,8 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.core.countries import ALIASES, COUNTRIES
-from gateway.core.number_words import Number, numbers_in
+from gateway.core.countries import ALIASES, COUNTRIES, NOT_COUNTRIES
+from gateway.core.number_words import Number, numbers_in, part_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,8 @@ class Said(NamedTuple):
     values: tuple[int, ...] | tuple[str, ...] = ()
     bare: bool = False
     is_relative: bool = False
+    is_whole: bool = False
+    """The caller said "all of it", which takes an earlier amount back."""
 
 
 class _Mention(NamedTuple):
@@ -67,7 +69,8 @@ _MINUTES_PER = {
     "hour": 60, "hours": 60, "hr": 60, "hrs": 60,
     "day": 1440, "days": 1440,
 }  # fmt: skip
-_DAYS_PER = {
+_DAYS_PER: dict[str, int | Fraction] = {
+    "hour": Fraction(1, 24), "hours": Fraction(1, 24), "hrs": Fraction(1, 24),
     "day": 1, "days": 1, "night": 1, "nights": 1, "week": 7, "weeks": 7, "fortnight": 14,
     "fortnights": 14, "month": 30, "months": 30, "weekend": 2, "weekends": 2,
 }  # fmt: skip
@@ -75,12 +78,24 @@ _MONEY_WORDS = frozenset({"dollar", "dollars", "buck", "bucks", "usd", "quid"})
 _CORRECTIONS = (
     ("no",), ("nope",), ("sorry",), ("actually",), ("wait",), ("rather",), ("instead",),
     ("i", "mean"), ("i", "meant"), ("make", "that"), ("make", "it"), ("scratch", "that"),
-    ("correction",), ("or", "no"), ("let's", "say"),
+    ("correction",), ("or", "no"), ("let's", "say"), ("hang", "on"), ("hold", "on"),
 )  # fmt: skip
 _RELATIVE = re.compile(
-    r"\b(half|third|quarter|percent|%|double|twice|most|some|part|rest|remaining|bit)\b"
+    r"%|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining)\b"
+    r"|\b(some|most|(a|little) (bit|little))($|[.!?]|(?= (of|money|more|off|on|towards|please)\b))"
 )
-_TOKEN = re.compile(r"\$?\d+(?:,\d{3})*(?:\.\d+)?%?|[^\W\d_]+(?:['’.-][^\W\d_]+)*\.?|[.,;:?!]")
+_WHOLE = re.compile(r"\b(all|everything|whole|full|entire|total)\b")
+_FILLERS = frozenset({"um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm"})
+_TOKEN = re.compile(
+    r"\$?\d+(?:,\d{3})*(?:\.\d+)?%?"
+    r"|(?:[^\W\d_]\.){2,}"  # "p.m.": these dots are no full stops
+    r"|[^\W\d_]+(?:['’.-][^\W\d_]+)*"
+    r"|[.,;:?!]"
+)
+_NO_AMOUNT = frozenset(
+    {"cents", "cent", "percent", "%", "o'clock", "am", "pm", "a.m.", "p.m.", "st", "nd", "rd", "th"}
+)
+"""What follows numbers that are no whole dollars: shares, hours of the day, dates."""
 _RANGES = {Kind.DOLLARS: (1, 10**9), Kind.MINUTES: (1, 1440), Kind.DAYS: (1, 90)}
 
 
@@ -93,7 +108,7 @@ def said(utterances: Sequence[str]) -> dict[Kind, Said]:
     found: dict[Kind, Said] = {}
     for utterance in reversed(utterances):
         for kind, values in _said_once(utterance).items():
-            if kind not in found and (values.values or values.is_relative):
+            if kind not in found and (values.values or values.is_relative or values.is_whole):
                 found[kind] = values
     return {kind: found.get(kind, Said()) for kind in Kind}
 
@@ -105,20 +120,23 @@ def _said_once(utterance: str) -> dict[Kind, Said]:
     for kind in Kind:
         own = [m for m in mentions if m.kind is kind]
         bare = [m for m in mentions if m.kind is None and kind is not Kind.COUNTRY]
-        chosen = _after_corrections(own or bare, tokens)
+        corrected = [m for m in bare if own and _takes_back(own[-1], m, tokens)]
+        chosen = _after_corrections([*own, *corrected] if own else bare, tokens)
         values = tuple(dict.fromkeys(m.value for m in chosen if _is_possible(kind, m.value)))
-        relative = (
-            kind is Kind.DOLLARS and not values and _RELATIVE.search(utterance.lower()) is not None
-        )
-        result[kind] = Said(values, bare=not own, is_relative=relative)  # type: ignore[arg-type] # one kind, one type
+        unsaid = kind is Kind.DOLLARS and not values
+        relative = unsaid and _RELATIVE.search(utterance.lower()) is not None
+        whole = unsaid and not relative and _WHOLE.search(utterance.lower()) is not None
+        result[kind] = Said(values, not own, relative, whole)  # type: ignore[arg-type] # one kind, one type
     return result
 
 
 def tokens_of(utterance: str) -> list[str]:
-    """Lower-case words, numbers and marks. Hyphens between number words part them."""
+    """Lower-case words, numbers and marks, without fillers. Hyphens between words part them."""
     text = utterance.lower().replace("’", "'")
     text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text)
-    return _TOKEN.findall(text)
+    text = re.sub(r"\b(\d+)h(\d\d)?\b", r"\1 hours \2", text)  # "1h45"
+    text = re.sub(r"(\d[\d,.]*)\$", r"$\1", text)
+    return [token for token in _TOKEN.findall(text) if token not in _FILLERS]
 
 
 def _is_possible(kind: Kind, value: int | str) -> bool:
@@ -141,7 +159,7 @@ def _mentions(tokens: list[str]) -> list[_Mention]:
 def _amount(number: Number, tokens: list[str]) -> list[_Mention]:
     """A number that is no duration: dollars if it says so, else bare; whole numbers only."""
     follower = tokens[number.end] if number.end < len(tokens) else ""
-    if follower in ("cents", "cent", "percent", "%", "o'clock", "am", "pm", "a.m.", "p.m."):
+    if follower in _NO_AMOUNT:
         return []
     if number.value.denominator != 1 or number.is_percent:
         return []
@@ -186,14 +204,15 @@ def _duration_at(tokens: list[str], numbers: _Numbers, at: int) -> _Duration | N
     if first is None:
         return None
     minutes, days, end = first
-    if tokens[end : end + 3] == ["and", "a", "half"]:
-        half = _unit_of(tokens[end - 1])
-        minutes = None if minutes is None else minutes + Fraction(half[0] or 0, 2)
-        days = None if days is None else days + Fraction(half[1] or 0, 2)
-        return _Duration(minutes, days, end + 3)
+    if (part := part_after(tokens, end)) is not None:
+        share, after = part
+        unit = _unit_of(tokens[end - 1])
+        minutes = None if minutes is None else minutes + (unit[0] or 0) * share
+        days = None if days is None else days + (unit[1] or 0) * share
+        return _Duration(minutes, days, after)
     joined = end + 1 if tokens[end : end + 1] in (["and"], [","]) else end
     second = _simple_duration(tokens, numbers, joined)
-    if second is None and minutes is not None and _unit_of(tokens[end - 1]) == (60, None):
+    if second is None and minutes is not None and _unit_of(tokens[end - 1])[0] == 60:
         second = _bare_minutes(numbers.get(joined))
     if second is not None and _adds_to(first, second):
         return _Duration(_sum(minutes, second.minutes), _sum(days, second.days), second.end)
@@ -217,7 +236,7 @@ def _bare_minutes(number: Number | None) -> _Duration | None:
     return _Duration(number.value, None, number.end)
 
 
-def _unit_of(word: str) -> tuple[int | None, int | None]:
+def _unit_of(word: str) -> tuple[int | None, int | Fraction | None]:
     return _MINUTES_PER.get(word), _DAYS_PER.get(word)
 
 
@@ -248,9 +267,14 @@ _COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
     (("half", "an"), Fraction(1, 2)),
     (("half", "a"), Fraction(1, 2)),
     (("a", "half"), Fraction(1, 2)),
+    (("half",), Fraction(1, 2)),
+    (("a", "quarter"), Fraction(1, 4)),
+    (("quarter",), Fraction(1, 4)),
     (("the", "whole"), Fraction(1)),
     (("a", "whole"), Fraction(1)),
     (("a", "full"), Fraction(1)),
+    (("a", "single"), Fraction(1)),
+    (("for", "the", "next"), Fraction(1)),
     (("all",), Fraction(1)),
     (("a", "long"), Fraction(0)),  # a long weekend is three days: asked about
     (("a",), Fraction(1)),
@@ -258,6 +282,8 @@ _COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
 )
 
 
+_EMPHASES = (["full"], ["whole"], ["entire"], ["more"])
+"""Between a number and its unit: "two full hours"."""
 _COUNTS_BY_FIRST_WORD = {
     first: tuple((words, count) for words, count in _COUNTS if words[0] == first)
     for first in {words[0] for words, _ in _COUNTS}
@@ -272,13 +298,18 @@ def _count_at(tokens: list[str], numbers: _Numbers, at: int) -> tuple[Fraction |
         if is_said and _unit_of(tokens[after]) != (None, None):
             return count, after
     number = numbers.get(at)
-    return (None, at) if number is None or number.is_money else (number.value, number.end)
+    if number is None or number.is_money:
+        return None, at
+    return number.value, number.end + (tokens[number.end : number.end + 1] in _EMPHASES)
 
 
 @cache
 def _names() -> dict[str, dict[tuple[str, ...], str]]:
-    """Countries by the first word of their names: the words of a name to the country."""
+    """By the first word of a name: its words to the country, or to "" for what is none."""
     names: dict[str, dict[tuple[str, ...], str]] = {}
+    for name in NOT_COUNTRIES:
+        words = tuple(tokens_of(name))
+        names.setdefault(words[0], {})[words] = ""
     for country in COUNTRIES:
         for name in (country, *ALIASES.get(country, ())):
             words = tuple(tokens_of(name))
@@ -299,7 +330,8 @@ def _countries(tokens: list[str]) -> list[_Mention]:
         words = max(fitting, key=len, default=())
         if words and not (words == ("us",) and tokens[at - 1 : at] != ["the"]):
             country = _names()[tokens[at]][words]
-            mentions.append(_Mention(Kind.COUNTRY, country, at, at + len(words)))
+            if country:
+                mentions.append(_Mention(Kind.COUNTRY, country, at, at + len(words)))
             at += len(words)
         else:
             at += 1
@@ -316,6 +348,11 @@ def _after_corrections(mentions: list[_Mention], tokens: list[str]) -> list[_Men
             kept.clear()
         kept.append(mention)
     return kept
+
+
+def _takes_back(said: _Mention, later: _Mention, tokens: list[str]) -> bool:
+    """Whether a bare number corrects one with its unit: "forty dollars, no, fifty"."""
+    return later.start >= said.end and _is_corrected(tokens[said.end : later.start])
 
 
 def _is_corrected(between: list[str]) -> bool:

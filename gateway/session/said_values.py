@@ -3,24 +3,30 @@
 The model chooses among candidates; it cannot make a value up. A value that was not said leaves its
 tool without that argument: the model may still call it, which shows what the caller wants, and the
 session asks for the value instead of running anything.
+
+Two more things keep values true. A request that changes the last one ("sorry, I meant Chile") may
+take over what that said. And an answer that reads a result out has no digits but the result's own.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from gateway.core.generation import Constraint
-from gateway.core.turn import Message, Role, ToolSpec
+from gateway.core.generation import Constraint, ConstraintKind
+from gateway.core.turn import Message, Role, ToolCall, ToolSpec
 from gateway.core.values import Kind, Said, said
 from gateway.session.phrases import HOW_LONG, HOW_MANY_DAYS, HOW_MUCH, WHICH_COUNTRY
+from gateway.session.tool_arguments import check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.engine.text_model import TextModel
+    from gateway.session.care import Arguments
 
 _SAID_ARGUMENTS: dict[str, dict[str, tuple[Kind, str]]] = {
     "pay_bill": {"amount": (Kind.DOLLARS, HOW_MUCH)},
@@ -44,6 +50,16 @@ class Narrowed(msgspec.Struct, frozen=True):
     constraint: Constraint | None
 
 
+class _Situation(NamedTuple):
+    """All that narrowing depends on."""
+
+    values: tuple[Said, ...]
+    earlier_call: ToolCall | None
+    """The conversation's last call, which the present request may change."""
+    numbers: tuple[str, ...] | None
+    """The digits of the result to be read out; None when there is none."""
+
+
 class SaidValues:
     """Narrows one model's tools, turn by turn.
 
@@ -52,15 +68,15 @@ class SaidValues:
 
     def __init__(self, model: TextModel) -> None:
         self._model = model
-        self._narrowed: OrderedDict[tuple[Said, ...], Narrowed] = OrderedDict()
+        self._narrowed: OrderedDict[_Situation, Narrowed] = OrderedDict()
 
     def narrow(self, messages: Sequence[Message]) -> Narrowed:
         """The model's own tools as this turn may call them."""
-        values = said(utterances(messages))
-        key = tuple(values.values())
+        values = tuple(said(utterances(messages)).values())
+        key = _Situation(values, _earlier_call(messages), _numbers_to_read(messages))
         narrowed = self._narrowed.get(key)
         if narrowed is None:
-            narrowed = _narrow(self._model, values)
+            narrowed = _narrow(self._model, key)
             self._narrowed[key] = narrowed
             if len(self._narrowed) > _MAX_NUM_KEPT:
                 self._narrowed.popitem(last=False)
@@ -69,10 +85,34 @@ class SaidValues:
         return narrowed
 
 
-def _narrow(model: TextModel, values: dict[Kind, Said]) -> Narrowed:
+def _narrow(model: TextModel, situation: _Situation) -> Narrowed:
     missing: dict[str, str] = {}
-    tools = tuple(_narrow_one(tool, values, missing) for tool in model.fixed_tools)
-    return Narrowed(tools, missing, model.constraint(tools))
+    tools = tuple(_narrow_one(tool, situation, missing) for tool in model.fixed_tools)
+    answer = None if situation.numbers is None else _only_digits_of(situation.numbers)
+    return Narrowed(tools, missing, model.constraint(tools, answer=answer))
+
+
+def _numbers_to_read(messages: Sequence[Message]) -> tuple[str, ...] | None:
+    if not messages or messages[-1].role is not Role.TOOL:
+        return None
+    return tuple(sorted(set(re.findall(r"[0-9]+", messages[-1].content))))
+
+
+def _only_digits_of(numbers: tuple[str, ...]) -> Constraint:
+    """Text in which every run of digits is one of `numbers`, and is not its end."""
+    run = f"|({'|'.join(numbers)})[^0-9]" if numbers else ""
+    return Constraint(ConstraintKind.REGEX, f"([^0-9]{run})+")
+
+
+def _earlier_call(messages: Sequence[Message]) -> ToolCall | None:
+    """The last call whose arguments must have been said, its id left out."""
+    for message in reversed(messages):
+        if message.tool_calls:
+            call = message.tool_calls[-1]
+            if call.name in _SAID_ARGUMENTS:
+                return ToolCall("", call.name, call.arguments)
+            return None
+    return None
 
 
 def utterances(messages: Sequence[Message]) -> list[str]:
@@ -95,16 +135,19 @@ def utterances(messages: Sequence[Message]) -> list[str]:
     return heard[::-1]
 
 
-def _narrow_one(tool: ToolSpec, values: dict[Kind, Said], missing: dict[str, str]) -> ToolSpec:
+def _narrow_one(tool: ToolSpec, situation: _Situation, missing: dict[str, str]) -> ToolSpec:
     wanted = _SAID_ARGUMENTS.get(tool.name)
     if wanted is None:
         return tool
     properties: dict[str, dict[str, Any]] = dict(tool.parameters["properties"])
     required = list(tool.parameters.get("required", ()))
+    earlier = _arguments_of(situation.earlier_call, tool)
     for name, (kind, question) in wanted.items():
-        found = values[kind]
+        found = dict(zip(Kind, situation.values, strict=True))[kind]
         allowed = [value for value in found.values if _in_range(value, properties[name])]
         is_required = name in required
+        if is_required and not found.values and name in earlier:
+            allowed = [earlier[name]]
         if allowed:
             properties[name] = {"type": properties[name]["type"], "enum": allowed}
             if not found.bare and not is_required:
@@ -117,6 +160,12 @@ def _narrow_one(tool: ToolSpec, values: dict[Kind, Said], missing: dict[str, str
             required.remove(name)
     parameters = {**tool.parameters, "properties": properties, "required": required}
     return msgspec.structs.replace(tool, parameters=parameters)
+
+
+def _arguments_of(call: ToolCall | None, tool: ToolSpec) -> Arguments:
+    if call is None or call.name != tool.name:
+        return {}
+    return check_arguments(tool, call.arguments) or {}
 
 
 def _in_range(value: int | str, schema: dict[str, Any]) -> bool:

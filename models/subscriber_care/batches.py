@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.subscriber_care.data.mix import dialogues
-from models.subscriber_care.format import ASSISTANT, END, PAD, render
+from models.subscriber_care.format import ASSISTANT, END, PAD, Called, Said, Turn, render
 
 IGNORED = -100
 
@@ -30,33 +31,52 @@ def batches(
     stream = dialogues(seed)
     order = Random(seed)
     while True:
-        texts = [render(next(stream)) for _ in range(pool_size)]
-        rows = [e.ids[: max_len + 1] for e in tokenizer.encode_batch(texts)]
-        rows.sort(key=len)
+        pool = [next(stream) for _ in range(pool_size)]
+        encoded = tokenizer.encode_batch([render(turns) for turns in pool])
+        rows = [
+            _Row(e.ids[: max_len + 1], sessions_turns(turns))
+            for e, turns in zip(encoded, pool, strict=True)
+        ]
+        rows.sort(key=lambda row: len(row.ids))
         groups = _grouped(rows, batch_tokens)
         order.shuffle(groups)
         for group in groups:
             yield _as_arrays(group, tokenizer)
 
 
-def _grouped(rows: Sequence[list[int]], batch_tokens: int) -> list[Sequence[list[int]]]:
-    groups: list[Sequence[list[int]]] = []
+class _Row(NamedTuple):
+    ids: list[int]
+    sessions: list[int]
+    """Which of the assistant's turns, from 1, the session spoke."""
+
+
+def sessions_turns(turns: Sequence[Turn]) -> list[int]:
+    """Number the assistant's turns from 1 and return those that the session spoke."""
+    spoken = [turn for turn in turns if isinstance(turn, Said | Called)]
+    return [n for n, turn in enumerate(spoken, 1) if isinstance(turn, Said) and turn.is_sessions]
+
+
+def _grouped(rows: Sequence[_Row], batch_tokens: int) -> list[Sequence[_Row]]:
+    groups: list[Sequence[_Row]] = []
     start = 0
     for at, row in enumerate(rows):
-        if (at - start + 1) * len(row) > batch_tokens:
+        if (at - start + 1) * len(row.ids) > batch_tokens:
             groups.append(rows[start:at])
             start = at
     return [*groups, rows[start:]]
 
 
 def _as_arrays(
-    group: Sequence[list[int]], tokenizer: Tokenizer
+    group: Sequence[_Row], tokenizer: Tokenizer
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    width = max(map(len, group))
+    width = max(len(row.ids) for row in group)
     tokens = np.full((len(group), width), tokenizer.token_to_id(PAD), dtype=np.int64)
-    for row, ids in zip(tokens, group, strict=True):
-        row[: len(ids)] = ids
+    for line, row in zip(tokens, group, strict=True):
+        line[: len(row.ids)] = row.ids
     learnt = spoken_by_assistant(tokens, tokenizer)
+    turn_numbers = np.cumsum(tokens == tokenizer.token_to_id(ASSISTANT), axis=1)
+    for marks, numbers, row in zip(learnt, turn_numbers, group, strict=True):
+        marks &= ~np.isin(numbers, row.sessions)
     targets = np.where(learnt[:, 1:], tokens[:, 1:], IGNORED)
     return tokens[:, :-1], targets
 

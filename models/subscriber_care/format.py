@@ -40,9 +40,13 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the assistant says."""
+    """What the assistant says; `is_sessions` if the session said it in the model's name.
+
+    The model reads such a sentence in its prompt and is not trained to say it.
+    """
 
     text: str
+    is_sessions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def _render_turn(turn: Turn) -> str:
     match turn:
         case Heard(text):
             return USER + text
-        case Said(text):
+        case Said(text, _):
             return ASSISTANT + text + END
         case Called(tool, arguments):
             values = (str(arguments.get(name, "")) for name in TOOLS[tool].properties)

@@ -2,9 +2,9 @@
 
     python -m models.subscriber_care.train --minutes 45
 
-writes `weights.npz` and `training.json` beside the tokenizer in the build folder. A finished run
-is trained further, on dialogues of another seed, with
-`--continue-from FOLDER --out OTHER --seed 2`.
+writes `weights.npz` and `training.json` beside the tokenizer in the build folder, every few minutes
+and at the end: a running average of the weights, sound whenever the run is stopped. A finished run
+is trained further, on dialogues of another seed, with `--continue-from FOLDER --out OTHER --seed 2`.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +28,12 @@ from models.subscriber_care.network import Network, default_shape
 from models.subscriber_care.tokenizer import BUILD_DIR
 
 WARM_UP_STEPS = 100
+AVERAGED_STEPS = 200
+CHECKPOINT_SECONDS = 200.0
+
+
+Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
+"""By the names of the network's parameters."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,9 +75,14 @@ def train(
     shape: DecoderShape,
     recipe: Recipe,
     *,
-    initial: Mapping[str, NDArray[np.float32]] | None = None,
-) -> tuple[Network, Progress]:
-    """Run the recipe, from `initial` weights if given, and return the network with what it took."""
+    initial: Weights | None = None,
+    keep: Callable[[Weights, Progress], None] = lambda weights, progress: None,
+) -> tuple[Weights, Progress]:
+    """Run the recipe, from `initial` weights if given; return the weights with what they took.
+
+    The weights are an exponential average over about `AVERAGED_STEPS` steps; `keep` is given them
+    every `CHECKPOINT_SECONDS`.
+    """
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.num_threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,6 +93,8 @@ def train(
     if shutil.which("c++") is not None:
         network.compile_layers()
     optimizer = _optimizer(network, recipe)
+    average = [weight.detach().clone() for weight in network.parameters()]
+    kept_at = 0.0
     stream = batches(
         tokenizer, seed=recipe.seed, batch_tokens=recipe.batch_tokens, max_len=shape.max_len
     )
@@ -96,7 +110,17 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         _note(progress, loss.item(), tokens.numel(), time.monotonic() - started)
-    return network, progress
+        share = max(1 / AVERAGED_STEPS, 1 / progress.num_steps)
+        torch._foreach_lerp_(average, [w.detach() for w in network.parameters()], share)
+        if progress.seconds - kept_at >= CHECKPOINT_SECONDS:
+            kept_at = progress.seconds
+            keep(_arrays(network, average), progress)
+    return _arrays(network, average), progress
+
+
+def _arrays(network: Network, weights: Sequence[torch.Tensor]) -> Weights:
+    names = (name for name, _ in network.named_parameters())
+    return {n: w.float().cpu().numpy() for n, w in zip(names, weights, strict=True)}
 
 
 def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -126,7 +150,7 @@ def _note(progress: Progress, loss: float, num_tokens: int, seconds: float) -> N
 
 
 def save(
-    network: Network,
+    weights: Weights,
     shape: DecoderShape,
     recipe: Recipe,
     progress: Progress,
@@ -134,17 +158,18 @@ def save(
     earlier: object,
     out: Path,
 ) -> None:
-    """Write the weights as float32 arrays under their names, and what made them.
+    """Write the weights under their names, and what made them; a file is whole or not there.
 
     `earlier`: the facts of the run that this one went on from, or None.
     """
-    arrays = {name: weight.float().cpu().numpy() for name, weight in network.state_dict().items()}
-    np.savez(out / "weights.npz", **arrays)
+    unfinished = out / "unfinished.npz"
+    np.savez(unfinished, **weights)
+    unfinished.replace(out / "weights.npz")
     facts = {
         "shape": dataclasses.asdict(shape),
         "recipe": dataclasses.asdict(recipe),
         "progress": dataclasses.asdict(progress),
-        "parameters": sum(weight.size for weight in arrays.values()),
+        "parameters": sum(weight.size for weight in weights.values()),
         "continues": earlier,
     }
     (out / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -158,6 +183,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--minutes", type=float, default=defaults.max_seconds / 60)
     parser.add_argument("--tokens", type=int, default=defaults.max_tokens)
+    parser.add_argument("--batch-tokens", type=int, default=defaults.batch_tokens)
     parser.add_argument("--threads", type=int, default=defaults.num_threads)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--continue-from", type=Path, metavar="FOLDER")
@@ -165,11 +191,12 @@ def main() -> None:
     recipe = Recipe(
         seed=options.seed,
         learning_rate=options.learning_rate,
+        batch_tokens=options.batch_tokens,
         max_seconds=60 * options.minutes,
         max_tokens=options.tokens,
         num_threads=options.threads,
     )
-    initial: dict[str, NDArray[np.float32]] | None = None
+    initial: Weights | None = None
     earlier: object = None
     if options.continue_from is not None:
         initial = dict(np.load(options.continue_from / "weights.npz"))
@@ -178,8 +205,11 @@ def main() -> None:
         shutil.copy(options.continue_from / "tokenizer.json", options.out)
     tokenizer = Tokenizer.from_file(str(options.out / "tokenizer.json"))
     shape = default_shape(tokenizer.get_vocab_size())
-    network, progress = train(tokenizer, shape, recipe, initial=initial)
-    save(network, shape, recipe, progress, earlier=earlier, out=options.out)
+
+    def keep(weights: Weights, progress: Progress) -> None:
+        save(weights, shape, recipe, progress, earlier=earlier, out=options.out)
+
+    keep(*train(tokenizer, shape, recipe, initial=initial, keep=keep))
 
 
 if __name__ == "__main__":

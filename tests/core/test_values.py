@@ -63,6 +63,13 @@ def test_every_number_in_digits_is_understood(number: int) -> None:
         ("a hundred dollars", (100,)),
         ("twelve hundred dollars", (1200,)),
         ("twelve fifty", (1250,)),
+        ("sixty two twenty five", (6225,)),
+        ("twelve oh five", (1205,)),
+        ("pay forty dollars.", (40,)),
+        ("pay 9$ please", (9,)),
+        ("eighty um five dollars", (85,)),
+        ("forty dollars no wait fifty", (50,)),
+        ("pay forty dollars on the 14th", (40,)),
         ("one twenty", (120,)),
         ("two thousand five hundred", (2500,)),
         ("$40.00 please", (40,)),
@@ -99,6 +106,13 @@ def test_amounts(text: str, values: tuple[int, ...]) -> None:
         ("ninety minutes", (90,)),
         ("1.5 hours", (90,)),
         ("a couple of hours", (120,)),
+        ("two full hours", (120,)),
+        ("for 2 hours.", (120,)),
+        ("1h45", (105,)),
+        ("for the next hour and three quarters", (105,)),
+        ("half hour", (30,)),
+        ("an hour and a quarter", (75,)),
+        ("three quarters of an um hour", (45,)),
         ("the whole day", (1440,)),
         ("45", (45,)),
         ("for forty five", (45,)),
@@ -120,6 +134,9 @@ def test_minutes(text: str, values: tuple[int, ...]) -> None:
         ("ten days", (10,)),
         ("a month", (30,)),
         ("a week and two days", (9,)),
+        ("Two weeks.", (14,)),
+        ("48 hours", (2,)),
+        ("a single day", (1,)),
         ("a couple of days", (2,)),
         ("three nights", (3,)),
         ("a week and a half", ()),
@@ -130,6 +147,18 @@ def test_minutes(text: str, values: tuple[int, ...]) -> None:
 )
 def test_days(text: str, values: tuple[int, ...]) -> None:
     assert days(text) == values
+
+
+@pytest.mark.parametrize(
+    ("utterances", "is_relative"),
+    [
+        (["I need some help", "pay what I owe"], False),
+        (["pay a bit of it"], True),
+        (["pay some of it", "actually all of it"], False),
+    ],
+)
+def test_the_latest_word_on_how_much_counts(utterances: list[str], is_relative: bool) -> None:
+    assert said(utterances)[Kind.DOLLARS].is_relative is is_relative
 
 
 @given(st.sampled_from(COUNTRIES))
@@ -147,6 +176,7 @@ def test_every_alias_means_its_country(pair: tuple[str, str]) -> None:
     ("text", "values"),
     [
         ("give us a pass", ()),
+        ("all over South America", ()),
         ("a pass for the us", ("united states",)),
         ("south korea", ("south korea",)),
         ("papua new guinea", ("papua new guinea",)),

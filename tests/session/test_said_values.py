@@ -8,12 +8,14 @@ import pytest
 from gateway.core.turn import Message, Role, ToolCall, ToolSpec
 from gateway.engine.bundle import load_bundle
 from gateway.engine.text_model import TextModel
+from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.session import phrases
 from gateway.session.said_values import Narrowed, SaidValues, utterances
 
 BUNDLE = Path(__file__).parents[2] / "models" / "subscriber_care" / "bundle"
 MODEL = TextModel.from_bundle(load_bundle(BUNDLE))
 VALUES = SaidValues(MODEL)
+COMPILER = GrammarCompiler(MODEL.bundle.tokenizer_path, 2048, [MODEL.tokenizer.added["<e>"]])
 
 
 def user(text: str) -> Message:
@@ -110,3 +112,48 @@ def test_other_tools_are_as_they_were() -> None:
 def test_the_same_values_give_the_same_grammar_without_making_it_again() -> None:
     assert narrowed("pay forty dollars") is narrowed("please pay $40")
     assert narrowed("pay forty dollars").constraint != narrowed("pay fifty dollars").constraint
+
+
+def test_a_changed_request_keeps_what_it_does_not_change() -> None:
+    messages = [
+        user("roaming in peru for six days"),
+        Message(
+            Role.ASSISTANT,
+            tool_calls=(ToolCall("c1", "add_roaming", '{"country": "peru", "days": 6}'),),
+        ),
+        Message(Role.TOOL, '{"country": "peru", "days": 6}', tool_call_id="c1"),
+        assistant("Done, roaming in Peru is active for 6 days."),
+    ]
+    changed = VALUES.narrow([*messages, user("sorry, I meant chile")])
+    properties = parameters(changed, "add_roaming")["properties"]
+    assert properties["country"]["enum"] == ["chile"]
+    assert properties["days"]["enum"] == [6]
+    assert "add_roaming" not in changed.missing
+    assert VALUES.narrow([*messages, user("pause the wifi")]).missing["pause_wifi"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_possible"),
+    [
+        ("Your bill is 64 dollars, 12 still open.", True),
+        ("Your bill is 65 dollars.", False),
+        ("Your bill is 6412 dollars.", False),
+        ("Your bill is paid.", True),
+    ],
+)
+def test_a_result_is_read_out_in_its_own_digits(answer: str, is_possible: bool) -> None:
+    messages = [
+        user("my bill"),
+        Message(Role.ASSISTANT, tool_calls=(ToolCall("c1", "get_bill", "{}"),)),
+        Message(Role.TOOL, '{"total_dollars": 64, "open_dollars": 12}', tool_call_id="c1"),
+    ]
+    constraint = VALUES.narrow(messages).constraint
+    assert constraint is not None
+    matcher = COMPILER.compile(constraint).result(timeout=10)
+    admitted = True
+    for token in MODEL.tokenizer.encode(answer):
+        admitted = matcher.allowed().admits(token)
+        if not admitted:
+            break
+        matcher.accept(token)
+    assert admitted is is_possible

@@ -1,10 +1,35 @@
 """Bills and payments."""
 
+from gateway.session.phrases import HOW_MUCH
 from models.subscriber_care.data.chat import BACK_OUT, BACKED_OUT, NO, YES
 from models.subscriber_care.data.scene import Patterns, Scene, joined
 from models.subscriber_care.data.spoken import any_size, dollars, number
 
 _OPEN_BALANCE = (
+    "(i'd like to know|can you tell me|what's|tell me|may i ask|let me know|could i get) my "
+    "(outstanding|open|current|latest|total|remaining|unpaid) (amount|sum|balance|charges|total|"
+    "debt) "
+    "[please|with you]",
+    "(how much|what) (money |)(do i|am i supposed to|have i got to|must i|should i|would i) (owe|"
+    "pay|"
+    "cough up|transfer) [you] [this month|for this month|right now|at the moment|in total|still]",
+    "(what|how much) (will|does|is) (this month|the current month|this bill|my service|it) (cost|"
+    "come "
+    "to|costing) [me]",
+    "(so|well|okay|and|right)[,] (what's the damage|what do i owe you|how much is it|what's my "
+    "bill "
+    "like|how bad is my bill|what do you want from me) [this (month|time)|then|for this month]",
+    "(when|by when|how soon|until when) (is|do i have to pay|must i pay|should i pay) (my|the|"
+    "this) "
+    "(bill|invoice|balance|payment) [due]",
+    "(am i|are we) (in debt|behind|behind on payments|paid up|all paid up|in the red|square) [with "
+    "you]",
+    "(anything|something|how much is) (open|left to pay|unpaid|outstanding|due) on (my|this|our) "
+    "(account|bill|line)",
+    "(whats|what is|wheres|how much is) my (bill|balance|invoice) (this|for this|for the current) "
+    "month",
+    "(check|look at|pull up|open|read|go over) (my|the|this month's) (bill|invoice|account balance|"
+    "statement) [for me|again]",
     "(how are we doing|where do i stand|what's the situation|how does it look) (on|with) (my "
     "bill|my "
     "account|payments|what i owe)",
@@ -32,6 +57,19 @@ _OPEN_BALANCE = (
     "(how high|how big|how expensive) is (my bill|this month's bill|the current bill)",
 )
 _LAST_BILL = (
+    "(what|how much) (was i|did you|have you|did i get) (billed|charge me|charged|invoiced|bill "
+    "me) "
+    "(for |)(in |)(the previous month|last month|the month before|the month before this one)",
+    "(could|can) you (let me know|tell me|say|read out|check) what (i was (billed for|charged)|i "
+    "paid|"
+    "it came to|my bill was) (in the previous month|last month|the month before)",
+    "(remind me|do you know|i forgot) (what|how much) (i paid|my bill was|it was|i spent) (last "
+    "month|"
+    "in the previous month|the last time|last time)",
+    "(my|the) (bill|invoice|statement) (from|for|of) (last month|the previous month|the month "
+    "before)",
+    "(and|what about) the month before (this one|that)",
+    "compare with (last month|my last bill|the previous bill)",
     "(what|how much) (was|did) (the bill|it|my account|i) (come to|cost|run up|add up to) (last "
     "month|the "
     "month before|in the previous month)",
@@ -55,6 +93,23 @@ _EITHER_BILL = (
     "(which bills (do you have|can you read)|can you read (me |)bills|i want to hear a bill)",
 )
 _PAY_SUM = (
+    "(can you|could you|would you|please) (take|knock|get) {amount} off (what i owe|my balance|my "
+    "debt)"
+    " [please|for me]",
+    "(let's|i'd like to|shall we|i want to) (do|make|set up|arrange) a payment (for|of|over) "
+    "{amount}",
+    "(i'd like|i want|i would like) {amount} to go (towards|to|on|against) (my|the) (balance|bill|"
+    "account)",
+    "{amount} [please][,] (towards|to|for|on) the bill",
+    "(could i|may i|can we) (put|place|leave) {amount} (on|down on|towards) (the|my) (account|bill|"
+    "balance|invoice)",
+    "(make it|let it be|that's) a payment of {amount}",
+    "(only|just) {amount} (for now|today|this time) [please]",
+    "(charge|debit|bill|take) my (card|account) {amount} [for the bill|please|now]",
+    "(here is|here's|you can have|you'll get) {amount} [from me] [for (my|the) bill|on account]",
+    "(i got paid|payday|i have some money) [today] [so] (put|take|pay|i'll pay) {amount} [off my "
+    "bill|"
+    "on my bill|of what i owe]",
     "(let's do|let's make it|do|i'll do|i'll give you|here's|take|get|knock|i'll send|send|use) "
     "{amount} [off "
     "|towards|on|against|for] (the bill|my bill|what i owe|my balance|the account|my invoice)",
@@ -83,6 +138,17 @@ _PAY_SUM = (
     "i have {amount} (to put|i can put|for you) (on|towards) my (bill|balance)",
 )
 _PAY_ALL = (
+    "(just|simply|please|go ahead and|would you) (settle|clear|pay|square|zero out|sort) (the "
+    "entire|"
+    "the whole|my whole|my outstanding|my entire|all of my|the open) (thing|bill|balance|account|"
+    "amount|debt|invoice) [for me|completely|off|now]",
+    "(i'd like to|let's|i want to|can we) (get|have) (my|the|this) (bill|balance|account|debt) "
+    "(paid|settled|cleared|off my back|over with) [now|today|please]",
+    "(take|charge|collect|debit) (whatever i owe|it all|all that's due|the full sum|what's due|the "
+    "total amount) [from my (card|account)|now|please]",
+    "(i'll|let me|i want to|i'd like to) (settle up|pay up|square up|pay in full|pay everything "
+    "off|"
+    "clear my debt) [now|today|with you|please]",
     "(go ahead and|just|let's|time to|i'm ready to|help me) (pay|settle|clear|take care of) (my "
     "bill|the whole "
     "bill|all of it|what's open|my outstanding balance|everything i owe|the full amount)",
@@ -102,6 +168,9 @@ _PAY_ALL = (
     "pay (off |)[all] [of] my (bill|debt|open invoice) please",
 )
 _PAY_UNSAID = (
+    "(i want to|i'd like to|can i|let me|i could) (pay|put in|send|give you) (a bit|some|part|"
+    "something|a little bit) (of what i owe|of it|towards it|of the total|now and the rest later)",
+    "(can i|may i|could i|i'd like to) pay in (instalments|parts|two parts|several payments)",
     "(i want to|i'd like to|i need to|can i|could i|let me) (make a [partial] payment|pay "
     "(something|some|"
     "a bit|part of it|a part of my bill|some of my bill|a little)|make a part payment)",
@@ -111,6 +180,9 @@ _PAY_UNSAID = (
     "(make|take) a [partial|part|small] payment",
 )
 _RELATIVE = (
+    "(half|a third|a quarter|most|a part|some) of (the|my) (open amount|outstanding amount|debt|"
+    "total|"
+    "invoice|what's due)",
     "(half|a third|a quarter|most|some|two thirds|part|fifty percent|ten percent|the rest) (of "
     "it|of my "
     "bill|of the balance|of what i owe)",
@@ -246,7 +318,10 @@ def payment(scene: Scene) -> None:
 def _ask_sum(scene: Scene, wishes: Patterns, question: Patterns) -> None:
     if wishes:
         scene.hears(joined("{wish}"), wish=scene.phrase(wishes))
-    scene.says(question)
+    if scene.chance(0.25):
+        scene.session_says(HOW_MUCH)
+    else:
+        scene.says(question)
     draw = scene.rng.random()
     if draw < 0.12:
         scene.hears("[um] (all of it|everything|the whole balance|the full amount|in "
@@ -304,7 +379,7 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
         if open_sum and scene.chance(0.6):
             if scene.chance(0.7):
                 scene.hears(YES)
-                scene.calls("pay_bill", amount=open_sum)
+                scene.calls("pay_bill")  # the amount was the assistant's word, not the caller's
                 _paid(scene, open_sum, 0)
             else:
                 scene.hears(NO)

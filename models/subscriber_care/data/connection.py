@@ -137,6 +137,36 @@ _OUTAGE = Form(
     slots={"service": Slot(_service, ("[it's] [the|my] {value} [please]", "{value}"))},
     requests={
         "service": (
+            "(zero bars|no bars|nothing but static|a blank screen|a black screen|just a spinning "
+            "wheel) (on|when i use) (the|my|our) {service} [all day|since (noon|breakfast|last "
+            "night)][,] [is the network down [round here]|what's happening|is it you]",
+            "{service} (trouble|trouble again|has died|is dodgy|is playing up|keeps freezing|is "
+            "on and "
+            "off|is dead|drops every few minutes)[,] [is it (you or me|just me|everyone)|any idea "
+            "why|can you look into it|what's up]",
+            "(hey|look|listen|so|um|) (the|our|my) {service} (is like|is|has|just) (down|gone|dead|"
+            "kaput|out|died|stopped) [again] [since (this morning|i got (home|up)|the storm)]",
+            "(do you know|any idea|can you see|tell me|i wonder) (why|if) (the|my|our) {service} "
+            "(isn't working|is down|went down|is so unreliable|is out|is out of order|has a fault)",
+            "(having|we're having|i have|i'm having) (trouble|problems|issues|difficulties|no "
+            "luck) "
+            "with (the|my|our) {service} [again|today|all week]",
+            "(nobody|no one|none of us) (can|is able to) (use|get on|watch|reach) (the|our) "
+            "{service} "
+            "[here|at home|in the house|today]",
+            "(the whole (street|building|village)|our house|my place|everyone here) (has no|lost|"
+            "is "
+            "without) {service} [since (noon|yesterday)]",
+            "(when|what time) (will|is) (the|my) {service} [going to] [be] (back|fixed|working "
+            "again|"
+            "come back|up again)",
+            "(the|my|our) {service} (won't|doesn't|does not) (turn on|load|start|come up|do "
+            "anything) "
+            "(any more|today|at all) [is there (an outage|a problem)]",
+            "(is|are) (the|my) (engineers|people|team) (working on|aware of) (the|my) {service} "
+            "(problem|outage|fault)",
+            "(is|are) (the|there) (a fault|works|maintenance|repairs) (on|with) (the|my|our) "
+            "{service} (line|network|connection|) [today|in my street]",
             "(is|are) you (having|experiencing) (problems|trouble|issues|an outage) with "
             "(the|my) {service}",
             "(there's|i get|i'm getting|we get|we have had|i see) (no signal|nothing|no "
@@ -194,6 +224,13 @@ _OUTAGE = Form(
             "(nothing works|my service is out|no signal|i have no service|no service|service is "
             "down)",
             "(when will|has) the (outage|fault) (be fixed|been fixed|end)",
+            "(seems like|looks like|i think|i believe|it seems|apparently) (something|a thing|"
+            "everything|some service) [of yours] (is broken|is down|went wrong|doesn't work|isn't "
+            "right|has failed) [at my (house|place|flat)|here|again|today]",
+            "(one of your|your|some of my|one of my) (services|things|lines) (is|are) (down|broken|"
+            "not working|dead|playing up)",
+            "(it's|it is|it has) (down|broken|dead|died|stopped working|out) (again|here|at my "
+            "place)",
         ),
     },
     questions={
@@ -221,6 +258,25 @@ _RESTART = Form(
     },
     requests={
         "device": (
+            "(my|the|our) {device} (froze|crashed|hung|died|locked up) (halfway through (the film|"
+            "a "
+            "show|the match)|again|a minute ago|overnight|while i was working)[,] [so|please|can "
+            "you] "
+            "(reset|restart|reboot) it",
+            "(my|the|our) {device} [lights] (are all red|is all red|lights are blinking|shows a "
+            "red "
+            "light|lights are off|keeps flashing|is doing nothing)[,] [please|can you|could you|"
+            "so|] (power it off and on|restart it|give it a reboot|reboot it|reset it) [from your "
+            "end]",
+            "(give|could you give|please give|can you give) (the|my|our) {device} a (quick|little|"
+            "proper|remote|) (reboot|restart|kick|reset|nudge)",
+            "(i think|maybe|perhaps|i guess) (the|my|our) {device} (needs a|wants a|could do with "
+            "a|"
+            "should get a) (restart|reboot|reset|kick)",
+            "(switch|turn|power|shut) (the|my|our) {device} off and (on|back on) [again] [for me|"
+            "remotely|from there]",
+            "(try|start with|how about|let's try) (restarting|rebooting|resetting) (the|my|our) "
+            "{device}",
             "(my|the) {device} (froze|crashed|shows red lights|is blinking|went crazy|hung up|is "
             "making trouble)"
             "[,] (so reset it|so restart it|please reboot it|power it off and on|can you restart "
@@ -253,6 +309,11 @@ _RESTART = Form(
             "my device|one of my devices|the box|the equipment)",
             "(i need|do|can you do) a (restart|reboot|reset)",
             "turn it off and on again",
+            "(one of (your|my|the) (boxes|devices|things|machines)|some device|a box|something) "
+            "(needs|"
+            "could use|wants|should get) a (restart|reboot|reset)",
+            "(reboot|restart|reset) (one of (the|my) (boxes|devices)|my hardware|the thing in the "
+            "hallway|whatever is broken|the kit) [please]",
         ),
     },
     questions={
@@ -283,6 +344,29 @@ def speed_test(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                "(can you see|could you check|tell me|i wonder|show me) how (fast|quick|slow) (my|"
+                "our|"
+                "the) (line|internet|connection|broadband|wifi) (really is|is|is running|is right "
+                "now|actually is)",
+                "(pages|videos|sites|emails|films|games) (load|are loading|open|stream) like (it's "
+                "(1999|the nineties)|treacle|a snail) [can you (check|measure|test) (it|the speed|"
+                "my "
+                "line)]",
+                "(this|the|my) (internet|connection|wifi|broadband) (crawls|is crawling|is like "
+                "treacle|is a joke for speed|is super slow|takes ages|has slowed down|is slower "
+                "than "
+                "ever) [measure it|test it|check it|please]",
+                "(what (speed|bandwidth)|how many (megabits|megs|mbits)) (am i|are we) (getting|"
+                "pulling|on) [right now|here|at the moment]",
+                "(i|we) (should be getting|was promised|pay for) (fifty|500|a gigabit|a hundred|"
+                "250) "
+                "[megabits|megs][,] (am i (actually|really|) getting (that|it)|measure it|test it|"
+                "do "
+                "i get it)",
+                "(test|measure|check|clock) (it|the line|our speed|my download|how fast we are)",
+                "(zoom|netflix|youtube|gaming|streaming|my video call) (keeps freezing|is choppy|"
+                "lags "
+                "(badly|like hell)|stutters|buffers all the time|is unusable)",
                 "(run|do|start|perform|make) a speed test [on my line|on my internet|for me]",
                 "(can|could) you [please] (run|do|check|test|measure|look at) (a speed test|my "
                 "internet "

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.session import phrases
 from models.subscriber_care.data.chat import BACK_OUT, BACKED_OUT, off_subject_turn
 from models.subscriber_care.data.noise import proper
 from models.subscriber_care.data.scene import Patterns, Scene, joined
@@ -21,6 +22,13 @@ _CHANGE = (
     "(no|no no|sorry no)[,] {right}",
     "{right} would be better [actually]",
 )
+
+
+_SESSION_QUESTIONS = {
+    "minutes": phrases.HOW_LONG,
+    "country": phrases.WHICH_COUNTRY,
+    "days": phrases.HOW_MANY_DAYS,
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def fill(scene: Scene, form: Form) -> None:
     for _ in range(4):
         if not (missing := state.missing()):
             break
-        scene.says(form.questions[" ".join(missing)], **_words(state))
+        _ask(scene, state, missing)
         if scene.chance(0.05):
             scene.hears(BACK_OUT)
             scene.says(BACKED_OUT)
@@ -81,6 +89,15 @@ def fill(scene: Scene, form: Form) -> None:
     else:
         return
     act(scene, state)
+
+
+def _ask(scene: Scene, state: _State, missing: Sequence[str]) -> None:
+    """Ask for what is missing; now and then it is the session that asked."""
+    sessions = _SESSION_QUESTIONS.get(missing[0])
+    if sessions and scene.chance(0.25):
+        scene.session_says(sessions)
+    else:
+        scene.says(state.form.questions[" ".join(missing)], **_words(state))
 
 
 def act(scene: Scene, state: _State) -> None:

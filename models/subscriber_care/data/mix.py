@@ -9,9 +9,11 @@ from models.subscriber_care.data import (
     connection,
     mobile,
     plan,
+    talk,
     technician,
     wifi,
 )
+from models.subscriber_care.data.noise import Style
 from models.subscriber_care.data.scene import Scene
 from models.subscriber_care.format import Turn
 
@@ -32,7 +34,7 @@ EPISODES: dict[Callable[[Scene], None], float] = {
     chat.human: 3.5,
     chat.person_needed: 3,
     chat.refused: 3,
-    chat.small_talk: 10,
+    talk.small_talk: 22,
     chat.off_subject_turn: 20,
 }
 _MAX_EPISODES = (1, 2, 3, 4)
@@ -47,15 +49,15 @@ def dialogues(seed: int, *, start: int = 0) -> Iterator[Sequence[Turn]]:
         index += 1
 
 
-def dialogue(seed: int, index: int) -> Sequence[Turn]:
-    """Return one dialogue of one to four episodes."""
-    scene = Scene(Random(f"{seed}:{index}"))
+def dialogue(seed: int, index: int, *, style: Style | None = None) -> Sequence[Turn]:
+    """Return one dialogue of one to four episodes; the caller's style is drawn if none is given."""
+    scene = Scene(Random(f"{seed}:{index}"), style)
     if scene.chance(0.12):
-        chat.talk_of(scene, "greeting")
+        talk.talk_of(scene, "greeting")
     for _ in range(scene.rng.choices(_MAX_EPISODES, _EPISODE_WEIGHTS)[0]):
         scene.rng.choices(tuple(EPISODES), tuple(EPISODES.values()))[0](scene)
         if scene.chance(0.06):
-            chat.talk_of(scene, "thanks")
+            talk.talk_of(scene, "thanks")
     if scene.chance(0.08):
-        chat.talk_of(scene, "bye")
+        talk.talk_of(scene, "bye")
     return scene.turns

@@ -15,6 +15,22 @@ def data_usage(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                "(have i|do i|have we|is there) [still] (got|have|) (some|any|enough|much|a bit "
+                "of) "
+                "(mobile |)(data|gigs|gigabytes|internet on my phone) [left] (to play with|left|"
+                "remaining|over) [this month]",
+                "(how much|what part|what share) of my (allowance|data|data plan|gigs|package) (is "
+                "gone|is left|have i used|did i use|has gone|is used up) [already|so far]",
+                "(am i|are we) (running out|running low|nearly out|almost out|going to run out) of "
+                "(data|gigs|mobile data) [soon|already]",
+                "(er|um|so|) how much data (have i|i) got left [like|then|now|please]",
+                "(data|gigs) (used|left|check|so far|balance) [please|this month]",
+                "(check|look at|see|tell me about) (my|the) (data|data counter|mobile data|"
+                "gigabytes) "
+                "[for me|please|this month]",
+                "(did|have) (the kids|my son|i|we) (use|used|eaten) (all|up all|up|through) [of] "
+                "(my|the|"
+                "our) (mobile |)data",
                 "(any idea|do you know|tell me|i wonder|let me know) how much data (i've|i have) "
                 "(used|burned|gone through|"
                 "left|got left|got) [so far|this month]",
@@ -131,6 +147,24 @@ _ROAMING = Form(
     },
     requests={
         "country days": (
+            "(we're|i'm|my wife's|my son is) (off|flying|flying out|going|driving|away) to "
+            "{country} "
+            "for {days}[,] (sort out|add|get|set up|we need|i need|please add) roaming [for us|"
+            "please]",
+            "(need|want|will need|would like) roaming [for|in] {country}[,] {days}",
+            "(so|um|well|) (i'm|we're) going to {country} for {days} (need|and need|want) roaming",
+            "(my|our) (holiday|trip|honeymoon|conference) in {country} (is|lasts) {days}[,] (i'll "
+            "want|"
+            "we'll need|so add|please add|can you add) roaming",
+            "(i|we) (fly out|travel|go) to {country} [and] (will stay|need|stay|are there) {days} "
+            "[of roaming|so add roaming|and need roaming]",
+            "add roaming for {country}[,] {days}",
+            "(can|could) i (get|have) {days} (of |)(roaming |)in {country} [with data|with "
+            "roaming]",
+            "(in|for) {country} i need {days} of roaming",
+            "(we need to|i have to|i want to) use (our phones|my phone|data|my mobile) in "
+            "{country} for "
+            "{days}",
             "(sort out|set me up with|get|arrange|organise|i'll want|we need|put) roaming [for "
             "us|for me|on my "
             "line] (in|for|to) {country} for {days}",
@@ -160,6 +194,12 @@ _ROAMING = Form(
             "phone in) {country} for {days}",
         ),
         "country": (
+            "(i'm|we're) (taking my phone|taking the phones) to {country} [and need roaming]",
+            "(i'm|we're) (off|flying|heading|going) to {country} [on (holiday|business|friday)] "
+            "[and] "
+            "(what about|need|want|sort out|add|how about) [my|a] (roaming|roaming pass|data)",
+            "{country} (roaming|pass|travel pass) [please]",
+            "(my|our) next (trip|holiday|flight) is to {country} [and i need|i want|so] roaming",
             "(i'm|we're) (taking my phone|bringing our phones|off|on holiday|moving) to "
             "{country} [and i need "
             "roaming|and want to use my phone|what about roaming]",
@@ -177,6 +217,11 @@ _ROAMING = Form(
             "roaming [for|in] {country}",
         ),
         "days": (
+            "(i|we) (need|want|would like|'d like) a (roaming|travel|holiday) pass [for|lasting] "
+            "{days}",
+            "roaming [please] for {days}",
+            "(i'll be|we'll be|we are) (away|abroad|out of the country|overseas) [for] {days} [and "
+            "need|so add|need] roaming",
             "(add|get me|i need|i want|activate|set up) [a] (roaming|roaming pass|travel pass) "
             "for {days}",
             "(i'm|i am|we're) (going|travelling|traveling) abroad for {days} [and] [i] "
@@ -184,6 +229,11 @@ _ROAMING = Form(
             "{days} of roaming",
         ),
         "": (
+            "(what about|how about|i need help with|sort out|i want to add) roaming [for my (trip|"
+            "holiday)]",
+            "(will|does|can) my phone (work|be used|go online) (abroad|in other countries|on "
+            "holiday|"
+            "outside the country)",
             "(add|get me|i need|i want|activate|set up|buy|turn on|i'd like|can i get|how do i "
             "get) [a] "
             "(roaming|roaming pass|roaming package|travel pass)",
@@ -292,6 +342,10 @@ _BLOCK_SIM = Form(
             "the sim card|it)",
         ),
         "": (
+            f"(could you|would you|you need to|you must|i must) {_BLOCK} my (sim|sim card|number) "
+            f"(straight away|immediately|right away|at once|asap|this minute)",
+            f"(i want|i need|i'd like) (to have|) my sim [card] ({_BLOCK}ed|blocked|frozen|"
+            f"disabled)",
             f"({_BLOCK}|please {_BLOCK}|can you {_BLOCK}|i need to {_BLOCK}|i want to "
             f"{_BLOCK}|could you {_BLOCK}) "
             "(my|the) (sim|sim card|mobile number)",
@@ -308,6 +362,11 @@ _BLOCK_SIM = Form(
     correctable=False,
 )  # fmt: skip
 _LOST = (
+    f"(i|my (wife|son|daughter)) (can't find|lost|left|forgot|misplaced) (my|the) {_PHONE} "
+    f"[(anywhere|on the (train|bus|plane)|at a (bar|cafe)|in the park|i think i left it on the "
+    f"(train|bus))][,] (lock|block|shut off|freeze|disable) the sim [please|now]",
+    f"(my|the) {_PHONE} (fell out of my (pocket|bag)|slipped out|is nowhere to be found|has "
+    f"disappeared|went missing|is lost for good) [(block|lock|please block) (it|the sim|my sim)]",
     f"i('ve|) (lost|misplaced) my {_PHONE} [(somewhere|on the train|yesterday|today|at the "
     f"beach|in a taxi|what "
     "should i do|please block it|block it|can you block it|i can't find it anywhere)]",
@@ -317,6 +376,12 @@ _LOST = (
     f"my {_PHONE} is (lost|missing|gone) [block it [please]]",
 )
 _STOLEN = (
+    f"(some (kid|guy|man|woman|idiot)|somebody|two guys|a man on a (bike|scooter)) [has] [just] "
+    f"(snatched|grabbed|nicked|pinched|swiped|stole|lifted) my {_PHONE} [(out of my (hand|bag|"
+    f"pocket)|"
+    f"at (a concert|the market|the station)|from the table)] [(shut off|block|lock|kill) the sim]",
+    f"my {_PHONE} (was|got|has been) (stolen|nicked|pinched|swiped|robbed|taken) [(pls|please|so) "
+    f"(block|lock|stop) [the|my] (sim|it)]",
     f"(someone|somebody|a thief|a guy|they|some kid) (stole|took|grabbed|nicked|has stolen|ran "
     f"off with|snatched) "
     f"my {_PHONE} [(yesterday|today|just now|on the bus|please block it|what do i do|block it "

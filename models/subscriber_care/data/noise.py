@@ -2,12 +2,16 @@
 
 import re
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Literal, TypeAlias
 
 from models.subscriber_care.data.places import proper_names
 
-Style: TypeAlias = Literal["neat", "sloppy", "transcript"]
+Style: TypeAlias = Literal["neat", "sloppy", "transcript", "plain"]
+"""`plain`: as the grammar has it."""
+
+CONFUSIONS_FILE = Path(__file__).parent / "asr_confusions.tsv"
 
 _QUESTION = re.compile(
     r"^(so |and |hi |hello |hey |well )?(is|are|can|could|would|will|do|does|did|what|what's|how|"
@@ -17,6 +21,11 @@ _KEEP_CASE = {"tv": "TV", "sim": "SIM", "i": "I", "i'm": "I'm", "i'd": "I'd", "i
               "i'll": "I'll", "uk": "UK", "usa": "USA", "uae": "UAE", "ai": "AI",
               "nz": "NZ"}  # fmt: skip
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_KEPT = frozenset(
+    "today tomorrow monday tuesday wednesday thursday friday saturday sunday morning afternoon "
+    "evening lost stolen current last basic plus unlimited no not".split()
+)
+"""Words that decide on a call: misheard, they leave nothing to learn."""
 _DROPPABLE = frozenset("the a an my to please is can would of i and".split())
 _FILLERS = ("um", "uh", "er", "like", "you know", "well", "so", "okay", "i mean", "hmm", "erm")
 _MISHEARD = {
@@ -40,6 +49,8 @@ def restyle(text: str, style: Style, rng: Random) -> str:
         return _neat(text, rng)
     if style == "sloppy":
         return _sloppy(text, rng)
+    if style == "plain":
+        return text
     return _transcript(text, rng)
 
 
@@ -76,7 +87,8 @@ def _sloppy(text: str, rng: Random) -> str:
         text = text.replace(",", "")
     if rng.random() < 0.3:
         text = re.sub(r"\byou\b", "u", re.sub(r"\bplease\b", rng.choice(("pls", "plz")), text))
-    words = [_typo(word, rng) if rng.random() < 0.03 else word for word in text.split(" ")]
+    level = rng.choice((0.0, 0.03, 0.03, 0.15))
+    words = [_typo(word, rng) if rng.random() < level else word for word in text.split(" ")]
     text = " ".join(words)
     if rng.random() < 0.2:
         text = text[:1].upper() + text[1:]
@@ -84,7 +96,7 @@ def _sloppy(text: str, rng: Random) -> str:
 
 
 def _typo(word: str, rng: Random) -> str:
-    if len(word) < 5 or not word.isalpha():
+    if len(word) < 4 or not word.isalpha():
         return word
     at = rng.randrange(1, len(word) - 1)
     if rng.random() < 0.4:
@@ -98,7 +110,7 @@ def _transcript(text: str, rng: Random) -> str:
         text = text.replace("-", " ")
     level = rng.choice((0.0, 0.02, 0.05))
     words: list[str] = [rng.choice(_FILLERS)] if rng.random() < 0.12 else []
-    for word in text.split():
+    for word in _misheard(text.split(), rng.choice((0.0, 0.0, 0.05, 0.15)), rng):
         draw = rng.random()
         if draw < level * 0.8 and word in _DROPPABLE:
             continue
@@ -108,3 +120,33 @@ def _transcript(text: str, rng: Random) -> str:
         if draw > 1 - level:
             words.append(rng.choice((*_FILLERS, word)) if word.isalpha() else "um")
     return " ".join(words)
+
+
+def _misheard(words: list[str], level: float, rng: Random) -> list[str]:
+    """Put what the recogniser heard in place of what was said, `level` of the times it might."""
+    heard: list[str] = []
+    at = 0
+    while at < len(words):
+        for length in (3, 2, 1):
+            said = " ".join(words[at : at + length])
+            if said in _confusions() and rng.random() < level and _KEPT.isdisjoint(said.split()):
+                instead, weights = _confusions()[said]
+                heard += rng.choices(instead, weights)[0].split()
+                at += length
+                break
+        else:
+            heard.append(words[at])
+            at += 1
+    return heard
+
+
+@cache
+def _confusions() -> dict[str, tuple[list[str], list[int]]]:
+    """What was said, in up to three words, to what was heard instead and how often."""
+    table: dict[str, tuple[list[str], list[int]]] = {}
+    for line in CONFUSIONS_FILE.read_text(encoding="utf-8").splitlines()[1:]:
+        said, heard, times = line.split("\t")
+        instead, weights = table.setdefault(said, ([], []))
+        instead.append(heard)
+        weights.append(int(times))
+    return table

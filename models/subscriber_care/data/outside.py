@@ -1,152 +1,86 @@
 """Requests outside subscriber care: many domains, and near-misses that borrow its words."""
 
 from gateway.core.countries import COUNTRIES
+from models.subscriber_care.data.outside_nouns import NOUNS
 from models.subscriber_care.data.places import NOT_A_COUNTRY
 from models.subscriber_care.data.scene import Scene
 from models.subscriber_care.data.spoken import any_size, number
 
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(" ".join(item.split()) for item in text.split(","))
-
-
-_NOUNS = {
-    "food": _listed(
-        """lasagna, pancakes, sourdough bread, sushi, chicken curry, tomato soup, banana bread,
-        pizza dough, a cheesecake, fried rice, an omelette, guacamole, roast potatoes, vegan
-        chili, tiramisu, paella, meatballs, apple pie, hummus, a birthday cake, scrambled eggs,
-        ramen, gluten free bread, iced coffee, a mojito, turkey stuffing, french toast, beef
-        stew, salad dressing"""
-    ),
-    "subject": _listed(
-        """photosynthesis, black holes, quantum physics, the roman empire, the french revolution,
-        inflation, machine learning, the stock market, gravity, evolution, the cold war, dna,
-        blockchain, relativity, climate change, democracy, the big bang, vaccines, plate
-        tectonics, the industrial revolution, opera, impressionism, buddhism, volcanoes,
-        antibiotics, compound interest, tax brackets, the offside rule, cricket, the moon
-        landing, nuclear fusion, dinosaurs, electricity, the water cycle, supply and demand, the
-        renaissance, tides, how planes fly, fiber optics, radio waves, how the internet was
-        invented, the history of television, undersea cables, how a sim card works inside,
-        bluetooth, satellites, encryption"""
-    ),
-    "person": _listed(
-        """napoleon, einstein, shakespeare, the president, cleopatra, mozart, the pope, taylor
-        swift, the prime minister, marie curie, gandhi, the king of england, beethoven, elon
-        musk, picasso, the inventor of the telephone, alexander graham bell, leonardo da vinci,
-        nelson mandela, lionel messi, the first man on the moon, charles darwin, julius caesar,
-        ada lovelace"""
-    ),
-    "body": _listed(
-        """a headache, back pain, a sore throat, a fever, a cold, insomnia, a rash, a toothache,
-        high blood pressure, hay fever, a sprained ankle, heartburn, anxiety, a migraine, a
-        cough, allergies, stomach ache, dizzy spells, a burn, a bee sting"""
-    ),
-    "task": _listed(
-        """my homework, my essay, a cover letter, my resume, a wedding speech, my maths assignment,
-        a poem for my wife, a business plan, a love letter, my thesis, a birthday message, a job
-        application, an email to my boss, a python script, a sql query, my tax return, a
-        presentation, a crossword puzzle, a short story, a workout plan, a shopping list, a
-        novel, a complaint to my landlord, a spreadsheet formula, a haiku, song lyrics, a press
-        release, a school report"""
-    ),
-    "event": _listed(
-        """the football match, the super bowl, the world cup final, the election, the tennis game,
-        the formula one race, last night's game, the oscars, the eurovision, the olympics, the
-        concert, the basketball game, the lottery, the cricket"""
-    ),
-    "thing": _listed(
-        """a dog, a cat, a car, a laptop, a bicycle, running shoes, a washing machine, a mattress,
-        a coffee machine, a camera, a guitar, a sofa, headphones, a lawn mower, a drone, a tent,
-        a watch, a piano, a vacuum cleaner, an electric car, a house, a horse, a fridge, a
-        puppy, a boat"""
-    ),
-    "place": _listed(
-        """a restaurant, a pharmacy, a hotel, a gym, a cinema, a petrol station, a supermarket, a
-        dentist, the train station, the airport, a coffee shop, a hospital, a bank, a car wash,
-        a park, the post office, a vet, a museum, a bakery, a hairdresser, the library, the
-        beach"""
-    ),
-    "language": _listed(
-        """spanish, french, german, japanese, italian, latin, russian, arabic, chinese, greek,
-        dutch, portuguese, korean, hindi, swedish, polish, turkish, swahili"""
-    ),
-    "phrase": _listed(
-        """good morning, i love you, where is the toilet, thank you very much, how much is it, see
-        you tomorrow, happy birthday, my phone is lost, the internet is down, two beers please,
-        i am hungry, excuse me, the bill please, what time is it, can you help me, cheers, my
-        friend"""
-    ),
-    "media": _listed(
-        """the godfather, star wars, titanic, harry potter, the lord of the rings, breaking bad,
-        game of thrones, friends, the matrix, bohemian rhapsody, hamlet, pride and prejudice,
-        frozen, jaws, seinfeld, the office, stranger things, the beatles, the mona lisa, moby
-        dick"""
-    ),
-    "chore": _listed(
-        """fix a leaking tap, remove a wine stain, change a tyre, tie a tie, train a puppy, grow
-        tomatoes, paint a wall, unblock a sink, clean an oven, boil an egg, prune roses, get rid
-        of ants, iron a shirt, sharpen a knife, build a shelf, jump start a car, fold a fitted
-        sheet, plant a tree, meditate, juggle, whistle, play chess, learn guitar, lose weight,
-        save money, invest in shares, write a will, get a mortgage, apply for a visa, renew my
-        passport, quit smoking, sleep better, run a marathon, make friends, deal with my boss,
-        bake bread"""
-    ),
-    "other_bill": _listed(
-        """electricity, gas, water, hospital, dentist, restaurant, heating, vet, credit card, tax,
-        power, grocery, hotel, garage"""
-    ),
-    "other_pro": _listed(
-        """plumber, electrician, dentist, doctor, hairdresser, cleaner, babysitter, lawyer,
-        gardener, vet, mechanic, taxi, table for two, massage, tennis court, driving lesson,
-        haircut, flight, hotel room, photographer, piano teacher, physiotherapist"""
-    ),
-    "lost": _listed(
-        """keys, wallet, dog, cat, glasses, umbrella, passport, way, job, temper, luggage, ring,
-        bag, remote control, mind, patience, sense of humour, credit card, driving licence,
-        cat's toy"""
-    ),
-    "stolen": _listed(
-        """car, bike, wallet, bicycle, handbag, passport, laptop, credit card, idea, lunch, purse,
-        scooter, heart, suitcase"""
-    ),
-    "other_cancel": _listed(
-        """gym membership, netflix, flight, dentist appointment, hotel booking, magazine
-        subscription, dinner reservation, meeting, amazon order, train ticket, doctor's
-        appointment, spotify, insurance, credit card, haircut, piano lesson, credit score check,
-        wedding"""
-    ),
-    "other_restart": _listed(
-        """my career, my diet, my laptop, my car, the washing machine, my life, the dishwasher,
-        windows, my computer, the game, the oven, my playstation, the printer, my heart, the
-        boiler, my coffee machine, my smart watch, the meeting, the song"""
-    ),
-    "other_pause": _listed(
-        """the music, the movie, my subscription to the gym, my game, the alarm, the washing
-        machine, the podcast, my netflix show, the oven timer, my mortgage, my newspaper
-        delivery, the video"""
-    ),
-    "other_plan": _listed(
-        """my plans for tonight, my meal plan, my retirement plan, my training plan, my travel
-        plans, my floor plan, my pension plan, my business plan, my lesson plan, my dinner plans"""
-    ),
-    "other_block": _listed(
-        """my ex on facebook, this website, spam emails, my credit card, pop up ads, a number on
-        whatsapp, the driveway, the sun, a user on instagram, my drain, the door, youtube ads"""
-    ),
-    "other_password": _listed(
-        """gmail, facebook, netflix, windows, apple id, bank, instagram, laptop, work, bitcoin
-        wallet, amazon, the hotel, starbucks, paypal, my neighbour's zoom"""
-    ),
-    "unit": _listed(
-        """miles to kilometres, pounds to kilos, celsius to fahrenheit, cups to grams, feet to
-        metres, inches to centimetres, dollars to euros, gallons to litres, euros to yen,
-        megabytes to gigabytes, megabits to megabytes, ounces to grams"""
-    ),
-    "when": _listed("today, tomorrow, tonight, this weekend, on monday, next week, on friday, "
-        "later"),
-}  # fmt: skip
-
 _REQUESTS = (
+    "(write|compose|draft|help me (word|write|with)|make up|come up with|give me) [me] {made} "
+    "[about "
+    "({animal}|{subject}|{gift_for})|for {gift_for}]",
+    "(tell me|do you know|give me) (a joke|a story|something|a fact|facts|a poem|a riddle) about "
+    "({animal}|{person}|{field}|{subject})",
+    "(why|how) do ({animal}|cats|dogs|birds|fish) (sleep|eat|fly|swim|see|live|purr|breathe|"
+    "migrate)",
+    "(how|what) (does|is) (a |the |)({subject}|{field}) (work|about|mean|good for|called)",
+    "(explain|describe|teach me|tell me) [to me|in simple words] (how|why) (a mortgage|an engine|"
+    "interest|insurance|a vaccine|the (heart|brain|economy|parliament|moon)|a battery|gravity|"
+    "photosynthesis) works",
+    "(how|what's the best way to|can you tell me how to) (do i |)(get|remove|clean) {stain} (out "
+    "of|"
+    "off) {cloth}",
+    "(how long|at what temperature|how) (should|do|must|can) i (roast|boil|fry|bake|grill|steam|"
+    "cook) "
+    "(a chicken|potatoes|an egg|salmon|rice|a steak|broccoli|the turkey|{food}) [for]",
+    "(who|when|where) (painted|wrote|built|invented|discovered|founded|composed|designed|killed|"
+    "won) "
+    "(the (ceiling of the sistine chapel|mona lisa|eiffel tower|telephone|light bulb|titanic|moon "
+    "landing|great wall|first world war|colosseum)|america|penicillin|{media}|{person})",
+    "what year (did|was) (the (berlin wall come down|war end|titanic sink|moon landing)|{person} "
+    "(born|die)|{media} made|{country} founded)",
+    "(who's|who is|who do you think is) [likely] (going to win|winning|the favourite for|to win) "
+    "({event}|the premier league [this year]|the cup|the championship)",
+    "(give me|i need|suggest|got any) [three|some|a few|five] (ideas|tips|suggestions|names) for "
+    "(a (birthday |)present|a gift|a party|dinner|a speech|a trip) for {gift_for}",
+    "(which|what) (laptop|camera|car|bike|washing machine|vacuum cleaner|dog breed|toothpaste|"
+    "mattress|wine|book|film|museum) (is (good|best)|should i (get|buy|see)|would you recommend) "
+    "for "
+    "({gift_for}|video editing|beginners|long trips|{field}|a small flat)",
+    "(recommend|suggest|name) [me] (a (thriller|novel|comedy|podcast|restaurant|film|series|board "
+    "game|cocktail)|some music|good books) [for (the plane|tonight|{gift_for}|a rainy day)]",
+    "(is it going to be|will it be) (stormy|rainy|warm|foggy|icy|windy|sunny|freezing|hot) [over "
+    "the "
+    "weekend|{when}|in {region}|for our picnic]",
+    "(what time|when) does the (sun (set|rise)|moon rise|tide come in|shop open|bus leave|match "
+    "start|"
+    "film start|library close) [in {region}|{when}]",
+    "(should|do) i (tell|forgive|call|trust|leave|marry|text) my (friend|ex|boss|boyfriend|sister|"
+    "husband) [that (her boyfriend is cheating|i am leaving|he is wrong|i lied)|back]",
+    "(my (back|knee|head|tooth|stomach|foot|shoulder|ear|eye)) (hurts|aches|is swollen|itches|is "
+    "sore) "
+    "[when i (sit|walk|eat|sleep)][,] [what (should i do|can i take|could it be)|is that bad]",
+    "(what's|what is|how much is|calculate) (seventeen|{n}) percent of {m}",
+    "(how many) (people live in {region}|feet in a mile|days until christmas|calories in {food}|"
+    "legs "
+    "does a spider have|planets are there|weeks in a year|litres in a gallon)",
+    "(how would i|how do i|how can i|teach me to) say {phrase} in {language}",
+    "(can you|please|help me) (debug|fix|review|write|test|explain) my (javascript|python|code|"
+    "excel "
+    "formula|spreadsheet|website|sql query|homework|thesis|php)",
+    "(is|are) ({animal}|{food}|coffee|sugar|eggs) (dangerous|healthy|poisonous|good for you|"
+    "expensive)",
+    "(what is|what's|define|spell) [the word|the meaning of] (serendipity|entrepreneur|irony|"
+    "necessary|rhythm|onomatopoeia|hypothesis|entropy)",
+    "(let's talk about|i want to talk about|what do you think about|do you like|do you enjoy) "
+    "({field}|{person}|{food}|{media}|football|the news|{animal})",
+    "(i feel|i'm feeling|i am) (lonely|sad|depressed|bored|anxious|stressed out|homesick) [what "
+    "should "
+    "i do|talk to me|cheer me up|today]",
+    "(i need|give me|can i have|do you have) (legal|medical|financial|relationship|career|"
+    "parenting|"
+    "travel|fashion|style) advice",
+    "(find|look up|search for|google|check) (the (train times|bus times|flight status|opening "
+    "hours|"
+    "exchange rate|lottery numbers|traffic)|a (recipe|job|flat to rent|used car)|cheap flights)",
+    "(how do i|how to|help me) (register to vote|file my taxes|renew my driving licence|open a "
+    "bank "
+    "account|get a passport|apply for a job|report a crime|get planning permission)",
+    "(drive me|take me|fly me|bring me|buy me|cook me|lend me) (home|to the airport|lunch|some "
+    "money|a "
+    "new car|dinner|a coffee)",
+    "(translate|what does) {phrase} [mean] [into|in] {language}",
     "(what's|what is|how's|how is) the weather [like] [(in {region}|{when}|in {country}|outside)]",
     "(will it|is it going to) (rain|snow|be sunny|be cold|be windy) [in {region}] [{when}]",
     "(do i need|should i take) (an umbrella|a coat|sunscreen) [{when}]",
@@ -233,6 +167,58 @@ _REQUESTS = (
     "give me (a name for my (dog|cat|baby|band)|(gift|party|date) ideas|an idea for {task})",
 )
 _NEAR_MISSES = (
+    "(what does|where can i read|who wrote|explain) the (internet bill of rights|bill of rights|"
+    "data "
+    "protection act|broadband act|phone book|rules of roaming cattle) [say|mean]",
+    "(what's|name|recommend) a good (tv show|film|phone game|app|cartoon|radio station|tv series) "
+    "for "
+    "(kids|the kids|everyone|my guests|teenagers)",
+    "(which|what) (days|dates) are (bank holidays|school holidays|public holidays) in {country}",
+    "i can't (get|log) into my (facebook|gmail|netflix|bank|work|instagram|amazon|school) account "
+    "[any more|again]",
+    "(how do|why do|when were|who invented) (mobile phones|routers|televisions|sim cards|modems|"
+    "satellites|telephones|fibre cables|text messages) (work|exist|invented|matter)",
+    "(can you|please|how do i) (block|stop|filter) (spam (mails|calls in outlook|emails)|ads on "
+    "youtube|trolls on twitter|cookies in my browser|the sunlight)",
+    "(restart|how do i restart|how can i reboot|i want to reset) (my (career|life|marriage|"
+    "education|"
+    "habits|business|heart rate|laptop|car engine)|a conversation|the economy) [after a break|from "
+    "scratch]",
+    "(the|my|our) (lights|heating|water|gas|dishwasher|car|laptop|printer|boiler|doorbell|alarm) "
+    "(went "
+    "out|is off|has stopped|doesn't work|broke|is leaking) [again|this morning]",
+    "(how much|what) (does|is) (a new (phone|tv|laptop|router)|an iphone|a smart tv|a tablet) "
+    "(cost|"
+    "worth) [at the shop|these days]",
+    "(write|make|draw up|give me) (a (meal|training|lesson|business|study|savings) plan|a travel "
+    "plan for {country}|a bill for my customer|a packing list for {country})",
+    "(what's|what is|tell me) the (fastest|speed of a|top speed of a) (car|cheetah|train|plane|"
+    "boat|"
+    "animal|rocket)",
+    "(what's|what is) the speed of (sound in water|light|a bullet|the earth|a horse|sound)",
+    "(which|what) plan (should|would) (i|we) (follow to lose weight|make for saturday|have for the "
+    "party|use for retirement)",
+    "i want to (change|cancel|make) (my |some |)plans for (saturday|tonight|the weekend|sunday|our "
+    "anniversary)",
+    "(i need to|can i|how do i|please) pay (my|the) (gas|water|electricity|dentist's|vet's|tax|"
+    "council|rent|heating|hospital) (bill|invoice|money)",
+    "(is there|was there|why is there) a (power|water|gas) (cut|failure|outage) [in (my street|"
+    "town)|"
+    "today]",
+    "(somebody|someone|a thief) (stole|took|broke into) my (bicycle|car|house|garden gnome|locker|"
+    "wallet|jacket) [last night|yesterday|outside the shop]",
+    "(i|we) lost (my|our|the) (house keys|car keys|way|dog|match|luggage|tickets|glasses|tv remote|"
+    "wedding ring) [what do i do|can you help|yesterday]",
+    "(book|reserve|order|get) [me|us] (a (dentist|doctor|massage|babysitter|plumber|taxi|table|"
+    "haircut|gardener|locksmith|painter|driving lesson)) [for|on] [{when}] [{window}]",
+    "(what's|what is) (playing|on) [at the cinema|on channel (four|one|2)|on netflix|on the radio] "
+    "[tonight|{when}]",
+    "(pause|stop|turn off|skip) (the (film|song|game|tv show|timer|movie|match|podcast)|my "
+    "workout) "
+    "for {n} minutes",
+    "(who|what) (is|was) (the router|the modem|a gateway|mobile|unlimited|plus|basic) [in "
+    "(programming|"
+    "woodwork|maths|history|chemistry)]",
     "(i want to pay|how do i pay|pay|can you pay) (my {other_bill} bill|my parking ticket|my "
     "rent|my "
     "taxes|my friend {n} dollars|for the pizza|my mortgage|my credit card|attention|my respects)",
@@ -291,7 +277,7 @@ _NEAR_MISSES = (
 def outside_request(scene: Scene) -> str:
     """Draw the words of a request that belongs to the core model."""
     rng = scene.rng
-    slots = {name: rng.choice(nouns) for name, nouns in _NOUNS.items()}
+    slots = {name: rng.choice(nouns) for name, nouns in NOUNS.items()}
     digits = scene.typed or scene.chance(0.4)
     slots |= {
         "country": rng.choice(COUNTRIES),
@@ -306,5 +292,5 @@ def outside_request(scene: Scene) -> str:
         "i ask|"
         "tell me)]"
     )
-    patterns = _NEAR_MISSES if scene.chance(0.45) else _REQUESTS
+    patterns = _NEAR_MISSES if scene.chance(0.4) else _REQUESTS
     return f"{opening} {scene.phrase(patterns, **slots)}"

@@ -75,6 +75,19 @@ _CHANGE_PLAN = Form(
     },
     requests={
         "plan": (
+            "(my (cousin|friend|brother|sister|colleague|neighbour|boss|dad) (has|is on|got|uses)) "
+            "{plan} and i want (that one|that|it|the same [one]) [too|as well|please]",
+            "(i don't need (all this|so much|this much)|it's too much|i hardly use it|money is "
+            "tight)[,] "
+            "(drop|move|put|switch|take) me [down] to {plan}",
+            "(i need more|i always run out|it's not enough|we stream a lot)[,] (bump|move|put|"
+            "switch|"
+            "upgrade) me [up] to {plan}",
+            "(put|stick|place|get|move) (me|us|my line|this account) on {plan} [please|from now on|"
+            "instead]",
+            "(from (now on|next month)|starting next month) (i want|i'd like|put me on|give me) "
+            "{plan}",
+            "(go|going) (for|with|to) {plan} [please|then]",
             "(bump|drop|take|get|shift|set|sign) me (up to|down to|over to|on|up for) {plan}",
             "(i think|i reckon|i've decided) (i want|i'd like|i'll take|i need) {plan}",
             "(i'd rather have|i'd prefer|let me have|make it|let's go for|time for) {plan} "
@@ -95,6 +108,11 @@ _CHANGE_PLAN = Form(
             "(change|my) plan to {plan}",
         ),
         "": (
+            "(i|we) (fancy|need|want|would like|could use) a (different|new|better|cheaper|bigger|"
+            "smaller) (tariff|plan|package|deal|contract)",
+            "(is there|have you got|do you offer) (anything|something) (cheaper|better|bigger|"
+            "smaller) "
+            "[for me|than my plan]",
             "(change|switch|upgrade|downgrade|i want to change|i'd like to change|can i "
             "change|can you "
             "change|i need to switch|i want to upgrade) (my|the) "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
+from gateway.core.values import said
 from models.subscriber_care.data.noise import Style, restyle
 from models.subscriber_care.data.phrasing import expand
 from models.subscriber_care.format import (
@@ -17,15 +18,17 @@ from models.subscriber_care.format import (
 )
 
 Patterns = str | Sequence[str]
+_MAX_TRIES = 4
 
 
 class Scene:
     """Collects turns; every text is drawn from patterns with this scene's own random stream."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, style: Style | None = None) -> None:
         self.rng = rng
         self.turns: list[Turn] = []
-        self.style: Style = rng.choices(("neat", "sloppy", "transcript"), (3, 2, 5))[0]
+        drawn: Style = rng.choices(("neat", "sloppy", "transcript"), (3, 2, 5))[0]
+        self.style: Style = style or drawn
 
     @property
     def typed(self) -> bool:
@@ -42,13 +45,28 @@ class Scene:
         return expand(pattern, self.rng, slots)
 
     def hears(self, patterns: Patterns, **slots: str) -> None:
-        """Let the caller say one of these, in the caller's style."""
-        self.turns.append(Heard(restyle(self.phrase(patterns, **slots), self.style, self.rng)))
+        """Let the caller say one of these, in the caller's style.
+
+        Noise never changes a value, as the session will hear it: what it hears is what is called.
+        """
+        plain = self.phrase(patterns, **slots)
+        values = said([plain])
+        for _ in range(_MAX_TRIES):
+            text = restyle(plain, self.style, self.rng)
+            if text == plain or said([text]) == values:
+                break
+        else:
+            text = plain
+        self.turns.append(Heard(text))
 
     def says(self, patterns: Patterns, **slots: str) -> None:
         """Let the assistant say one of these."""
         text = self.phrase(patterns, **slots)
         self.turns.append(Said(text[:1].upper() + text[1:]))
+
+    def session_says(self, text: str) -> None:
+        """Let the session say this sentence of its own in the assistant's place."""
+        self.turns.append(Said(text, is_sessions=True))
 
     def calls(self, tool: str, **arguments: str | int) -> None:
         """Let the assistant call a tool; a call that breaks the schema is a fault of the grammar.
@@ -81,7 +99,13 @@ def joined(base: str, *politeness: str) -> str:
     """Return `base` with the openings and closings callers put around a request."""
     openings = (
         "[(hi|hello|hey|hi there|good morning|good afternoon|good evening|excuse me|okay|ok|so|"
-        "right|well|alright|oh)[,]]"
+        "right|well|alright|oh|listen|look|um hi|yeah hi|hi yes|hello again|sorry to bother you "
+        "but|i was "
+        "wondering|quick one|morning|hi it's me again|one more thing|and also|next|yes so|yeah so|"
+        "could you help me)[,]]"
     )
-    closings = "[(please|thanks|thank you|if you can|if that's okay|for me|right now|now|asap)]"
+    closings = (
+        "[(please|thanks|thank you|if you can|if that's okay|for me|right now|now|asap|if possible|"
+        "would you|when you get a chance|thanks in advance|cheers|will you|if you don't mind)]"
+    )
     return " ".join((openings, base, *(politeness or (closings,))))

@@ -38,7 +38,7 @@ def number(n: int, rng: Random, *, digits: bool) -> str:
     if not rest:
         return f"{thousands} thousand"
     joint = " and " if rest < 100 and rng.random() < 0.7 else " "
-    tail = _below_hundred(rest, rng) if rest < 100 else _hundreds(rest, rng)
+    tail = _below_hundred(rest, rng) if rest < 100 else _hundreds(rest, rng, clipped=0.0)
     return f"{thousands} thousand{joint}{tail}"
 
 
@@ -49,11 +49,14 @@ def _below_hundred(n: int, rng: Random, ones_prefix: str = "") -> str:
     return _TENS[n // 10] + (rng.choice(" -") + _ONES[ones] if ones else "")
 
 
-def _hundreds(n: int, rng: Random) -> str:
+def _hundreds(n: int, rng: Random, *, clipped: float = 0.15) -> str:
+    """`clipped`: how often the word "hundred" is left out."""
     rest = n % 100
-    if rest >= 10 and rng.random() < 0.15:
+    if rest >= 10 and rng.random() < clipped:
         return f"{_ONES[n // 100]} {_below_hundred(rest, rng)}"
-    head = "a hundred" if n < 200 and rng.random() < 0.4 else f"{_ONES[n // 100]} hundred"
+    head = (
+        "a hundred" if clipped and n < 200 and rng.random() < 0.4 else f"{_ONES[n // 100]} hundred"
+    )
     if not rest:
         return head
     return head + rng.choice((" and ", " ")) + _below_hundred(rest, rng)
@@ -133,7 +136,7 @@ _FIXED_DAYS = (
     (28, "(four weeks|4 weeks)"),
     (30, "(a month|one month|thirty days|a whole month|1 month)"),
     (60, "(two months|2 months|a couple of months|sixty days)"),
-    (90, "(three months|3 months|ninety days|a quarter of a year)"),
+    (90, "(three months|3 months|ninety days|three full months)"),
 )
 
 

@@ -126,6 +126,17 @@ _TECHNICIAN = Form(
     },
     requests={
         "day window": (
+            f"(get|have|send) (somebody|someone|a {_PRO}) (over|here|out|round) to (fix|repair|"
+            f"check|look "
+            f"at) (my|our|the) (line|internet|tv|phone line|connection) (on |){{day}}[,] [ideally|"
+            f"preferably|best|if possible] [in the] {{window}}",
+            f"(an|a) {_PRO} (on|for|this|) {{day}}[,] {{window}} [please|would be good|if you "
+            f"could]",
+            f"(book|schedule|reserve) {_PRO} {{day}} {{window}}",
+            f"(i'm|we're|i'll be|we are) (home|free|in|at home|available) {{day}} {{window}}[,] "
+            f"(send|"
+            f"can you send|so send|book) a {_PRO} [then|please]",
+            f"(can|could) we (have|get|arrange|do) a {_PRO} [visit] {{day}} {{window}}",
             f"(get|have) (someone|somebody|a {_PRO}|one of your people) (over|here|to my "
             f"place|round|out) {{day}} "
             "{window} [to (fix|repair|check) (my (line|tv|internet)|it|things)]",
@@ -149,6 +160,9 @@ _TECHNICIAN = Form(
             f"(is|would) a {_PRO} [be] (available|free|possible) {{day}} {{window}}",
         ),
         "day": (
+            f"(i|we) (need|want|could use) a {_PRO} {{day}} [please|to check the line]",
+            f"a {_PRO} {{day}} [please]",
+            f"(any chance of|is there) a {_PRO} [free|available] {{day}}",
             f"(get|have) (someone|somebody|a {_PRO}) (over|here|to my place|round|out) {{day}}",
             f"(could|can) a[n] {_PRO} (drop by|stop by|come by|come) {{day}}",
             f"(book|send|schedule|arrange|i need|get me) a[n] {_PRO} [for] {{day}}",
@@ -157,6 +171,8 @@ _TECHNICIAN = Form(
             f"(i'd like|i want|i need) [to book] a {_PRO} {{day}}",
         ),
         "window": (
+            f"(any chance of|i'd like|i want|could i get) (a repair visit|a {_PRO}|a home visit|a "
+            f"service visit) in the {{window}}",
             f"(book|send|schedule|i need) a {_PRO} (for the|in the|) {{window}}",
             f"(can|could) you (send|book) a {_PRO} {{window}}",
             f"i'd (like|need) a {_PRO} {{window}} i (work|am out|am busy) (otherwise|the rest of "
@@ -164,6 +180,13 @@ _TECHNICIAN = Form(
         ),
         "": (
             f"(book|send|schedule|arrange|get me|i need|i want|i'd like|order|we need) a[n] {_PRO}",
+            f"(i'd love|i'd like|i want|i need) (to have |)a {_PRO} (to |)(take a look|look at "
+            f"this|come "
+            f"over|have a look|check this|see this) [please]",
+            f"(when can|can|could) a {_PRO} (come|visit|be here|look at it)",
+            f"(rebooting|restarting|it) (didn't help|did nothing|doesn't help) [so] (send|i need|"
+            f"get me) "
+            f"(someone|a {_PRO})",
             f"(can|could) (you|i|we) (send|book|schedule|get|have) a[n] {_PRO} [please|to my "
             f"house|round]",
             "(i need|can you send|send|please send) (someone|somebody) [to come] "
@@ -212,6 +235,18 @@ def cancel_visit(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                f"(turns out|i think|looks like|luckily) (i|we) (don't|do not|no longer) need "
+                f"(that|the|"
+                f"a|your) {_PRO} [any more|anymore|after all][,] [so] [scrap|cancel|call off] [the "
+                f"appointment|the visit|it]",
+                f"(forget|drop|undo|delete|kill|abandon|bin) (my|the|that) ({_PRO}|{_PRO} "
+                f"appointment|"
+                f"repair visit|booked visit)",
+                f"(cancel|call off|stop) (my|the) {_PRO} (visit|appointment|booking|) [please|"
+                f"asap]",
+                f"(something came up|i have to work|we're away)[,] [so] (cancel|call off|i can't "
+                f"have) "
+                f"the {_PRO} [visit]",
                 f"(the (line|internet|tv)|it|everything) (works|is fixed|is back|came back) "
                 f"[again|now] [so] (cancel|call "
                 f"off|i don't need|scrap) the {_PRO}",

@@ -75,6 +75,16 @@ _PAUSE = Form(
     },
     requests={
         "who minutes": (
+            f"(cut|stop|block|pause|kill) [the] {_WIFI} for {{who}} for {{minutes}}[,] (it's "
+            f"dinner "
+            f"time|it's bedtime|they have homework|they're grounded|enough screen time|please)",
+            f"(stop|cut|pause|block) {{who}}'s {_WIFI} for {{minutes}} [please|would you]",
+            f"(i need|i want|get|keep) {{who}} off the {_WIFI} for {{minutes}}",
+            f"(pause it|{_WIFI} pause|switch it off) for {{who}}[,] {{minutes}}",
+            f"{{minutes}} (without|of no|no) {_WIFI} for {{who}}",
+            f"(give|grant) {{who}} (a |){{minutes}} (of |)(break|pause) from the {_WIFI}",
+            f"(switch|turn|shut) the {_WIFI} off for {{who}} for {{minutes}}",
+            f"{_WIFI} (off|break|pause) for {{who}} for {{minutes}} [thanks|please]",
             f"[make it so] (there's no|there is no) {_WIFI} for {{who}} for [the next] {{minutes}}",
             f"(give|i want to give) {{who}} a {_WIFI} (break|pause|timeout) (of|for) {{minutes}}",
             f"(keep|put|i need|i want|get) {{who}} (offline|off the {_WIFI}|off the net) for "
@@ -99,6 +109,12 @@ _PAUSE = Form(
             f"(pause|put on hold) [the] {_WIFI} {{minutes}} for {{who}}",
         ),
         "who": (
+            f"(please|can you|would you) (hold|freeze|suspend|pause|disable) the {_WIFI} for "
+            f"{{who}}",
+            "(take|keep|get) {who} (offline|off the internet) (until (they've done (the dishes|"
+            "their "
+            "homework)|dinner is over|further notice|bedtime)|for a while|for now)",
+            f"(no|stop|cut) [the|] {_WIFI} for {{who}} (tonight|now|please|this evening)",
             f"(keep|put|i need|i want|get) {{who}} (offline|off the {_WIFI}|off the net)",
             f"{{who}} (shouldn't|must not|should not) (be on|use) the {_WIFI} [now]",
             f"(pause|stop|turn off|block|switch off|suspend|cut) [the|my|our] {_WIFI} for {{who}}",
@@ -163,6 +179,17 @@ def wifi_password(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                "(text|send|message|give|tell) me the (wireless|wifi|internet|network|router) (key|"
+                "code|password|passphrase) [again|would you|one more time|please]",
+                "(my|our) (sister|guests|friends|mother in law|visitors|nephew|new laptop|new "
+                "phone) "
+                "(is visiting|are here|wants|want|needs|need) [and] [wants] [to] (get online|"
+                "connect|"
+                "the code|the wifi|join the wifi)[,] (what's|give me|send me|i need) the (code|key|"
+                "password) [for (our|the) wifi|again]",
+                "(how|where) (do|can) (i|we) (get on|join|connect to|log in to) (my|our|the) wifi",
+                "(the wifi key|wifi code|wireless password|my wifi login) (please|again|i forgot "
+                "it)",
                 "(what's|what is|tell me|send me|show me|give me|text me|remind me of|can i "
                 "have|can i get) "
                 "(my|the|our) (wifi|wi-fi|wifi|wireless|router|network|wifi network|internet) "
