@@ -23,10 +23,9 @@ _YES = (
     "yes", "yeah", "yep", "yup", "ya", "aye", "sure", "sure thing", "ok", "okay", "okey",
     "correct", "confirm", "confirmed", "confirm it", "i confirm", "i agree", "agreed", "i do",
     "absolutely", "definitely", "certainly", "affirmative", "exactly", "of course", "proceed",
-    "go ahead", "go for it", "go on", "do it", "do that", "please do", "that's right",
+    "go ahead", "go for it", "do it", "do that", "please do", "that's right",
     "that is right", "that's correct", "that is correct", "that's fine", "that is fine",
-    "that's okay", "that's ok", "it is", "sounds good", "fine", "perfect", "great",
-    "all right", "alright", "yes it is", "yes that is", "you can", "you may",
+    "that's okay", "that's ok", "sounds good", "fine", "all right", "alright",
 )  # fmt: skip
 _NO = (
     "no", "nope", "nah", "not now", "not yet", "not today", "don't", "dont", "do not",
@@ -41,19 +40,25 @@ _FILLER = (
     "um", "uh", "er", "erm", "hm", "hmm", "mm", "well", "so", "oh", "ah", "please", "thanks",
     "thank you", "thank you very much", "now", "then", "and", "just", "for me", "actually",
 )  # fmt: skip
+_SUPPORT = ("great", "perfect", "go on", "it is", "that is", "you can", "you may", "why not")
+"""Goes along with agreement; alone it may be about something else."""
+
+_PHRASES = {_YES: 0b01, _NO: 0b10, _FILLER: 0, _SUPPORT: 0}
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_PLAIN = re.compile(r"[\w\s.,;:!'\"“”()-]*")
+"""Other marks may turn the words around: a question mark of any script, a thumb down."""
 
 
-def _sequence_of(*phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """Matches texts made of these phrases and nothing else, each followed by a space."""
-    longest_first = sorted((p for group in phrases for p in group), key=len, reverse=True)
-    return re.compile("(?:(?:" + "|".join(map(re.escape, longest_first)) + ") )+")
+def _by_first_word() -> dict[str, list[tuple[list[str], int]]]:
+    table: dict[str, list[tuple[list[str], int]]] = {}
+    for phrases, meaning in _PHRASES.items():
+        for phrase in phrases:
+            words = phrase.split()
+            table.setdefault(words[0], []).append((words, meaning))
+    return table
 
 
-_ONLY_FILLER = _sequence_of(_FILLER)
-_ONLY_YES = _sequence_of(_YES, _FILLER)
-_ONLY_NO = _sequence_of(_NO, _FILLER)
-_ONLY_EITHER = _sequence_of(_YES, _NO, _FILLER)
+_TABLE = _by_first_word()
 
 
 def read_consent(reply: str) -> Consent:
@@ -65,12 +70,23 @@ def read_consent(reply: str) -> Consent:
     nothing.
     """
     text = reply.lower().replace("’", "'")
-    said = "".join(f"{word} " for word in _WORD.findall(text))
-    if "?" in text or not said or _ONLY_FILLER.fullmatch(said):
+    if not _PLAIN.fullmatch(text):
         return Consent.UNCLEAR
+    meanings = _meanings(_WORD.findall(text))
     # Refusal first: "of course not" begins like agreement.
-    if _ONLY_NO.fullmatch(said):
+    if 0b10 in meanings:
         return Consent.NO
-    if _ONLY_YES.fullmatch(said):
+    if 0b01 in meanings:
         return Consent.YES
-    return Consent.NO if _ONLY_EITHER.fullmatch(said) else Consent.UNCLEAR
+    return Consent.NO if 0b11 in meanings else Consent.UNCLEAR
+
+
+def _meanings(words: list[str]) -> set[int]:
+    """What the words mean, by every way to read them as known phrases, one after another."""
+    reached: list[set[int]] = [{0}, *(set[int]() for _ in words)]
+    for at, word in enumerate(words):
+        for phrase, meaning in _TABLE.get(word, ()) if reached[at] else ():
+            end = at + len(phrase)
+            if words[at:end] == phrase:
+                reached[end] |= {so_far | meaning for so_far in reached[at]}
+    return reached[-1]

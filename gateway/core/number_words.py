@@ -20,6 +20,11 @@ _TENS = {
 } | {"fourty": 40, "fourtie": 40}
 
 
+_MAX_NUM_DIGITS = 15
+_BEYOND_USE = Fraction(10**_MAX_NUM_DIGITS)
+"""Stands for longer numbers, which nobody means."""
+
+
 class Number(NamedTuple):
     """A number at tokens [start, end)."""
 
@@ -51,7 +56,7 @@ def _in_digits(tokens: list[str], at: int) -> Number | None:
     bare = token.removeprefix("$").removesuffix("%").replace(",", "")
     if not bare[:1].isdecimal():
         return None
-    value = Fraction(bare)
+    value = Fraction(bare) if len(bare) <= _MAX_NUM_DIGITS else _BEYOND_USE
     end = at + 1
     if end < len(tokens) and tokens[end] in ("hundred", "thousand") and value < 100:
         value *= 100 if tokens[end] == "hundred" else 1000

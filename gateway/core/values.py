@@ -116,12 +116,14 @@ def said(utterances: Sequence[str]) -> dict[Kind, Said]:
 def _said_once(utterance: str) -> dict[Kind, Said]:
     tokens = tokens_of(utterance)
     mentions = _mentions(tokens)
+    corrected_by = _corrected_by(tokens)
     result = {}
     for kind in Kind:
         own = [m for m in mentions if m.kind is kind]
         bare = [m for m in mentions if m.kind is None and kind is not Kind.COUNTRY]
-        corrected = [m for m in bare if own and _takes_back(own[-1], m, tokens)]
-        chosen = _after_corrections([*own, *corrected] if own else bare, tokens)
+        # A bare number corrects one with its unit: "forty dollars, no, fifty".
+        corrected = [m for m in bare if own and corrected_by[own[-1].end] <= m.start]
+        chosen = _after_corrections([*own, *corrected] if own else bare, tokens, corrected_by)
         values = tuple(dict.fromkeys(m.value for m in chosen if _is_possible(kind, m.value)))
         unsaid = kind is Kind.DOLLARS and not values
         relative = unsaid and _RELATIVE.search(utterance.lower()) is not None
@@ -152,32 +154,29 @@ def _mentions(tokens: list[str]) -> list[_Mention]:
     taken = {index for m in mentions for index in range(m.start, m.end)}
     for number in numbers.values():
         if taken.isdisjoint(range(number.start, number.end)):
-            mentions += _amount(number, tokens)
+            mentions += _amount(number, numbers, tokens)
     return sorted(mentions, key=lambda mention: mention.start)
 
 
-def _amount(number: Number, tokens: list[str]) -> list[_Mention]:
+def _amount(number: Number, numbers: _Numbers, tokens: list[str]) -> list[_Mention]:
     """A number that is no duration: dollars if it says so, else bare; whole numbers only."""
     follower = tokens[number.end] if number.end < len(tokens) else ""
     if follower in _NO_AMOUNT:
         return []
     if number.value.denominator != 1 or number.is_percent:
         return []
-    is_money = number.is_money or follower in _MONEY_WORDS or _shares_money(number, tokens)
+    is_money = number.is_money or follower in _MONEY_WORDS or _shares_money(number, numbers, tokens)
     kind = Kind.DOLLARS if is_money else None
     end = number.end + (follower in _MONEY_WORDS)
     return [_Mention(kind, int(number.value), number.start, end)]
 
 
-def _shares_money(number: Number, tokens: list[str]) -> bool:
+def _shares_money(number: Number, numbers: _Numbers, tokens: list[str]) -> bool:
     """The "forty" of "forty or fifty dollars"."""
     if tokens[number.end : number.end + 1] != ["or"]:
         return False
-    rest = tokens[number.end + 1 :]
-    return any(
-        other.start == 0 and rest[other.end : other.end + 1] and rest[other.end] in _MONEY_WORDS
-        for other in numbers_in(rest)[:1]
-    )
+    other = numbers.get(number.end + 1)
+    return other is not None and other.end < len(tokens) and tokens[other.end] in _MONEY_WORDS
 
 
 def _durations(tokens: list[str], numbers: _Numbers) -> list[_Mention]:
@@ -338,26 +337,33 @@ def _countries(tokens: list[str]) -> list[_Mention]:
     return mentions
 
 
-def _after_corrections(mentions: list[_Mention], tokens: list[str]) -> list[_Mention]:
+def _after_corrections(
+    mentions: list[_Mention], tokens: list[str], corrected_by: list[int]
+) -> list[_Mention]:
     """What is left when later values take the place of those that were taken back."""
     kept: list[_Mention] = []
     for mention in mentions:
         if tokens[mention.start - 1 : mention.start] == ["not"]:
             continue
-        if kept and _is_corrected(tokens[kept[-1].end : mention.start]):
+        if kept and corrected_by[kept[-1].end] <= mention.start:
             kept.clear()
         kept.append(mention)
     return kept
 
 
-def _takes_back(said: _Mention, later: _Mention, tokens: list[str]) -> bool:
-    """Whether a bare number corrects one with its unit: "forty dollars, no, fifty"."""
-    return later.start >= said.end and _is_corrected(tokens[said.end : later.start])
+def _corrected_by(tokens: list[str]) -> list[int]:
+    """For each place, where the first correction ends that begins there or later.
+
+    Beyond the last token where there is none; one entry more than there are tokens.
+    """
+    never = len(tokens) + 1
+    ends = [never] * never
+    for at in range(len(tokens) - 1, -1, -1):
+        ends[at] = min([*_ends_of_correction(tokens, at), ends[at + 1]])
+    return ends
 
 
-def _is_corrected(between: list[str]) -> bool:
-    return any(
-        tuple(between[at : at + len(words)]) == words
-        for words in _CORRECTIONS
-        for at in range(len(between))
-    )
+def _ends_of_correction(tokens: list[str], at: int) -> list[int]:
+    return [
+        at + len(words) for words in _CORRECTIONS if tuple(tokens[at : at + len(words)]) == words
+    ]

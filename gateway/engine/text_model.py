@@ -97,13 +97,15 @@ class TextModel:
         the model cannot follow, InvalidRequest and InvalidSchema for unusable ones, and
         ContextLengthExceeded when no room is left for an answer.
         """
+        limit_tokens = self.bundle.max_context_tokens
+        if len(messages) > limit_tokens:  # each takes a token at least
+            raise ContextLengthExceeded(limit_tokens=limit_tokens, given_tokens=len(messages))
         given = self._checked(tools)
         check_supported(self.bundle.tools, self._fixed_tools, given)
         self._check_instructions(messages)
         # A model with fixed tools knows them; its template does not show them.
         shown = () if self.fixed_tools else tuple(given)
         text = self._template.render(messages, shown, variables=variables, guard=self._guarded)
-        limit_tokens = self.bundle.max_context_tokens
         least_tokens = len(text) // self.tokenizer.longest_token_chars
         if least_tokens >= limit_tokens:  # tokenising a megabyte takes a second
             raise ContextLengthExceeded(limit_tokens=limit_tokens, given_tokens=least_tokens)

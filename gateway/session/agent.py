@@ -158,8 +158,9 @@ class Agent:
         self, turn: Turn, talk: _Talk, trail: TurnTrail
     ) -> AsyncGenerator[TurnEvent, None]:
         for _ in range(_MAX_ROUNDS):
+            prompt = await self._render(talk)  # first: it refuses what is too long to be read
             this = self._round(turn, talk)
-            async with aclosing(self._generate(turn, talk, this, trail)) as deltas:
+            async with aclosing(self._generate(turn, talk, this, prompt, trail)) as deltas:
                 async for delta in deltas:
                     yield delta
             if not this.calls:
@@ -229,9 +230,8 @@ class Agent:
         )
 
     async def _generate(
-        self, turn: Turn, talk: _Talk, this: _Round, trail: TurnTrail
+        self, turn: Turn, talk: _Talk, this: _Round, prompt: tuple[int, ...], trail: TurnTrail
     ) -> AsyncGenerator[AnswerDelta, None]:
-        prompt = await self._render(talk)
         request = self._request(turn, talk, this, prompt)
         assembler = self._model.new_assembler(this.callable_tools, stop=turn.stop)
         trail.clock.mark(Stage.PROMPT, self._monotonic())

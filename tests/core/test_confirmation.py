@@ -22,6 +22,9 @@ from gateway.core.confirmation import Consent, read_consent
         "do it",
         "absolutely",
         "alright yes",
+        "yes it is",
+        "sure why not",
+        "yes, perfect",
     ],
 )
 def test_agreement_and_filler_only_is_yes(reply: str) -> None:
@@ -76,6 +79,15 @@ def test_plain_refusal_is_recognised_as_such(reply: str) -> None:
         "no, forty five",
         "is that correct",
         "Is that correct?",
+        "ok？",
+        "yes؟",
+        "yes it is 👎",
+        "~~yes~~",
+        "yes ✗",
+        "great",
+        "go on",
+        "it is",
+        "you can",
         "is it good?",
         "ok?",
         "yes?",
@@ -93,3 +105,8 @@ def test_plain_refusal_is_recognised_as_such(reply: str) -> None:
 )
 def test_anything_with_content_of_its_own_is_unclear(reply: str) -> None:
     assert read_consent(reply) is Consent.UNCLEAR
+
+
+def test_a_reply_is_read_in_time_in_proportion_to_its_length() -> None:
+    assert read_consent("yes it is " * 5000 + "zzz") is Consent.UNCLEAR
+    assert read_consent("yes it is " * 5000) is Consent.YES

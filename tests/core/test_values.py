@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,3 +215,13 @@ def test_any_text_is_taken(utterances: list[str]) -> None:
     for kind, found in said(utterances).items():
         for value in found.values:
             assert isinstance(value, str if kind is Kind.COUNTRY else int)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9 or " * 4000, "five dollars " + "9 x " * 4000, "pay " + "9" * 5000, "a " * 9000],
+)
+def test_long_texts_take_time_in_proportion_to_their_length(text: str) -> None:
+    began_s = time.thread_time()
+    said([text])
+    assert time.thread_time() - began_s < 2.0  # 0.3 s here; what grows with the square takes 20 s

@@ -21,6 +21,7 @@ from gateway.core.turn import (
     ToolSpec,
 )
 from gateway.engine.bundle_facts import BundleUnreadable, tools_digest
+from gateway.engine.chat_template import ChatTemplate
 from gateway.engine.text_model import TextModel, random_call_id
 from gateway.engine.tokenizer import CUT
 from gateway.engine.tool_format.parser import MalformedToolCall
@@ -140,6 +141,15 @@ def test_a_prompt_must_leave_room_for_an_answer(chatml: TextModel) -> None:
         chatml.render((Message(Role.USER, "😀" * 400),))
     assert caught.value.limit_tokens == 400
     assert caught.value.given_tokens >= 400
+
+
+def test_more_messages_than_the_context_holds_are_not_rendered(
+    chatml: TextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ChatTemplate, "render", lambda *_, **__: pytest.fail("rendered"))
+    with pytest.raises(ContextLengthExceeded) as caught:
+        chatml.render((Message(Role.USER, ""),) * 401)
+    assert caught.value.given_tokens == 401
 
 
 def test_tools_and_instructions_the_model_cannot_follow_are_refused(firsthop: TextModel) -> None:

@@ -72,6 +72,13 @@ def test_a_name_that_cannot_stand_in_a_grammar_is_refused(name: str) -> None:
     assert caught.value.param == "tools"
 
 
+def test_there_is_room_for_as_many_tools_as_the_api_allows() -> None:
+    tools = [ToolSpec(f"tool_{index}", "", {"type": "object"}) for index in range(129)]
+    assert len(ToolSet(tools[:128])) == 128
+    with pytest.raises(InvalidRequest, match="at most 128 tools"):
+        ToolSet(tools)
+
+
 def test_a_name_may_be_used_once() -> None:
     with pytest.raises(InvalidRequest, match="two tools"):
         ToolSet([ToolSpec("a", "", {}), ToolSpec("a", "", {})])

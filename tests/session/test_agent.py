@@ -46,6 +46,7 @@ from gateway.engine.text_model import TextModel
 from gateway.session import phrases
 from gateway.session.account import AccountStore
 from gateway.session.agent import Agent
+from gateway.session.said_values import SaidValues
 from gateway.session.server_tools import ServerTools
 
 if TYPE_CHECKING:
@@ -347,6 +348,15 @@ def test_what_cannot_be_answered_is_refused_before_anything_is_generated(
     with pytest.raises(error):
         run(bench, asked)
     assert bench.router.requests == []
+
+
+def test_what_is_too_long_is_not_searched_for_values(
+    model: TextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(model, None)
+    monkeypatch.setattr(SaidValues, "narrow", lambda *_: pytest.fail("the text was read"))
+    with pytest.raises(ContextLengthExceeded):
+        run(bench, turn("pay 9 or " * 1000))
 
 
 @pytest.mark.parametrize("name", ["default", "care", "gpt-4o-mini", "care@abababababab"])

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
+MAX_TOOLS = 128
+"""As in the OpenAI API."""
+
 
 class ToolSet:
     """Tools by name, in the order given.
@@ -25,6 +28,8 @@ class ToolSet:
     """
 
     def __init__(self, tools: Sequence[ToolSpec]) -> None:
+        if len(tools) > MAX_TOOLS:
+            raise InvalidRequest(f"at most {MAX_TOOLS} tools are taken at once", param="tools")
         self._by_name: dict[str, ToolSpec] = {}
         for tool in tools:
             _check_name(tool.name)
