@@ -131,5 +131,5 @@ class AgentService:
                     return
                 await call.write(convert.generate_event(event), request_id=request_id, trail=trail)
                 if not isinstance(event, ServerToolRun):
-                    visit.content_written()
+                    visit.content_out()
         raise RuntimeError("the runner ended a turn without a TurnEnd")

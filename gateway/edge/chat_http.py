@@ -102,18 +102,21 @@ class ChatCompletions:
                 await exchange.write(chunks, more=not isinstance(event, TurnEnd))
                 if not content_is_out and _is_content(event):
                     content_is_out = True
-                    visit.content_written()
+                    visit.content_out()
 
     async def _whole(self, exchange: Exchange, visit: Visit, turn: Turn, chat: ChatRequest) -> None:
         body = ChatBody(visit.trail, created_s=_now_unix_s())
+        content_is_out = False
         async with aclosing(visit.run(turn)) as events:
             async for event in events:
                 if isinstance(event, TurnEnd):
-                    # All content leaves with the body, which states the time to it.
-                    visit.content_written()
                     await _send_json(exchange, 200, body.render(event), turn_headers(visit.trail))
-                else:
-                    body.add(event)
+                    continue
+                body.add(event)
+                if not content_is_out and _is_content(event):
+                    # That it waits for the rest is this client's wish, not the site's delay.
+                    content_is_out = True
+                    visit.content_out()
 
 
 async def _refuse(exchange: Exchange, trail: TurnTrail | None, error: GatewayError) -> None:

@@ -230,7 +230,7 @@ class ConverseTurns:
                     told = convert.converse_event(leg.turn_id, event)
                     await self._write(told, leg.visit.trail)
                     if isinstance(event, TextDelta):
-                        leg.visit.content_written()
+                        leg.visit.content_out()
         raise _Cancelled
 
     async def _finish(self, leg: _Leg, end: TurnEnd) -> None:
@@ -243,7 +243,7 @@ class ConverseTurns:
         self._dialogue.finish(end.calls)
         for call in end.calls:
             await self._write(convert.converse_event(leg.turn_id, call), leg.visit.trail)
-            leg.visit.content_written()
+            leg.visit.content_out()
         await self._write_summary(leg.turn_id, leg.visit.trail, end.finish, end.usage)
 
     async def _fail(self, leg: _Leg, error: GatewayError) -> None:

@@ -218,8 +218,8 @@ class Visit:
                     self._finish = event.finish.value
                 yield event
 
-    def content_written(self) -> None:
-        """A content or tool-call delta left for the client."""
+    def content_out(self) -> None:
+        """A content or tool-call delta left for the client, or went into the body it waits for."""
         self.trail.clock.mark_first_content(self._desk.monotonic())
 
     def _outcome(self, error: BaseException | None) -> Outcome:

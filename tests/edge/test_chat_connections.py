@@ -6,6 +6,7 @@ import http.client
 import json
 import select
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pytest
 from gateway.core.errors import EngineFault
 from gateway.core.stages import Outcome
 from gateway.core.turn import TextDelta
-from tests.edge.fakes import END, WAIT_S, Hold, Site, serve
+from tests.edge.fakes import END, WAIT_S, Hold, Site, Until, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,6 +149,16 @@ def test_the_first_delta_leaves_at_once(http_site: Site) -> None:
         received = read_until(client, b"Hel")
     assert b"x-firsthop-site: edge-a" in received
     assert b'"role":"assistant"' in received
+
+
+def test_a_whole_bodys_first_content_is_out_when_it_is_there(http_site: Site) -> None:
+    released = Until()
+    threading.Timer(0.2, released.event.set).start()
+    http_site.runner.script = (TextDelta("Hel"), released, TextDelta("lo"), END)
+    post(http_site, WHOLE)
+    record = http_site.records.next()
+    assert record.ttft_s is not None
+    assert record.ttft_s < record.duration_s - 0.15
 
 
 def test_an_error_after_the_first_delta_ends_the_stream_without_done(http_site: Site) -> None:
