@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from gateway.core.errors import ConfigError
 
@@ -12,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KeyPath = tuple[str, ...]
+ValueT = TypeVar("ValueT")
+
+_PLACE = re.compile(r" - at `(?:key` in `)?\$(.*)`$")
+_NAMED = re.compile(r"(?:Object contains unknown field )?`([a-z0-9_.]+)`")
+"""A complaint may begin with the key it is about, as seen from its place."""
 
 
 class TomlFile:
@@ -36,6 +45,24 @@ class TomlFile:
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: is not UTF-8 text: {error.reason}") from error
 
+    def convert(self, to: type[ValueT]) -> ValueT:
+        """The document as a msgspec type. Raises ConfigError naming file, line and key."""
+        try:
+            return msgspec.convert(self.document, to)
+        except msgspec.ValidationError as error:
+            raise ConfigError(self._complaint(str(error))) from error
+
+    def _complaint(self, text: str) -> str:
+        """msgspec's words, with the place of its key in front."""
+        place = _PLACE.search(text)
+        what = text[: place.start()] if place else text
+        # A key of a table whose keys are free is `[...]`: the table has to do.
+        known = place[1].partition("[...]")[0] if place else ""
+        key = re.findall(r"[^.\[\]]+", known)
+        if named := _NAMED.match(what):
+            key += named[1].split(".")
+        return ": ".join([self.origin(*key), *([".".join(key)] if key else []), what])
+
     def origin(self, *key: str) -> str:
         """`file:line` of a key, or of the nearest table around it."""
         for length in range(len(key), 0, -1):
@@ -48,14 +75,20 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     """The line on which each key or table of a valid document is first given.
 
     Each statement is found by extending a line until it parses on its own, so strings and arrays
-    over several lines, dotted keys and inline tables need no grammar of ours.
+    over several lines, dotted keys and inline tables need no grammar of ours. Tables of an array
+    are numbered from 0.
     """
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
+    num_tables: Counter[KeyPath] = Counter()
     for number, statement, parsed in _statements(text):
         if statement.startswith("["):
             table = next(iter(_paths(parsed)))
             lines.setdefault(table, number)
+            if statement.startswith("[["):
+                num_tables[table] += 1
+                table = (*table, str(num_tables[table] - 1))
+                lines[table] = number
             continue
         for path in _paths(parsed):
             for length in range(1, len(path) + 1):

@@ -82,13 +82,7 @@ def load_profile(name: str) -> StepTimes:
 def read_profile(path: Path) -> StepTimes:
     """The profile in a file. Raises ConfigError."""
     file = TomlFile.read(path)
-    try:
-        read = msgspec.convert(file.document, _File)
-    except msgspec.ValidationError as error:
-        what, _, at = str(error).partition(" - at `$.")
-        key = at.rstrip("`").partition("[")[0]
-        where = file.origin(*key.split(".")) if key else str(path)
-        raise ConfigError(f"{where}: {key or 'the profile'}: {what}") from error
+    read = file.convert(_File)
     _check_sources(file, read)
     decode, prefill = read.decode, read.prefill
     return StepTimes(

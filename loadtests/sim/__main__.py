@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from gateway.core.errors import ConfigError
 from loadtests import facts
-from loadtests.sim.profile import InvalidInput
 from loadtests.sim.scenario import Prepared, load_scenario
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         scenario = load_scenario(options.scenario)
         prepared = Prepared(scenario)
-    except InvalidInput as error:
+    except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     result = {

@@ -4,8 +4,8 @@ Take any schedule the simulator can produce, under any policy, and a request it 
 its send and its first-token limit some site has prefilled its prompt, which occupied that site
 exclusively for at least the profile's time for these chunks: a step prefills one request's chunk
 at a time, and decoding comes on top. If it has a limit on the last token too, some site has also
-given it every further token by then; a decode step is shared by at most `num_slots` rows, so each
-token has cost at least its row's part and 1/`num_slots` of the fixed part. (Work done twice, by
+given it every further token by then; a step is shared by at most `num_slots` rows, so each token
+has cost at least the least share of a row in a step of any number of them. (Work done twice, by
 being lost and begun again, only adds.)
 
 So every attained request puts a known amount of work into a known window, and no interval [s, t]
@@ -17,8 +17,8 @@ are needed to make up the excess. A request's first window lies in at most one o
 intervals, so their misses add up. Every choice of disjoint intervals gives a valid bound; a
 dynamic programme picks those of the largest total excess.
 
-Sites may differ: work is counted in seconds of the fastest constants of all profiles, and a site
-supplies at most as many of those a second as the most favourable of its constants allows. The same
+Sites may differ: every piece of work is counted as the seconds of the site that does it fastest,
+and a site supplies at most as many of those a second as the piece it is best at allows. The same
 goes for a site slowed by a known fault; dead and frozen sites supply nothing.
 """
 
@@ -26,21 +26,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from loadtests.sim.faults import speed_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from gateway.core.step_time import StepTimes
     from loadtests.sim.faults import AnyFault
-    from loadtests.sim.profile import StepProfile
     from loadtests.sim.site import SiteSpec
     from loadtests.sim.workload import Workload
+
+SiteKind: TypeAlias = "tuple[SiteSpec, StepTimes]"
 
 _MAX_NUM_CELLS = 4000
 _ROUNDING = 1e-9
@@ -89,7 +91,7 @@ class Bound:
 
 def pooled_bound(
     workload: Workload,
-    sites: Sequence[tuple[SiteSpec, StepProfile]],
+    sites: Sequence[SiteKind],
     faults: Sequence[AnyFault] = (),
     *,
     until_s: float,
@@ -98,49 +100,81 @@ def pooled_bound(
     """The bound for a run of `workload` on `sites` that ends at `until_s`."""
     num_cells = max(1, min(_MAX_NUM_CELLS, math.ceil(until_s / cell_s)))
     edges_s = np.linspace(0.0, until_s, num_cells + 1)
-    return bound(demand(workload, sites), capacity_s(sites, faults, edges_s), edges_s)
+    return bound(demand(workload, sites), capacity_s(workload, sites, faults, edges_s), edges_s)
 
 
-def demand(workload: Workload, sites: Sequence[tuple[SiteSpec, StepProfile]]) -> Demand:
-    """The least work of every request, by the best constant of all sites for each part."""
-    best = _fastest(sites)
-    chunk_tokens = max(spec.chunk_tokens for spec, _ in sites)
-    num_slots = max(spec.num_slots for spec, _ in sites)
+def demand(workload: Workload, sites: Sequence[SiteKind]) -> Demand:
+    """The least work of every request, each part of it at the site that does it fastest."""
+    fastest = _fastest(_costs(workload, sites).values())
     sent_s = np.frombuffer(workload.sent_s)
+    first_limit_s, last_limit_s = workload.limits_s()
     prompt = np.frombuffer(workload.prompt_tokens, np.int64).astype(np.float64)
     further = np.frombuffer(workload.output_tokens, np.int64).astype(np.float64) - 1.0
-    prefill_base_s, prefill_s, decode_base_s, row_s, context_s = best
-    first_limit_s, last_limit_s = workload.limits_s()
     # Further token k = 1..n attends to the prompt and k tokens.
     attended = further * prompt + further * (further + 1.0) / 2.0
+    *prompt_s, token_s, context_s = fastest
     return Demand(
         sent_s,
         sent_s + first_limit_s,
         sent_s + last_limit_s,
-        np.ceil(prompt / chunk_tokens) * prefill_base_s + prompt * prefill_s,
-        further * (decode_base_s / num_slots + row_s) + attended * context_s,
+        np.array(prompt_s),
+        further * token_s + attended * context_s,
     )
 
 
 def capacity_s(
-    sites: Sequence[tuple[SiteSpec, StepProfile]],
+    workload: Workload,
+    sites: Sequence[SiteKind],
     faults: Sequence[AnyFault],
     edges_s: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Seconds of work, as `demand` counts them, that all sites can do up to each edge."""
-    best = np.array(_fastest(sites))
-    total_s = np.zeros_like(edges_s)
-    for index, (_, profile) in enumerate(sites):
-        own = np.array(_constants(profile))
+    costs = _costs(workload, sites)
+    fastest = _fastest(costs.values())
+    speeds = {}
+    for kind, own in costs.items():
         used = own > 0.0
-        speed = float(np.max(best[used] / own[used]))
+        speeds[kind] = float(np.max(fastest[used] / own[used]))
+    total_s = np.zeros_like(edges_s)
+    for index, kind in enumerate(sites):
         # A step under way when a fault begins may end at its old speed.
         slow = [
-            (from_s + _longest_step_s(sites[index]), to_s, share)
+            (from_s + _longest_step_s(workload, kind), to_s, share)
             for from_s, to_s, share in speed_path(faults, index)
         ]
-        total_s += speed * _working_s(slow, edges_s)
+        total_s += speeds[kind] * _working_s(slow, edges_s)
     return total_s
+
+
+def _costs(workload: Workload, sites: Sequence[SiteKind]) -> dict[SiteKind, NDArray[np.float64]]:
+    """What each piece of work takes each kind of site: every prompt, then a further token's least
+    share of a step, then a token of its context.
+    """
+    prompts = np.frombuffer(workload.prompt_tokens, np.int64)
+    return {(spec, times): _pieces_s(prompts, spec, times) for spec, times in set(sites)}
+
+
+def _pieces_s(prompts: NDArray[np.int64], spec: SiteSpec, times: StepTimes) -> NDArray[np.float64]:
+    chunk_tokens = spec.chunk_tokens
+    chunk_s = np.array([0.0, *(times.prefill.at(n) for n in range(1, chunk_tokens + 1))])
+    num_whole, rest = np.divmod(prompts, chunk_tokens)
+    num_pairs = chunk_tokens**2 * num_whole * (num_whole - 1) // 2 + rest * num_whole * chunk_tokens
+    prompt_s = num_whole * chunk_s[-1] + chunk_s[rest] + num_pairs * times.prefill_s_per_pair
+    token_s = min(times.decode.at(rows) / rows for rows in range(1, spec.num_slots + 1))
+    return np.array([*prompt_s, token_s, times.decode_s_per_context_token])
+
+
+def _fastest(costs: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    fastest: NDArray[np.float64] = np.stack(list(costs)).min(axis=0)
+    return fastest
+
+
+def _longest_step_s(workload: Workload, kind: SiteKind) -> float:
+    """No step takes longer."""
+    spec, times = kind
+    prompt, output = max(workload.prompt_tokens), max(workload.output_tokens)
+    decode_s = times.decode_s(spec.num_slots, spec.num_slots * (prompt + output))
+    return times.prefill_s(spec.chunk_tokens, prompt) + decode_s
 
 
 def _working_s(
@@ -242,27 +276,3 @@ def _choose(rows: _Rows, capacity_s: NDArray[np.float64]) -> list[tuple[int, int
         chosen.append((edge, int(end_of[edge])))
         edge = int(end_of[edge])
     return chosen
-
-
-def _constants(profile: StepProfile) -> tuple[float, float, float, float, float]:
-    return (
-        profile.prefill_base_s,
-        profile.prefill_s_per_token,
-        profile.decode_base_s,
-        profile.decode_s_per_row,
-        profile.decode_s_per_context_token,
-    )
-
-
-def _fastest(
-    sites: Sequence[tuple[SiteSpec, StepProfile]],
-) -> tuple[float, float, float, float, float]:
-    columns = zip(*(_constants(profile) for _, profile in sites), strict=True)
-    a, b, c, d, e = (min(column) for column in columns)
-    return a, b, c, d, e
-
-
-def _longest_step_s(site: tuple[SiteSpec, StepProfile]) -> float:
-    """More than any step takes whose context stays below a million tokens."""
-    spec, profile = site
-    return profile.prefill_s(spec.chunk_tokens) + profile.decode_s(spec.num_slots, 1_000_000)

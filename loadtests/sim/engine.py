@@ -22,13 +22,14 @@ from gateway.core.generation import (
     add_backlogs,
 )
 from gateway.core.scheduling import Scheduler
+from loadtests.sim.step_costs import StepCosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.budget import TurnClass
     from gateway.core.scheduling import Prefill, StepPlan
-    from loadtests.sim.profile import StepProfile
+    from gateway.core.step_time import StepTimes
 
 _MAX_PROMPT_TOKENS = 1 << 24
 _PACE_WEIGHT = 0.1
@@ -109,6 +110,7 @@ class Engine:
     __slots__ = (
         "_answer_tokens",
         "_context_tokens",
+        "_costs",
         "_decode_step_s",
         "_decode_took_s",
         "_expiries",
@@ -119,7 +121,6 @@ class Engine:
         "_num_decode_steps",
         "_plan",
         "_prefill_s_per_token",
-        "_profile",
         "_slowness",
         "_started_s",
         "_stretch_steps",
@@ -131,9 +132,9 @@ class Engine:
     )
 
     def __init__(
-        self, profile: StepProfile, *, num_slots: int, chunk_tokens: int, max_num_queued: int
+        self, times: StepTimes, *, num_slots: int, chunk_tokens: int, max_num_queued: int
     ) -> None:
-        self._profile = profile
+        self._costs = StepCosts(times, num_slots=num_slots, chunk_tokens=chunk_tokens)
         self.num_slots = num_slots
         self.max_num_queued = max_num_queued
         self.scheduler = Scheduler(num_slots, chunk_tokens, max_num_queued)
@@ -150,9 +151,9 @@ class Engine:
         self._context_tokens = 0  # of the decoding rows, before the steps under way
         self._last_steps: list[tuple[int, int]] = []  # heap of (decode step, key)
         self._expiries: list[tuple[float, int]] = []  # heap of (deadline, key)
-        self._prefill_s_per_token = profile.prompt_s(chunk_tokens, chunk_tokens) / chunk_tokens
+        self._prefill_s_per_token = self._costs.prefill_s(chunk_tokens, 0) / chunk_tokens
         self._decode_took_s = 0.0  # of the stretch under way
-        self._decode_step_s = profile.decode_s(1, 0)
+        self._decode_step_s = self._costs.decode_s(1, 0)
         self._answer_tokens = _FIRST_ANSWER_TOKENS
 
     def load(self, now_s: float) -> EngineLoad:
@@ -310,7 +311,7 @@ class Engine:
         return generation is not None and not generation.has_run
 
     def _steps_done_after(self, plan: StepPlan, passed_s: float) -> int:
-        return self._profile.whole_steps(
+        return self._costs.whole_steps(
             len(plan.decode), self._context_tokens, max(0.0, passed_s) / self._slowness
         )
 
@@ -318,11 +319,13 @@ class Engine:
         slowness = self._slowness
         decode_s = 0.0
         if plan.decode:
-            decode_s = slowness * self._profile.decode_s(
+            decode_s = slowness * self._costs.decode_s(
                 len(plan.decode), self._context_tokens, num_steps
             )
         self._decode_took_s = decode_s
-        prefill_s = sum(self._profile.prefill_s(chunk.stop - chunk.start) for chunk in plan.prefill)
+        prefill_s = sum(
+            self._costs.prefill_s(chunk.stop - chunk.start, chunk.start) for chunk in plan.prefill
+        )
         return decode_s + slowness * prefill_s
 
     def _cut(self, plan: StepPlan, now_s: float) -> None:

@@ -96,7 +96,7 @@ def check_apart(faults: Iterable[AnyFault]) -> None:
     site, a slow-down and a capacity cut at one site, or two partitions.
     """
     ends: dict[tuple[str, int], float] = {}
-    for fault in sorted(faults, key=lambda fault: fault.at_s):
+    for number, fault in sorted(enumerate(faults), key=lambda entry: entry[1].at_s):
         if isinstance(fault, Partition):
             place = ("partition", 0)
         elif isinstance(fault, SlowDown | CapacityCut):
@@ -104,7 +104,7 @@ def check_apart(faults: Iterable[AnyFault]) -> None:
         else:
             place = (type(fault).__name__.lower(), fault.site)
         if fault.at_s < ends.get(place, 0.0):
-            raise ValueError(f"two faults of a kind at once: {place[0]} at {fault.at_s:g} s")
+            raise ValueError(f"`faults.{number}`: two at once: {place[0]} at {fault.at_s:g} s")
         ends[place] = fault.until_s
 
 

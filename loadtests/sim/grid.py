@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.generation import ClassBacklogs
+    from gateway.core.step_time import StepTimes
     from loadtests.sim.engine import EngineEvent
     from loadtests.sim.links import Links
     from loadtests.sim.policy import Policy
-    from loadtests.sim.profile import StepProfile
     from loadtests.sim.site import SiteEffect, SiteSpec
     from loadtests.sim.workload import Workload
 
@@ -72,7 +72,7 @@ class Grid:
     def __init__(
         self,
         workload: Workload,
-        sites: Sequence[tuple[SiteSpec, StepProfile]],
+        sites: Sequence[tuple[SiteSpec, StepTimes]],
         links: Links,
         policy: Policy,
         *,
@@ -82,7 +82,7 @@ class Grid:
     ) -> None:
         self.events = Events()
         self.outcome = Outcome(workload)
-        self.nodes = [Node(Site(spec, profile)) for spec, profile in sites]
+        self.nodes = [Node(Site(spec, times)) for spec, times in sites]
         self.links = links
         self.rng = random.Random(f"{seed} policy")
         self._network = random.Random(f"{seed} network")

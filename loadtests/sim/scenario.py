@@ -29,13 +29,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import numpy as np
 
+from gateway.config.toml_lines import TomlFile
+from gateway.core.errors import ConfigError
+from gateway.engine.step_profiles import load_profile
 from loadtests import arrivals
 from loadtests.sim.bound import pooled_bound
 from loadtests.sim.faults import AnyFault, Partition, check_apart, schedule
 from loadtests.sim.grid import Clients, Grid
 from loadtests.sim.links import Link, Links
 from loadtests.sim.policy import POLICIES
-from loadtests.sim.profile import InvalidInput, StepProfile, load_profile
 from loadtests.sim.reports import Reporting
 from loadtests.sim.site import SiteSpec
 from loadtests.sim.workload import Sizes, Slo, Workload
@@ -43,6 +45,7 @@ from loadtests.sim.workload import Sizes, Slo, Workload
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.core.step_time import StepTimes
     from loadtests.sim.outcome import Outcome
 
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
@@ -95,38 +98,37 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)]
     drain_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = 30.0
     """How long sites go on after the last request was sent."""
-    arms: tuple[Arm, ...] = ("local",)
+    arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1)] = ("local",)
     sites: SitesTable
     load: LoadTable
     network: NetworkTable = NetworkTable()
     clients: Clients = Clients()
     reporting: Reporting = Reporting()
-    slos: tuple[SloTable, ...] = (SloTable(),)
+    slos: Annotated[tuple[SloTable, ...], msgspec.Meta(min_length=1)] = (SloTable(),)
     faults: tuple[AnyFault, ...] = ()
 
     def __post_init__(self) -> None:
         """Faults must name sites that exist."""
-        if not self.arms or not self.slos:
-            raise ValueError("a scenario needs at least one of `arms` and of `slos`")
-        for fault in self.faults:
+        for number, fault in enumerate(self.faults):
             named = fault.sites if isinstance(fault, Partition) else (fault.site,)
             if not all(0 <= site < self.sites.count for site in named):
-                raise ValueError(f"a fault names a site outside 0..{self.sites.count - 1}")
+                raise ValueError(f"`faults.{number}`: a site outside 0..{self.sites.count - 1}")
         check_apart(self.faults)
 
 
 def load_scenario(path: Path) -> Scenario:
-    """Read a scenario file. Raises InvalidInput, naming the file and the key."""
+    """Read a scenario file. Raises ConfigError, naming file, line and key."""
+    file = TomlFile.read(path)
+    scenario = file.convert(Scenario)
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Scenario)
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from error
-    except (msgspec.DecodeError, ValueError) as error:
-        raise InvalidInput(f"{path}: {error}") from error
+        load_profile(scenario.sites.profile)
+    except ConfigError as error:
+        raise ConfigError(f"{file.origin('sites', 'profile')}: sites.profile: {error}") from error
+    return scenario
 
 
 class Prepared:
-    """A scenario with everything drawn that all arms share. Raises InvalidInput for its profile."""
+    """A scenario with everything drawn that all arms share. Raises ConfigError for its profile."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -134,7 +136,7 @@ class Prepared:
         self.until_s = scenario.duration_s + scenario.drain_s
         table = scenario.sites
         spec = SiteSpec(table.profile, table.num_slots, table.chunk_tokens, table.max_num_queued)
-        site: tuple[SiteSpec, StepProfile] = (spec, load_profile(table.profile))
+        site: tuple[SiteSpec, StepTimes] = (spec, load_profile(table.profile))
         self.sites = [site] * table.count
 
     def grid(self, arm: Arm) -> Grid:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.generation import EngineLoad
-    from loadtests.sim.profile import StepProfile
+    from gateway.core.step_time import StepTimes
 
 DRAINING = "draining"
 
@@ -47,11 +47,11 @@ SiteEffect = EngineEffect | Shed
 class Site:
     """A `core` machine: `Submit` is an offer, decided at once."""
 
-    __slots__ = ("_profile", "_slowness", "_spec", "engine", "is_draining")
+    __slots__ = ("_slowness", "_spec", "_times", "engine", "is_draining")
 
-    def __init__(self, spec: SiteSpec, profile: StepProfile) -> None:
+    def __init__(self, spec: SiteSpec, times: StepTimes) -> None:
         self._spec = spec
-        self._profile = profile
+        self._times = times
         self.is_draining = False
         self._slowness = 1.0
         self.engine = self._new_engine()
@@ -100,7 +100,7 @@ class Site:
     def _new_engine(self) -> Engine:
         """An engine just started; what ails the machine ails it too, and it has measured that."""
         engine = Engine(
-            self._profile,
+            self._times,
             num_slots=self._spec.num_slots,
             chunk_tokens=self._spec.chunk_tokens,
             max_num_queued=self._spec.max_num_queued,

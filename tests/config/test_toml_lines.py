@@ -30,6 +30,8 @@ last = """x"""
 
 [[many]]
 first = 1
+[[many]]
+first = 2
 '''
 
 
@@ -50,7 +52,10 @@ def test_every_key_is_found_on_its_line() -> None:
         ("model", "deep er"): 17,
         ("model", "deep er", "last"): 18,
         ("many",): 20,
-        ("many", "first"): 21,
+        ("many", "0"): 20,
+        ("many", "0", "first"): 21,
+        ("many", "1"): 22,
+        ("many", "1", "first"): 23,
     }
 
 

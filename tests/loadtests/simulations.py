@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gateway.core.step_time import Curve, StepTimes
 from loadtests.sim.faults import schedule
 from loadtests.sim.grid import Clients, Grid
 from loadtests.sim.links import Link, Links
 from loadtests.sim.policy import Local
-from loadtests.sim.profile import StepProfile
 from loadtests.sim.reports import Reporting
 from loadtests.sim.site import SiteSpec
 from loadtests.sim.workload import Slo, Workload
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from loadtests.sim.faults import AnyFault
     from loadtests.sim.policy import Policy
 
-PROFILE = StepProfile(
+TIMES = StepTimes(
     name="test",
-    source="assumed: round numbers",
-    prefill_base_s=0.01,
-    prefill_s_per_token=0.001,
-    decode_base_s=0.01,
-    decode_s_per_row=0.001,
+    decode=Curve((1, 2), (0.011, 0.012)),
+    decode_s_per_context_token=0.0,
+    prefill=Curve((1, 11), (0.011, 0.021)),
+    prefill_s_per_pair=0.0,
+    is_measured=False,
 )
 SPEC = SiteSpec("test", num_slots=4, chunk_tokens=64, max_num_queued=16)
-SITE = (SPEC, PROFILE)
+SITE = (SPEC, TIMES)
 SLO, CLIENTS, REPORTING, LINK = Slo(), Clients(), Reporting(), Link(0.02)
-ALONE_S = PROFILE.prompt_s(50, 64)
+ALONE_S = TIMES.prefill_s(50, 0)
 """First token of a prompt of 50 tokens on an idle site."""
 
 

@@ -6,17 +6,19 @@ from itertools import combinations
 from math import inf
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.sim.bound import Bound, Demand, bound, capacity_s, pooled_bound
+from gateway.core.step_time import Curve
+from loadtests.sim.bound import Bound, Demand, bound, capacity_s, demand, pooled_bound
 from loadtests.sim.faults import AnyFault, CapacityCut, Freeze, Kill, SlowDown
 from loadtests.sim.links import Link
 from loadtests.sim.policy import POLICIES
 from loadtests.sim.workload import Slo, Workload
-from tests.loadtests.simulations import PROFILE, SITE, SPEC, grid
+from tests.loadtests.simulations import SITE, SPEC, TIMES, grid, workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,23 +155,34 @@ def test_it_bites_in_overload_and_a_dead_site_makes_it_bite_harder() -> None:
     assert broken.num_attained < whole.num_attained
 
 
-def test_a_slower_profile_supplies_less() -> None:
-    import msgspec
+def twice(curve: Curve) -> Curve:
+    return Curve(curve.counts, tuple(2.0 * time_s for time_s in curve.times_s))
 
-    half = msgspec.structs.replace(
-        PROFILE,
-        **{
-            field: 2.0 * getattr(PROFILE, field)
-            for field in (
-                "prefill_base_s",
-                "prefill_s_per_token",
-                "decode_base_s",
-                "decode_s_per_row",
-            )
-        },
+
+def test_a_slower_profile_supplies_less() -> None:
+    half = msgspec.structs.replace(TIMES, decode=twice(TIMES.decode), prefill=twice(TIMES.prefill))
+    load = overload(1, 10.0, Slo(), 2)
+    done = capacity_s(load, [SITE, (SPEC, half)], [], np.array([0.0, 10.0]))
+    assert done.tolist() == pytest.approx([0.0, 15.0])
+
+
+def test_a_site_is_as_fast_as_at_what_it_is_best_at() -> None:
+    slow_prompts = msgspec.structs.replace(TIMES, prefill=twice(TIMES.prefill))
+    load = overload(1, 10.0, Slo(), 2)
+    done = capacity_s(load, [SITE, (SPEC, slow_prompts)], [], np.array([0.0, 10.0]))
+    assert done.tolist() == pytest.approx([0.0, 20.0])
+    assert demand(load, [SITE, (SPEC, slow_prompts)]).first_s.tolist() == pytest.approx(
+        demand(load, [SITE]).first_s.tolist()
     )
-    edges = np.array([0.0, 10.0])
-    assert capacity_s([SITE, (SPEC, half)], [], edges).tolist() == pytest.approx([0.0, 15.0])
+
+
+def test_the_work_of_a_long_prompt_is_what_its_chunks_take() -> None:
+    times = msgspec.structs.replace(TIMES, prefill_s_per_pair=1e-5)
+    load = workload([(0.0, 0)], prompt_tokens=150, output_tokens=3)
+    work = demand(load, [(SPEC, times)])
+    chunks = ((64, 0), (64, 64), (22, 128))
+    assert work.first_s.tolist() == pytest.approx([sum(times.prefill_s(*c) for c in chunks)])
+    assert work.further_s.tolist() == pytest.approx([2 * times.decode_s(4, 0) / 4])
 
 
 def test_overlapping_faults_take_a_site_away_once() -> None:
@@ -178,6 +191,6 @@ def test_overlapping_faults_take_a_site_away_once() -> None:
         SlowDown(site=0, at_s=0.0, until_s=10.0, factor=2.0),
     ]
     edges = np.array([0.0, 10.0, 20.0])
-    done = capacity_s([SITE], faults, edges)
+    done = capacity_s(overload(1, 10.0, Slo(), 1), [SITE], faults, edges)
     assert done[2] == pytest.approx(10.0 + 4.0 * 0.5, abs=1.0)
     assert done[2] >= 12.0

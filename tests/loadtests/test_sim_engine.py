@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.budget import TurnClass
 from gateway.core.generation import Backlog
 from gateway.core.scheduling import Scheduler, check
+from gateway.core.step_time import Curve, StepTimes
 from loadtests.sim.engine import (
     Cancel,
     Ended,
@@ -23,21 +24,20 @@ from loadtests.sim.engine import (
     Refused,
     Submit,
 )
-from loadtests.sim.profile import StepProfile
+from loadtests.sim.step_costs import StepCosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Script = list[tuple[float, EngineEvent]]
 
-PROFILE = StepProfile(
+TIMES = StepTimes(
     name="test",
-    source="assumed: round numbers",
-    prefill_base_s=0.01,
-    prefill_s_per_token=0.001,
-    decode_base_s=0.02,
-    decode_s_per_row=0.003,
+    decode=Curve((1, 2), (0.023, 0.026)),
     decode_s_per_context_token=0.0001,
+    prefill=Curve((1, 4, 8), (0.011, 0.013, 0.018)),
+    prefill_s_per_pair=0.00003,
+    is_measured=False,
 )
 NUM_SLOTS, CHUNK_TOKENS, MAX_NUM_QUEUED = 2, 8, 3
 
@@ -108,9 +108,9 @@ class StepByStep:
             self.requests[key].prompt_tokens + self.num_generated[key] for key in plan.decode
         )
         if plan.decode:
-            now_s += PROFILE.decode_s(len(plan.decode), context)
+            now_s += TIMES.decode_s(len(plan.decode), context)
         for chunk in plan.prefill:
-            now_s += PROFILE.prefill_s(chunk.stop - chunk.start)
+            now_s += TIMES.prefill_s(chunk.stop - chunk.start, chunk.start)
         assert check(self.scheduler) == []
         ended = []
         for key in plan.decode:
@@ -170,7 +170,7 @@ def scripts(draw: st.DrawFn) -> Script:
 
 def new_engine() -> Engine:
     return Engine(
-        PROFILE, num_slots=NUM_SLOTS, chunk_tokens=CHUNK_TOKENS, max_num_queued=MAX_NUM_QUEUED
+        TIMES, num_slots=NUM_SLOTS, chunk_tokens=CHUNK_TOKENS, max_num_queued=MAX_NUM_QUEUED
     )
 
 
@@ -193,22 +193,16 @@ def test_stretches_give_what_single_steps_give(script: Script) -> None:
 def test_whole_steps_inverts_the_time_of_steps(
     num_rows: int, context_tokens: int, num_steps: int, slope_s: float
 ) -> None:
-    profile = StepProfile(
-        name="t",
-        source="assumed: any",
-        prefill_base_s=0.0,
-        prefill_s_per_token=0.001,
-        decode_base_s=0.001,
-        decode_s_per_row=0.0001,
-        decode_s_per_context_token=slope_s,
-    )
+    curve = Curve((1, 2, 40), (0.001, 0.0011, 0.009))
+    times = StepTimes("t", curve, slope_s, curve, 0.0, is_measured=False)
+    costs = StepCosts(times, num_slots=64, chunk_tokens=8)
     one_by_one_s = sum(
-        profile.decode_s(num_rows, context_tokens + k * num_rows) for k in range(num_steps)
+        times.decode_s(num_rows, context_tokens + k * num_rows) for k in range(num_steps)
     )
-    passed_s = profile.decode_s(num_rows, context_tokens, num_steps)
+    passed_s = costs.decode_s(num_rows, context_tokens, num_steps)
     assert passed_s == pytest.approx(one_by_one_s)
-    assert profile.whole_steps(num_rows, context_tokens, passed_s) == num_steps
-    assert profile.whole_steps(num_rows, context_tokens, passed_s + 0.0009) == num_steps
+    assert costs.whole_steps(num_rows, context_tokens, passed_s) == num_steps
+    assert costs.whole_steps(num_rows, context_tokens, passed_s + 0.0009) == num_steps
 
 
 def test_an_arrival_waits_for_the_end_of_the_step_under_way_only() -> None:
@@ -216,7 +210,7 @@ def test_an_arrival_waits_for_the_end_of_the_step_under_way_only() -> None:
     engine.receive(Submit(0, 8, 100, TurnClass.VOICE, None), 0.0)
     engine.wake(engine.wake_at_s)
     begun_s = 0.018
-    step_s = PROFILE.decode_s(1, 9)
+    step_s = TIMES.decode_s(1, 9)
     assert engine.wake_at_s > 2.0
     engine.receive(Submit(1, 8, 1, TurnClass.VOICE, None), begun_s + step_s / 2)
     assert engine.wake_at_s == pytest.approx(begun_s + step_s)

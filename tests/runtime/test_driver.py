@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.budget import TurnClass
+from gateway.core.step_time import Curve, StepTimes
 from gateway.runtime import driver as live
 from loadtests.sim import events as simulated
 from loadtests.sim.engine import Submit
-from loadtests.sim.profile import StepProfile
 from loadtests.sim.site import Site, SiteEffect, SiteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PROFILE = StepProfile(
+TIMES = StepTimes(
     name="test",
-    source="assumed: round numbers",
-    prefill_base_s=0.004,
-    prefill_s_per_token=0.0005,
-    decode_base_s=0.006,
-    decode_s_per_row=0.001,
+    decode=Curve((1, 2), (0.007, 0.008)),
+    decode_s_per_context_token=0.0,
+    prefill=Curve((1, 11), (0.0045, 0.0095)),
+    prefill_s_per_pair=0.0,
+    is_measured=False,
 )
 SPEC = SiteSpec("test", num_slots=2, chunk_tokens=16, max_num_queued=4)
 
@@ -44,7 +44,7 @@ SCRIPT: list[tuple[float, Submit]] = [
 def simulate(script: Sequence[tuple[float, Submit]]) -> list[SiteEffect]:
     effects: list[SiteEffect] = []
     events = simulated.Events()
-    driver = simulated.Driver(events, Site(SPEC, PROFILE), effects.append)
+    driver = simulated.Driver(events, Site(SPEC, TIMES), effects.append)
     for at_s, event in script:
         events.at(at_s, driver.tell, event)
     events.run()
@@ -85,7 +85,7 @@ async def play(
         if len(effects) >= num_effects:
             all_done.set()
 
-    driver = live.Driver(Site(SPEC, PROFILE), perform, monotonic=monotonic)
+    driver = live.Driver(Site(SPEC, TIMES), perform, monotonic=monotonic)
     running = asyncio.Task(driver.run())
     for at_s, event in script:
         await asyncio.sleep(at_s - monotonic())
