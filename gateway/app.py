@@ -32,6 +32,7 @@ from gateway.engine.text_model import TextModel
 from gateway.router.router import Router
 from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.garbage import settle_garbage
+from gateway.runtime.loop_lag import watch_loop_lag
 from gateway.runtime.signals import signals
 from gateway.runtime.tasks import first_cause
 from gateway.session.account import AccountStore
@@ -191,9 +192,11 @@ class _Site:
             settle_garbage()
             announce(_with_ports(config, public.port, agents.port, admin.port))
             reloading = serving.create_task(self._reload_keys(asked.reload))
+            watching = serving.create_task(watch_loop_lag(self.telemetry.observe_loop_lag))
             await asked.end.wait()
             await self._drain(agents)
             reloading.cancel()
+            watching.cancel()
             public.stop()
             admin.stop()
 

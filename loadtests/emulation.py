@@ -22,8 +22,8 @@ from gateway.core.generation import GenerationRequest, Sampling, TokenFrame
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.step_profiles import PREFIX, load_profile
-from loadtests.facts import percentile, save
-from loadtests.host import HostMeter
+from loadtests.facts import percentile, save, verdict
+from loadtests.host import HostGuard
 
 if TYPE_CHECKING:
     from gateway.core.step_time import StepTimes
@@ -46,20 +46,22 @@ async def generate(engine: EngineClient) -> tuple[float, list[float]]:
     return prefill_s, instants
 
 
-async def errors_s(times: StepTimes, start: Start) -> dict[str, list[float]]:
+async def errors_s(times: StepTimes, start: Start, guard: HostGuard) -> dict[str, list[float]]:
     """By how much each run was off the profile."""
     prefill: list[float] = []
     decode: list[float] = []
-    async with EngineClient(start) as engine:
+    async with EngineClient(start) as engine, guard.watching_loop("loop of the client"):
+        guard.start()
         for _ in range(NUM_GENERATIONS):
             prefill_s, instants = await generate(engine)
             prefill.append(prefill_s - times.prefill_s(PROMPT_TOKENS, 0))
             for step, (before_s, after_s) in enumerate(pairwise(instants)):
                 decode.append(after_s - before_s - times.decode_s(1, PROMPT_TOKENS + step))
+    guard.stop()
     return {"prefill": prefill, "decode_step": decode}
 
 
-def verdict(errors: list[float]) -> dict[str, Any]:
+def against_bounds(errors: list[float]) -> dict[str, Any]:
     """Percentiles of the error's size, in ms, against the bounds."""
     sizes = [abs(error) * 1e3 for error in errors]
     p50, p99 = percentile(sizes, 0.5), percentile(sizes, 0.99)
@@ -78,18 +80,19 @@ def main() -> None:
     parser.add_argument("profile", nargs="?", default="cpu-2core")
     profile = parser.parse_args().profile
     start = Start(str(SHIPPED_MODEL), accelerator=PREFIX + profile, frame_interval_s=0.0)
-    meter = HostMeter()
+    guard = HostGuard()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        errors = runner.run(errors_s(load_profile(profile), start))
+        errors = runner.run(errors_s(load_profile(profile), start, guard))
     save(
         "emulation",
         None,
         {
             "command": f"python -m loadtests.emulation {profile}",
             "profile": profile,
-            "error_ms": {name: verdict(values) for name, values in errors.items()},
+            "error_ms": {name: against_bounds(values) for name, values in errors.items()},
             "bounds_ms": {"p50": P50_BOUND_MS, "p99": P99_BOUND_MS},
-            "host_busy_ratio": meter.busy_ratio(),
+            "host": guard.row(),
+            **verdict(guard.faults()),
         },
     )
 

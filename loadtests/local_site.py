@@ -58,6 +58,12 @@ class SiteProcess:
         with urllib.request.urlopen(f"{self.admin}{path}", timeout=10) as answer:
             return json.load(answer)
 
+    def metrics(self) -> str:
+        """What the site counts, as Prometheus reads it."""
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
     def engine_pid(self) -> int:
         """The engine worker: the site's only child."""
         pid = self.process.pid

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from loadtests.facts import percentile
-
-MAX_LATE_S = 0.002
-"""What the sending of a request may lag behind its schedule, at the 99th percentile."""
+from loadtests.host import MAX_LATE_S
 
 
 class Fate(NamedTuple):

@@ -60,6 +60,7 @@ _STAGE_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0,
     2.0, 5.0, 10.0,
 )  # fmt: skip
+_LAG_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _TOKENS = tuple(float(4**power) for power in range(14))
 
 TIME_TO_FIRST_TOKEN = Instrument(
@@ -101,6 +102,13 @@ TURN_DURATION = Instrument(
     description="Time of a turn spent in one stage; a turn's stages sum to its duration",
     attributes=("class", "stage"),
     buckets=_STAGE_S,
+)
+LOOP_LAG = Instrument(
+    name="firsthop.loop.lag",
+    kind=Kind.HISTOGRAM,
+    unit="s",
+    description="How late the site's event loop came to a timer; every turn waits as long",
+    buckets=_LAG_S,
 )
 SLO_ATTAINMENT = Instrument(
     name="firsthop.slo.attainment",
@@ -176,6 +184,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     REQUEST_DURATION,
     TOKEN_USAGE,
     TURN_DURATION,
+    LOOP_LAG,
     SLO_ATTAINMENT,
     ROUTE_DECISIONS,
     SHED,

@@ -72,6 +72,8 @@ class SiteTelemetry:
         )
         self.sink: TurnSink = RecordFanOut(recorders)
         """Takes every turn's record."""
+        self.observe_loop_lag = turn_metrics.observe_loop_lag
+        """Takes how late the site's loop came to a timer, in seconds."""
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """`/metrics` and its content type; takes milliseconds, call it off the event loop."""

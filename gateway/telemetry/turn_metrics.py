@@ -1,4 +1,4 @@
-"""What one turn's record adds to the metrics."""
+"""What one turn's record, and the loop that all turns share, add to the metrics."""
 
 from __future__ import annotations
 
@@ -58,12 +58,15 @@ class TurnMetrics:
         self._duration = HistogramSeries(instruments.REQUEST_DURATION, started_ns=started_ns)
         self._tokens = HistogramSeries(instruments.TOKEN_USAGE, started_ns=started_ns)
         self._stages = HistogramSeries(instruments.TURN_DURATION, started_ns=started_ns)
+        self._lag = HistogramSeries(instruments.LOOP_LAG, started_ns=started_ns)
+        self._lag_cell = self._lag.cell()
         self._histograms = (
             self._time_to_first_token,
             self._time_per_output_token,
             self._duration,
             self._tokens,
             self._stages,
+            self._lag,
         )
         self._attainment = CounterSeries(instruments.SLO_ATTAINMENT)
         self._decisions = CounterSeries(instruments.ROUTE_DECISIONS)
@@ -92,6 +95,11 @@ class TurnMetrics:
                 self._attainment.add(
                     record.turn_class, record.site or self._site, "true" if met else "false"
                 )
+
+    def observe_loop_lag(self, late_s: float) -> None:
+        """Count one timer of the site's event loop."""
+        with self._lock:
+            self._lag_cell.observe(late_s)
 
     def explicit(self) -> list[Metric]:
         """All histograms with explicit buckets."""

@@ -13,6 +13,7 @@ import msgspec
 
 from loadtests.clients.process import read_samples
 from loadtests.facts import percentile, summary_ms
+from loadtests.host import MAX_LATE_S
 from loadtests.local_site import ROOT
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loadtests.clients.plan import Plan, Sample
-
-MAX_SCHEDULE_DELAY_P99_S = 2e-3
-"""A client that is later than this measures itself."""
 
 _START_IN_S = 0.25
 _END_LIMIT_S = 60.0
@@ -82,10 +80,10 @@ def summarize(samples: Sequence[Sample], seed: int) -> dict[str, Any]:
     outcomes = Counter(sample.outcome for sample in samples)
     delay_p99_s = percentile(delays_s, 0.99) if delays_s else 0.0
     invalid = []
-    if delay_p99_s > MAX_SCHEDULE_DELAY_P99_S:
+    if delay_p99_s > MAX_LATE_S:
         invalid.append(
             f"the clients sent {delay_p99_s * 1e3:.1f} ms late at the 99th percentile, "
-            f"{MAX_SCHEDULE_DELAY_P99_S * 1e3:g} ms allowed"
+            f"{MAX_LATE_S * 1e3:g} ms allowed"
         )
     full = sum(sample.code == "client_full" for sample in samples)
     if full:

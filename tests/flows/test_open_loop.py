@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 
 from loadtests.clients.plan import Ask, Plan, Protocol, Sample, asks_at, dealt
 from loadtests.clients.run import ClientFailed, attained, run_clients, summarize
+from loadtests.host import lag_counts, lag_p99_s
 from loadtests.local_site import free_port_base
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def test_every_request_leaves_a_whole_sample(
         assert sample.ask.due_s <= sample.sent_s < sample.first_s <= sample.ended_s
         record = echo_site.admin_json(f"/v1/requests/{sample.request_id}")
         assert record["class"] == "batch"
+    assert 0.0 < lag_p99_s(lag_counts(echo_site.metrics())) < inf
     summary = summarize(samples, seed=1)
     assert (summary["offered"], summary["shed"], summary["failed"]) == (20, 0, 0)
     assert summary["attained"] == 1.0

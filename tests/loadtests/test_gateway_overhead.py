@@ -11,8 +11,8 @@ import pytest
 from loadtests import gateway_overhead
 from loadtests.facts import summary_ms, verdict
 from loadtests.gateway_overhead import HttpPool, one_by_one, open_loop
-from loadtests.host import MAX_BUSY_RATIO
-from loadtests.sample import ANSWERED, MAX_LATE_S, Fate, Sample
+from loadtests.host import MAX_LATE_S
+from loadtests.sample import ANSWERED, Fate, Sample
 
 if TYPE_CHECKING:
     from loadtests.gateway_overhead import Ask
@@ -72,11 +72,6 @@ def test_every_arrival_of_the_open_loop_is_counted() -> None:
 def test_a_refused_connection_is_a_fate() -> None:
     fate = asyncio.run(HttpPool(1).ask("hello"))
     assert fate.status == "ConnectionRefusedError"
-
-
-def test_a_busy_host_does_not_count() -> None:
-    assert gateway_overhead._busy(MAX_BUSY_RATIO) == []
-    assert "81% busy" in gateway_overhead._busy(0.81)[0]
 
 
 def test_every_percentile_has_its_interval() -> None:
