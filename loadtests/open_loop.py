@@ -32,7 +32,6 @@ from loadtests.links.selftest import probing, self_test
 from loadtests.local_site import running_site
 
 if TYPE_CHECKING:
-
     from loadtests.clients.plan import Ask, Protocol, TurnClassName
     from loadtests.links.network import EmulatedNetwork
     from loadtests.links.selftest import PathResult

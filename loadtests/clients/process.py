@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import gzip
 import signal
 import sys
 import threading
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
+import zstandard
 
 from loadtests.clients.caller import Fate, caller
 from loadtests.clients.plan import Plan, Sample
@@ -113,9 +113,9 @@ class OpenLoop:
 
 
 def write_samples(path: Path, samples: Sequence[Sample]) -> None:
-    """As gzipped lines of JSON."""
+    """As lines of JSON, compressed with Zstandard."""
     encoder = msgspec.json.Encoder()
-    with gzip.open(path, "wb", compresslevel=3) as lines:
+    with zstandard.open(path, "wb") as lines:
         for sample in samples:
             lines.write(encoder.encode(sample) + b"\n")
 
@@ -123,8 +123,8 @@ def write_samples(path: Path, samples: Sequence[Sample]) -> None:
 def read_samples(path: Path) -> list[Sample]:
     """What `write_samples` wrote."""
     decoder = msgspec.json.Decoder(Sample)
-    with gzip.open(path, "rb") as lines:
-        return [decoder.decode(line) for line in lines]
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as lines:
+        return decoder.decode_lines(lines.read())
 
 
 async def _serve(plan: Plan) -> list[Sample]:

@@ -39,10 +39,10 @@ def run_clients(
     """Run one process for each plan, all from the same instant; every sample, by due time.
 
     `command` may wrap the command of the process at a place, to start it in a namespace. The raw
-    samples stay in `out` as `samples-N.jsonl.gz`. Raises ClientFailed.
+    samples stay in `out` as `samples-N.jsonl.zst`. Raises ClientFailed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"samples-{place}.jsonl.gz" for place in range(len(plans))]
+    paths = [out / f"samples-{place}.jsonl.zst" for place in range(len(plans))]
     with ExitStack() as stack:
         processes = []
         for place, (plan, path) in enumerate(zip(plans, paths, strict=True)):

@@ -61,7 +61,7 @@ def test_every_request_leaves_a_whole_sample(
     assert (summary["offered"], summary["shed"], summary["failed"]) == (20, 0, 0)
     assert summary["attained"] == 1.0
     assert summary["ttft_ms"]["n"] == 20
-    assert len(list(tmp_path.glob("samples-*.jsonl.gz"))) == 2
+    assert len(list(tmp_path.glob("samples-*.jsonl.zst"))) == 2
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
