@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadtests.orphan import ending_with_parent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -167,6 +169,8 @@ def running_site(
 ) -> Iterator[SiteProcess]:
     """`firsthop up` with these arguments; ended, and its exit code checked, on the way out.
 
+    It also ends when the thread that started it does.
+
     With `port_base`, `arguments` are a whole command that serves a site there. `within` may wrap
     the command, to start the site in a namespace.
     """
@@ -176,7 +180,7 @@ def running_site(
     log = cwd / "site.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            within([sys.executable, "-m", "gateway", *command]),
+            ending_with_parent(within([sys.executable, "-m", "gateway", *command])),
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdout=output,

@@ -26,6 +26,7 @@ from loadtests.clients.voice import Call, CallReport, VoicePlan
 from loadtests.facts import percentile, save, verdict
 from loadtests.host import MAX_LATE_S, HostGuard
 from loadtests.local_site import ROOT
+from loadtests.orphan import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ def echo() -> Iterator[int]:
     sock.bind(("127.0.0.1", 0))
     pid = os.fork()
     if pid == 0:
+        end_with_parent()
         while True:
             datagram, sender = sock.recvfrom(2048)
             sock.sendto(datagram, sender)

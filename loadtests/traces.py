@@ -105,7 +105,7 @@ def _csv_reader(
             for column in (at, prompt, output):
                 if column not in (reader.fieldnames or ()):
                     raise InvalidTrace(f"{path}:1: no column `{column}`")
-            for row in reader:
+            for row in _lines(path, reader):
                 where = f"{path}:{reader.line_num}"
                 at_s = _number(where, at, row[at], instant_s)
                 if at_s < before_s:
@@ -118,6 +118,13 @@ def _csv_reader(
                 )
 
     return read
+
+
+def _lines(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InvalidTrace(f"{path}:{reader.line_num + 1}: {error}") from error
 
 
 def _date_s(text: str) -> float:
@@ -134,7 +141,7 @@ def _date_s(text: str) -> float:
 def _number(where: str, column: str, text: str | None, parse: Callable[[str], float]) -> float:
     try:
         value = parse(text or "")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidTrace(f"{where}: `{column}`: {error}") from error
     if not np.isfinite(value):
         raise InvalidTrace(f"{where}: `{column}`: not finite")
@@ -167,8 +174,9 @@ def _read_mooncake(path: Path) -> Iterator[_Row]:
                 raise InvalidTrace(f"{path}:{number}: {error}") from error
             if row.timestamp < before_ms:
                 raise InvalidTrace(f"{path}:{number}: `timestamp`: earlier than the row before")
-            if row.input_length < 1 or row.output_length < 0:
-                raise InvalidTrace(f"{path}:{number}: a count of tokens out of range")
+            for column, least in (("input_length", 1), ("output_length", 0)):
+                if getattr(row, column) < least:
+                    raise InvalidTrace(f"{path}:{number}: `{column}`: less than {least}")
             before_ms = row.timestamp
             yield row.timestamp / 1e3, row.input_length, row.output_length
 

@@ -9,9 +9,7 @@ millisecond; the loop only carries the requests. Samples are written to a file o
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
-import signal
 import sys
 import threading
 import time
@@ -24,6 +22,7 @@ import zstandard
 
 from loadtests.clients.caller import Fate, caller
 from loadtests.clients.plan import Plan, Sample
+from loadtests.orphan import end_with_parent
 from loadtests.priority import CLIENTS, hurry
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     from loadtests.clients.caller import Caller
     from loadtests.clients.plan import Ask
-
-_PR_SET_PDEATHSIG = 1
 
 
 class OpenLoop:
@@ -141,17 +138,22 @@ async def _serve(plan: Plan) -> list[Sample]:
     return loop.samples
 
 
-def main() -> None:
+def main() -> int:
     """Run one plan. Ends at once when whoever started it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     hurry(CLIENTS, children_too=True)
     plan_path, samples_path = sys.argv[1:]
     plan = msgspec.msgpack.decode(Path(plan_path).read_bytes(), type=Plan)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         samples = runner.run(_serve(plan))
-    write_samples(Path(samples_path), samples)
+    try:
+        write_samples(Path(samples_path), samples)
+    except OSError as error:
+        print(f"client: {samples_path}: {error.strerror}", file=sys.stderr)
+        return 1
     print("done", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

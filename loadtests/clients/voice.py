@@ -25,6 +25,7 @@ import msgspec
 
 from loadtests.clients import rtp
 from loadtests.kernel_time import receive, stamp_arrivals
+from loadtests.orphan import end_with_parent
 from loadtests.priority import CLIENTS, hurry
 
 _MAX_READS = 64
@@ -187,6 +188,7 @@ class Callers:
 def main() -> None:
     """Run one plan."""
     plan_path, reports_path = sys.argv[1:]
+    end_with_parent()
     hurry(CLIENTS)
     callers = Callers(msgspec.msgpack.decode(Path(plan_path).read_bytes(), type=VoicePlan))
     gc.freeze()

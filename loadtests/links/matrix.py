@@ -141,7 +141,10 @@ def read_matrix(path: Path) -> LinkMatrix:
 
 def _links(file: TomlFile, sites: tuple[str, ...]) -> dict[tuple[str, str], Link]:
     links: dict[tuple[str, str], Link] = {}
-    for one, others in file.document.get("links", {}).items():
+    tables = file.document.get("links", {})
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{file.origin('links')}: links: a table of sites")
+    for one, others in tables.items():
         if not isinstance(others, dict):
             raise ConfigError(f"{file.origin('links', one)}: links.{one}: a table of other sites")
         for other, keys in others.items():

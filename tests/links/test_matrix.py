@@ -58,6 +58,8 @@ def test_every_pair_has_its_link_or_the_default(tmp_path: Path) -> None:
         ('"central"]', '"Central.1", "central"]', ":1: sites: a site is named like"),
         ("[default]", "[defaults]", ":3: defaults: unknown key"),
         ("[default]", "[default", "not valid TOML"),
+        ("[links.central]", "[links]\ncentral = 3\n[links.x]", ":10: links.central: a table of"),
+        ("[default]", "[[links]]", ":3: links: a table of sites"),
     ],
 )
 def test_a_bad_matrix_is_named_by_file_line_and_key(

@@ -32,6 +32,12 @@ pytestmark = pytest.mark.flow
 _MATRIX = LinkMatrix.of(
     ("a", "b", "c"), {("a", "b"): Link(0.010), ("a", "c"): Link(0.040)}, Link(0.0, 0.0, 0.05)
 )
+_THREE_SITES = """\
+from loadtests.links.matrix import Link, LinkMatrix
+from loadtests.links.network import emulated_network
+with emulated_network(LinkMatrix.of(("a", "b", "c"), {}, Link(0.001)), backend="tun"):
+    raise SystemExit("there was room")
+"""
 _OWNER = """\
 import subprocess, sys, time
 from loadtests.links.matrix import Link, LinkMatrix
@@ -117,7 +123,7 @@ def test_a_run_that_ends_badly_leaves_nothing(how: signal.Signals) -> None:
 
 def test_the_next_run_sweeps_what_a_killed_keeper_left() -> None:
     owner = _start_owner()
-    name, _ = _first_words(owner)
+    name, inside = _first_words(owner)
     keeper = int(name.split("-")[1])
     os.kill(keeper, signal.SIGKILL)
     owner.kill()
@@ -128,6 +134,23 @@ def test_the_next_run_sweeps_what_a_killed_keeper_left() -> None:
         assert name in network.swept
         assert name not in namespaces.names()
         assert network.namespace("a") in namespaces.names()
+    wait_until(lambda: not _command(inside), "what ran at the site is gone")
+
+
+def test_a_full_disk_leaves_nothing() -> None:
+    # A namespace is a file; the third does not fit beside the root and two others.
+    script = 'mount -t tmpfs -o nr_inodes=3 tmpfs /run/netns; "$@"; ls -A /run/netns'
+    Path("/run/netns").mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", _THREE_SITES],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+    )
+    assert "No space left on device" in done.stderr
+    assert done.stdout == ""
 
 
 def test_the_kernels_own_links_are_laid_out_alike(monkeypatch: pytest.MonkeyPatch) -> None:

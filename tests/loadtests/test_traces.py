@@ -87,6 +87,13 @@ def test_a_trace_is_cut_and_stretched(tmp_path: Path) -> None:
         (MOONCAKE.replace("6472", '"x"'), TraceFormat.MOONCAKE, ":2: .*input_length"),
         (MOONCAKE.replace('"output_length": 1,', ""), TraceFormat.MOONCAKE, ":4: .*output_length"),
         (MOONCAKE.replace("27482", "99999"), TraceFormat.MOONCAKE, ":2: `timestamp`: earlier"),
+        (MOONCAKE.replace("6472", "0"), TraceFormat.MOONCAKE, ":2: `input_length`: less than 1"),
+        (AZURE_2023.replace("396", "9" * 200_000), TraceFormat.AZURE, ":3: field larger than"),
+        (
+            AZURE_2023.replace("2023-11-16 18:15:50.9951690", "0001-01-01 00:00:00+23:00"),
+            TraceFormat.AZURE,
+            ":3: `TIMESTAMP`: date value out of range",
+        ),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n", TraceFormat.AZURE, "no request"),
         ("", TraceFormat.MOONCAKE, "no request"),
     ],
