@@ -255,4 +255,8 @@ class EngineLoad(msgspec.Struct, frozen=True, array_like=True):
 
     def ahead_of(self, turn_class: TurnClass) -> Backlog:
         """What a new turn of this class has to wait for: its own class and those before it."""
-        return sum(self.backlog[: CLASS_RANK[turn_class] + 1], Backlog())
+        num_queued = prompt_tokens = 0
+        for backlog in self.backlog[: CLASS_RANK[turn_class] + 1]:
+            num_queued += backlog.num_queued
+            prompt_tokens += backlog.prompt_tokens
+        return Backlog(num_queued, prompt_tokens)

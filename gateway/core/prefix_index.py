@@ -62,8 +62,11 @@ class PrefixIndex:
 
     def remove(self, key: int) -> None:
         """Forget a key; an unknown one is no error."""
+        tokens = self._tokens.pop(key, None)
+        if tokens is None:
+            return
         node = self._root
-        for block in self._blocks(self._tokens.pop(key, ())):
+        for block in self._blocks(tokens):
             child = node.children[block]
             del child.keys[key]
             if not child.keys:
@@ -72,6 +75,8 @@ class PrefixIndex:
 
     def longest(self, tokens: Sequence[int]) -> Match:
         """The longest beginning of `tokens` that somebody holds."""
+        if not self._tokens:
+            return NO_MATCH
         node, num_tokens = self._root, 0
         for block in self._blocks(tokens):
             child = node.children.get(block)

@@ -11,7 +11,7 @@ At most all rows but one are held, so that a move always finds a free destinatio
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 
 class Move(NamedTuple):
@@ -44,7 +44,7 @@ class RowTable:
     @property
     def num_free(self) -> int:
         """Slots without a holder."""
-        return self.num_slots - self.num_active
+        return self.num_slots - len(self.row_of) + len(self.parked)
 
     @property
     def num_takeable(self) -> int:
@@ -59,7 +59,7 @@ class RowTable:
     @property
     def decoding(self) -> tuple[int, ...]:
         """The decoding keys; a key's place is its row."""
-        return tuple(key for key in self.holders[: self.num_decoding] if key is not None)
+        return cast("tuple[int, ...]", tuple(self.holders[: self.num_decoding]))  # without a hole
 
     def take(self, key: int) -> int:
         """Give `key` an empty row above the decoding ones; one must be takeable."""
@@ -91,6 +91,11 @@ class RowTable:
     def grow(self, key: int, num_tokens: int) -> None:
         """Positions were appended to the key's row."""
         self.lengths[self.row_of[key]] += num_tokens
+
+    def grow_decoding(self, num_tokens: int) -> None:
+        """Positions were appended to every decoding row."""
+        decoding = self.num_decoding
+        self.lengths[:decoding] = [length + num_tokens for length in self.lengths[:decoding]]
 
     def start_decoding(self, key: int) -> list[Move]:
         """The key's prefill is done: bring its row down to the end of the decoding ones."""

@@ -12,7 +12,7 @@ Resumed tokens are not prefilled: they go through decode like generated ones.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -55,8 +55,7 @@ class Prefill(NamedTuple):
     """The chunk ends the prompt, so its logits give the first token."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepPlan:
+class StepPlan(NamedTuple):
     """One step, in order: drop the expired, move rows, decode rows 0..n-1, prefill."""
 
     expired: tuple[int, ...]
@@ -93,6 +92,8 @@ class Scheduler:
     num_spare_rows: int = 0
     batches_prompts: bool = False
     cache: PrefixCache = field(init=False)
+    table: RowTable = field(init=False)
+    """Which row belongs to whom."""
     num_preempted: int = field(init=False, default=0)
     """How often a generation lost its slot."""
     _jobs: dict[int, _Job] = field(init=False, default_factory=dict)
@@ -111,11 +112,7 @@ class Scheduler:
         self.cache = PrefixCache(
             self.num_slots, num_spare_rows=self.num_spare_rows, block_tokens=self.grid_tokens
         )
-
-    @property
-    def table(self) -> RowTable:
-        """Which row belongs to whom."""
-        return self.cache.table
+        self.table = self.cache.table
 
     @property
     def num_queued(self) -> int:
@@ -140,11 +137,15 @@ class Scheduler:
     @property
     def backlog(self) -> ClassBacklogs:
         """What waits, by class."""
-        voice, agent, batch = (
-            Backlog(self._num_ahead(rank) - self._num_ahead(rank - 1), prompt_tokens)
-            for rank, prompt_tokens in enumerate(self._prompt_tokens)
+        voice, agent, batch = self._prompt_tokens
+        if not self._queue:
+            return (Backlog(0, voice), Backlog(0, agent), Backlog(0, batch))
+        num_voice, num_both = self._num_ahead(_VOICE), self._num_ahead(_BATCH - 1)
+        return (
+            Backlog(num_voice, voice),
+            Backlog(num_both - num_voice, agent),
+            Backlog(len(self._queue) - num_both, batch),
         )
-        return (voice, agent, batch)
 
     def is_full_for(self, turn_class: TurnClass, *, num_preparing: int = 0) -> bool:
         """Whether a new arrival of this class is to be refused: too many wait before it.
@@ -193,6 +194,8 @@ class Scheduler:
 
         `prefill_tokens` bounds what is prefilled beside running streams, down to one grid.
         """
+        if not self._queue and not self._prefilling:
+            return StepPlan((), (), self.take_moves(), self.table.decoding, ())
         expired = self._expire(now_s)
         preempted = self._preempt()
         decode = self.table.decoding
@@ -207,13 +210,19 @@ class Scheduler:
         moves, self._moves = tuple(self._moves), []
         return moves
 
-    def commit(self, plan: StepPlan, ended: Collection[int], failed: Collection[int] = ()) -> None:
+    def commit(
+        self,
+        plan: StepPlan,
+        ended: Collection[int],
+        failed: Collection[int] = (),
+        *,
+        num_steps: int = 1,
+    ) -> None:
         """The plan was executed; those in `ended` and `failed` need no further step.
 
-        Nothing is kept of what failed.
+        Nothing is kept of what failed. A plan that only decodes may have run `num_steps` times.
         """
-        for key in plan.decode:
-            self.table.grow(key, 1)
+        self.table.grow_decoding(num_steps)
         for key in failed:
             self.cancel(key, keeps_prompt=False)
         for chunk in plan.prefill:
@@ -248,11 +257,11 @@ class Scheduler:
 
     def _expire(self, now_s: float) -> tuple[int, ...]:
         """Drop what waited past its deadline and never had a slot: in each class, the first."""
-        late: list[Rank] = []
-        for class_rank in CLASS_RANK.values():
-            start = self._num_ahead(class_rank - 1)
-            stop = bisect_right(self._queue, Rank(class_rank, now_s, self._num_arrived, 0))
-            late += [r for r in self._queue[start:stop] if self._jobs[r.key].may_expire]
+        late = [
+            rank
+            for rank in self._queue
+            if rank.deadline_s <= now_s and self._jobs[rank.key].may_expire
+        ]
         for rank in late:
             self.cancel(rank.key)
         return tuple(rank.key for rank in late)

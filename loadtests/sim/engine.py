@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from gateway.core.scheduling import Prefill, StepPlan
     from gateway.core.step_time import StepTimes
 
-_MAX_PROMPT_TOKENS = 1 << 24
 _PACE_WEIGHT = 0.1
 _FIRST_ANSWER_TOKENS = 64.0
 """Both as in the engine process's own calibration."""
@@ -252,11 +251,10 @@ class Engine:
             if self.scheduler.is_full_for(turn_class):
                 effects.append(Refused(key, now_s))
                 continue
-            # No two prompts begin alike: nothing is found in the prefix cache.
-            first_id = key * _MAX_PROMPT_TOKENS
             self.scheduler.submit(
                 key,
-                prompt=range(first_id, first_id + prompt_tokens),
+                # No two prompts begin alike: nothing is found in the prefix cache.
+                prompt=(key, *(0,) * (prompt_tokens - 1)),
                 turn_class=turn_class,
                 deadline_s=deadline_s,
             )
@@ -284,8 +282,9 @@ class Engine:
 
     def _context_of(self, generation: _Generation) -> int:
         """Prompt and generated tokens that a decoding row attends to."""
-        _, prompt_tokens, output_tokens, _, _ = generation.request
-        return prompt_tokens + output_tokens - (generation.last_step - self._num_decode_steps)
+        request = generation.request
+        num_left = generation.last_step - self._num_decode_steps
+        return request.prompt_tokens + request.output_tokens - num_left
 
     def _steps_until_change(self, plan: StepPlan, now_s: float) -> int:
         """Decode steps until a row ends or something waiting for a slot expires."""
@@ -316,17 +315,14 @@ class Engine:
         )
 
     def _stretch_s(self, plan: StepPlan, num_steps: int) -> float:
-        slowness = self._slowness
-        decode_s = 0.0
+        slowness, costs = self._slowness, self._costs
+        stretch_s = 0.0
         if plan.decode:
-            decode_s = slowness * self._costs.decode_s(
-                len(plan.decode), self._context_tokens, num_steps
-            )
-        self._decode_took_s = decode_s
-        prefill_s = sum(
-            self._costs.prefill_s(chunk.stop - chunk.start, chunk.start) for chunk in plan.prefill
-        )
-        return decode_s + slowness * prefill_s
+            stretch_s = slowness * costs.decode_s(len(plan.decode), self._context_tokens, num_steps)
+        self._decode_took_s = stretch_s
+        for chunk in plan.prefill:
+            stretch_s += slowness * costs.prefill_s(chunk.stop - chunk.start, chunk.start)
+        return stretch_s
 
     def _cut(self, plan: StepPlan, now_s: float) -> None:
         """End the stretch with the step under way."""
@@ -346,7 +342,7 @@ class Engine:
         for chunk in plan.prefill:
             self._finish_prefill(chunk, at_s, ended, effects)
         # As if failed: no later prompt begins like these, so none is worth keeping in the cache.
-        self.scheduler.commit(plan, (), failed=ended)
+        self.scheduler.commit(plan, (), failed=ended, num_steps=self._stretch_steps)
         for key in ended:
             generation = self._generations.pop(key)
             output_tokens = generation.request.output_tokens
@@ -354,15 +350,10 @@ class Engine:
             effects.append(Ended(key, at_s))
 
     def _finish_decode(self, plan: StepPlan, num_steps: int, ended: list[int]) -> None:
-        num_rows = len(plan.decode)
         weight = _PACE_WEIGHT if num_steps == 1 else 1.0 - (1.0 - _PACE_WEIGHT) ** num_steps
         self._decode_step_s += weight * (self._decode_took_s / num_steps - self._decode_step_s)
         self._num_decode_steps += num_steps
-        self._context_tokens += num_rows * num_steps
-        if num_steps > 1:  # `commit` counts one step
-            grow = self.scheduler.table.grow
-            for key in plan.decode:
-                grow(key, num_steps - 1)
+        self._context_tokens += len(plan.decode) * num_steps
         last_steps = self._last_steps
         while last_steps and last_steps[0][0] <= self._num_decode_steps:
             last_step, key = heapq.heappop(last_steps)
