@@ -17,15 +17,18 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from gateway.core.budget import TurnClass
 from gateway.core.generation import CLASS_RANK, Backlog
 from gateway.core.prefix_cache import PrefixCache, check_cache
+from gateway.core.rows import Move
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from gateway.core.generation import ClassBacklogs
-    from gateway.core.rows import Move, RowTable
+    from gateway.core.rows import RowTable
 
 _VOICE, _BATCH = CLASS_RANK[TurnClass.VOICE], CLASS_RANK[TurnClass.BATCH]
 _MAX_PADDING_RATIO = 2
@@ -42,7 +45,7 @@ class Rank(NamedTuple):
     key: int
 
 
-class Prefill(NamedTuple):
+class Prefill(msgspec.Struct, frozen=True, gc=False):
     """Run prompt tokens [start, stop) of `key` into KV row `row`."""
 
     key: int
@@ -55,7 +58,7 @@ class Prefill(NamedTuple):
     """The chunk ends the prompt, so its logits give the first token."""
 
 
-class StepPlan(NamedTuple):
+class StepPlan(msgspec.Struct, frozen=True, gc=False):
     """One step, in order: drop the expired, move rows, decode rows 0..n-1, prefill."""
 
     expired: tuple[int, ...]
@@ -207,6 +210,8 @@ class Scheduler:
 
     def take_moves(self) -> tuple[Move, ...]:
         """Moves that are due; whoever writes to a free row outside a plan makes them first."""
+        if not self._moves:
+            return ()
         moves, self._moves = tuple(self._moves), []
         return moves
 
@@ -262,6 +267,8 @@ class Scheduler:
             for rank in self._queue
             if rank.deadline_s <= now_s and self._jobs[rank.key].may_expire
         ]
+        if not late:
+            return ()
         for rank in late:
             self.cancel(rank.key)
         return tuple(rank.key for rank in late)

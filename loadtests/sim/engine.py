@@ -11,8 +11,11 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from gateway.core.budget import TurnClass
 from gateway.core.generation import (
     CLASS_RANK,
     NO_BACKLOG,
@@ -27,7 +30,6 @@ from loadtests.sim.step_costs import StepCosts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.core.budget import TurnClass
     from gateway.core.scheduling import Prefill, StepPlan
     from gateway.core.step_time import StepTimes
 
@@ -36,7 +38,7 @@ _FIRST_ANSWER_TOKENS = 64.0
 """Both as in the engine process's own calibration."""
 
 
-class Submit(NamedTuple):
+class Submit(msgspec.Struct, frozen=True, gc=False):
     """A generation of at least one token; `deadline_s` bounds its wait for a slot."""
 
     key: int
@@ -46,34 +48,34 @@ class Submit(NamedTuple):
     deadline_s: float | None
 
 
-class Cancel(NamedTuple):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """Forget a generation, wherever it is."""
 
     key: int
 
 
-class FirstToken(NamedTuple):
+class FirstToken(msgspec.Struct, frozen=True, gc=False):
     """The prompt is prefilled; `at_s` is the end of the step."""
 
     key: int
     at_s: float
 
 
-class Ended(NamedTuple):
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """The last token is out."""
 
     key: int
     at_s: float
 
 
-class Expired(NamedTuple):
+class Expired(msgspec.Struct, frozen=True, gc=False):
     """The deadline passed in the queue."""
 
     key: int
     at_s: float
 
 
-class Refused(NamedTuple):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """The queue was full when the engine came to look."""
 
     key: int
@@ -247,14 +249,14 @@ class Engine:
             if isinstance(event, Cancel):
                 self._forget(event.key)
                 continue
-            key, prompt_tokens, _, turn_class, deadline_s = event
+            key, turn_class, deadline_s = event.key, event.turn_class, event.deadline_s
             if self.scheduler.is_full_for(turn_class):
                 effects.append(Refused(key, now_s))
                 continue
             self.scheduler.submit(
                 key,
                 # No two prompts begin alike: nothing is found in the prefix cache.
-                prompt=(key, *(0,) * (prompt_tokens - 1)),
+                prompt=(key, *(0,) * (event.prompt_tokens - 1)),
                 turn_class=turn_class,
                 deadline_s=deadline_s,
             )

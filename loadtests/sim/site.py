@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -33,7 +33,7 @@ class SiteSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"`{field}` must be at least 1")
 
 
-class Shed(NamedTuple):
+class Shed(msgspec.Struct, frozen=True, gc=False):
     """The site did not take it, and why."""
 
     key: int
