@@ -112,13 +112,12 @@ def demand(workload: Workload, sites: Sequence[SiteKind]) -> Demand:
     further = np.frombuffer(workload.output_tokens, np.int64).astype(np.float64) - 1.0
     # Further token k = 1..n attends to the prompt and k tokens.
     attended = further * prompt + further * (further + 1.0) / 2.0
-    *prompt_s, token_s, context_s = fastest
     return Demand(
         sent_s,
         sent_s + first_limit_s,
         sent_s + last_limit_s,
-        np.array(prompt_s),
-        further * token_s + attended * context_s,
+        fastest[:-2],
+        further * fastest[-2] + attended * fastest[-1],
     )
 
 
@@ -161,7 +160,7 @@ def _pieces_s(prompts: NDArray[np.int64], spec: SiteSpec, times: StepTimes) -> N
     num_pairs = chunk_tokens**2 * num_whole * (num_whole - 1) // 2 + rest * num_whole * chunk_tokens
     prompt_s = num_whole * chunk_s[-1] + chunk_s[rest] + num_pairs * times.prefill_s_per_pair
     token_s = min(times.decode.at(rows) / rows for rows in range(1, spec.num_slots + 1))
-    return np.array([*prompt_s, token_s, times.decode_s_per_context_token])
+    return np.append(prompt_s, [token_s, times.decode_s_per_context_token])
 
 
 def _fastest(costs: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
