@@ -10,13 +10,14 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import uvloop
 
 from gateway import __version__
 from gateway.core.errors import ConfigError, EngineUnavailable, SetupError
+from gateway.core.escalation import EscalationPolicy
 from gateway.core.turn import ModelInfo
 from gateway.edge import grpc_server, http_server
 from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
@@ -29,6 +30,9 @@ from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.step_profiles import PREFIX, load_profile
 from gateway.engine.text_model import TextModel
+from gateway.engine.upstream.http_post import Origin
+from gateway.engine.upstream.server import UpstreamServer
+from gateway.engine.upstream.target import UpstreamTarget
 from gateway.router.router import Router
 from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.garbage import settle_garbage
@@ -38,6 +42,8 @@ from gateway.runtime.tasks import first_cause
 from gateway.session.account import AccountStore
 from gateway.session.agent import Agent
 from gateway.session.care import CARE_TOOLS
+from gateway.session.core_tier import CORE_SITE, CoreTier, TieredRunner
+from gateway.session.relay import Relay
 from gateway.session.server_tools import ServerTools
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.metrics import SiteFigures
@@ -47,9 +53,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from gateway.config.site import SiteConfig
+    from gateway.config.site import SiteConfig, UpstreamModel
     from gateway.engine.bundle_facts import Bundle
     from gateway.runtime.signals import Signals
+    from gateway.session.port import TurnRunner
 
     Announce = Callable[[SiteConfig], None]
 
@@ -81,8 +88,11 @@ async def _serve(config: SiteConfig, announce: Announce) -> None:
         async with AsyncExitStack() as stack:
             max_connections = _max_connections(config.limits.max_connections)
             listeners = _bind(config, stack)
-            bundle = load_bundle(config.model.path)
-            site = await _Site.start(config, bundle, stack)
+            core = _core_tier(config, stack)
+            start = _upstream_backend if config.upstream.url else _engine_backend
+            backend = await start(config, core, stack)
+            site = _Site(config, backend, core)
+            stack.push_async_callback(site.telemetry.close)
             await site.serve(listeners, max_connections, asked, announce)
 
 
@@ -95,12 +105,20 @@ def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]
     return listeners
 
 
+class _Backend(NamedTuple):
+    """What answers a site's turns: an engine of its own, or another server."""
+
+    runner: TurnRunner
+    engine: EngineSource
+    is_available: Callable[[], bool]
+
+
 class _Site:
     """A started site, before its ports are open."""
 
-    def __init__(self, config: SiteConfig, engine: EngineClient, agent: Agent) -> None:
+    def __init__(self, config: SiteConfig, backend: _Backend, core: CoreTier | None) -> None:
         self._config = config
-        self._engine = engine
+        self._backend = backend
         self._started_s = time.monotonic()
         self.telemetry = SiteTelemetry(
             site=config.site.id,
@@ -112,34 +130,12 @@ class _Site:
         keys_file = config.auth.keys_file
         self.gatekeeper = KeyGatekeeper(Path(keys_file)) if keys_file else OpenGatekeeper()
         self.desk = Desk(
-            runner=agent,
+            runner=backend.runner if core is None else TieredRunner(backend.runner, core),
             gatekeeper=self.gatekeeper,
             sink=self.telemetry.sink,
             defaults=config.budgets.defaults(),
             region=config.site.region,
         )
-
-    @classmethod
-    async def start(cls, config: SiteConfig, bundle: Bundle, stack: AsyncExitStack) -> _Site:
-        """Start the engine and, while it loads its model, everything else."""
-        engine = EngineClient(_engine_start(config, bundle))
-        async with asyncio.TaskGroup() as starting:
-            loading = starting.create_task(asyncio.to_thread(TextModel.from_bundle, bundle))
-            try:
-                await stack.enter_async_context(engine)
-            except EngineUnavailable as error:
-                raise SetupError(f"the engine does not start: {error}") from error
-        model = loading.result()
-        server_tools = await _server_tools(config, model, stack)
-        router = Router(site=config.site.id, engine=engine, max_num_queued=config.limits.max_queued)
-        engine.on_resume = router.count_resume
-        info = _model_info(config, bundle, engine.max_context_tokens)
-        agent = Agent(model=model, info=info, router=router, server_tools=server_tools)
-        if agent.usual_constraint is not None:
-            engine.prepare(agent.usual_constraint)
-        site = cls(config, engine, agent)
-        stack.push_async_callback(site.telemetry.close)
-        return site
 
     async def serve(
         self,
@@ -154,7 +150,7 @@ class _Site:
         public = http_server.HttpServer(
             build_http_app(
                 self.desk,
-                readiness=lambda: self._engine.is_available,
+                readiness=self._backend.is_available,
                 max_body_bytes=limits.max_body_bytes,
                 stall_limit_s=limits.stall_limit_s,
                 routes=[own_turn_route(self.desk, self.telemetry.ring)],
@@ -168,7 +164,7 @@ class _Site:
             build_admin_app(
                 identity=self._identity(),
                 desk=self.desk,
-                engine=EngineSource(self._engine.load, lambda: self._engine.restarts),
+                engine=self._backend.engine,
                 telemetry=self.telemetry,
             ),
             listeners["admin"],
@@ -230,12 +226,13 @@ class _Site:
         return SiteIdentity(site.id, site.region, __version__, self._started_s)
 
     def _figures(self) -> SiteFigures:
-        load = self._engine.load()
+        engine = self._backend.engine
+        load = engine.load()
         return SiteFigures(
             num_turns_active=self.desk.num_active,
             num_engine_active=load.num_active,
             num_engine_queued=load.num_queued,
-            num_engine_restarts=self._engine.restarts,
+            num_engine_restarts=engine.num_restarts(),
         )
 
 
@@ -252,6 +249,95 @@ def _max_connections(given: int) -> int:
             f"more than the {num_files} this process may open; lower it or raise `ulimit -n`"
         )
     return given or min(_DEFAULT_CONNECTIONS, num_free // 2)
+
+
+async def _engine_backend(
+    config: SiteConfig, core: CoreTier | None, stack: AsyncExitStack
+) -> _Backend:
+    """Start the engine and, while it loads its model, everything else."""
+    bundle = load_bundle(config.model.path)
+    engine = EngineClient(_engine_start(config, bundle))
+    async with asyncio.TaskGroup() as starting:
+        loading = starting.create_task(asyncio.to_thread(TextModel.from_bundle, bundle))
+        try:
+            await stack.enter_async_context(engine)
+        except EngineUnavailable as error:
+            raise SetupError(f"the engine does not start: {error}") from error
+    model = loading.result()
+    router = Router(site=config.site.id, engine=engine, max_num_queued=config.limits.max_queued)
+    engine.on_resume = router.count_resume
+    agent = Agent(
+        model=model,
+        info=_model_info(config, bundle, engine.max_context_tokens),
+        router=router,
+        server_tools=await _server_tools(config, model, stack),
+        core=core,
+    )
+    if agent.usual_constraint is not None:
+        engine.prepare(agent.usual_constraint)
+    source = EngineSource(engine.load, lambda: engine.restarts)
+    return _Backend(agent, source, lambda: engine.is_available)
+
+
+async def _upstream_backend(
+    config: SiteConfig, _: CoreTier | None, stack: AsyncExitStack
+) -> _Backend:
+    """Another server in the engine's place. It may come and go; the site is there."""
+    server = _upstream_server(config.upstream, stack)
+    relay = Relay(
+        server,
+        info=_upstream_info(config.upstream, config.model.aliases),
+        site=config.site.id,
+        max_num_queued=config.limits.max_queued,
+    )
+    return _Backend(relay, EngineSource(server.load, lambda: 0), lambda: server.is_available)
+
+
+def _core_tier(config: SiteConfig, stack: AsyncExitStack) -> CoreTier | None:
+    core = config.core
+    if not core.url:
+        return None
+    relay = Relay(
+        _upstream_server(core, stack),
+        info=_upstream_info(core, ()),
+        site=CORE_SITE,
+        max_num_queued=config.limits.max_queued,
+    )
+    policy = EscalationPolicy(core.escalate_above_chars, core.escalate_unsupported)
+    return CoreTier(relay, policy=policy, first_token_s=core.budget_ms / 1e3, region=core.region)
+
+
+def _upstream_server(given: UpstreamModel, stack: AsyncExitStack) -> UpstreamServer:
+    """Raises ConfigError for an address or a key that cannot be used."""
+    try:
+        origin = Origin.of(given.url)
+    except ValueError as error:
+        raise ConfigError(f"{given.url}: {error}") from error
+    target = UpstreamTarget(
+        origin=origin,
+        model=given.model,
+        api_key=given.key(),
+        max_concurrent=given.max_concurrent,
+        silence_limit_s=given.silence_limit_s,
+        answer_limit_s=given.answer_limit_s,
+        limit_field=given.limit_field,
+    )
+    server = UpstreamServer(target)
+    stack.callback(server.close)
+    return server
+
+
+def _upstream_info(given: UpstreamModel, aliases: tuple[str, ...]) -> ModelInfo:
+    """What this site can say of a model that another server runs: its name."""
+    return ModelInfo(
+        model_id=given.model,
+        version="",
+        digest="",
+        precision="",
+        max_context_tokens=0,
+        tools="any",
+        aliases=aliases,
+    )
 
 
 def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:

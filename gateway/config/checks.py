@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from gateway.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.config.site import SiteConfig
+    from gateway.config.site import SiteConfig, UpstreamModel
 
 
 def check_site(site: SiteConfig, origins: Mapping[str, str]) -> None:
@@ -18,6 +19,8 @@ def check_site(site: SiteConfig, origins: Mapping[str, str]) -> None:
     _check_tls(site, origins)
     _check_public(site, origins)
     _check_ports(site, origins)
+    _check_upstream("upstream", site.upstream, origins)
+    _check_upstream("core", site.core, origins)
 
 
 def is_loopback(host: str) -> bool:
@@ -76,3 +79,23 @@ def _check_ports(site: SiteConfig, origins: Mapping[str, str]) -> None:
                 "give each listener its own"
             )
         taken[port] = section
+
+
+def _check_upstream(section: str, server: UpstreamModel, origins: Mapping[str, str]) -> None:
+    """A server is asked for a model by name, and a key does not travel in the clear."""
+    if not server.url:
+        return
+    at = f"{origins[f'{section}.url']}: {section}.url"
+    if not server.model:
+        raise ConfigError(
+            f"{at}: set {section}.model too, the name by which that server knows its model"
+        )
+    if server.api_key and server.api_key_file:
+        raise ConfigError(
+            f"{origins[f'{section}.api_key_file']}: {section}.api_key_file: {section}.api_key is "
+            "set as well; set one of them"
+        )
+    parts = urlsplit(server.url)
+    has_key = server.api_key or server.api_key_file
+    if has_key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ConfigError(f"{at}: a key goes to another machine over https:// only")

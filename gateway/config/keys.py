@@ -49,7 +49,9 @@ class Key(msgspec.Struct, frozen=True):
         return get_origin(get_args(self.annotation)[0]) is tuple
 
     def shown(self, value: object) -> object:
-        """The value as it may be printed: credentials in an address are masked."""
+        """The value as it may be printed: secrets and credentials in an address are masked."""
+        if (self.meta.extra or {}).get("secret") and value:
+            return MASK
         if not (self.meta.extra or {}).get("url") or not isinstance(value, str):
             return value
         credentials, at, _ = urlsplit(value).netloc.rpartition("@")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"
-_OTHER_VARIABLES = ("FIRSTHOP_REQUIRE", "FIRSTHOP_CORE_")
-"""No keys: what the project's tests and its other programs are told."""
+_OTHER_VARIABLES = ("FIRSTHOP_REQUIRE",)
+"""No keys: what the project's tests are told."""
 
 
 class Given(NamedTuple):
@@ -133,7 +133,7 @@ def _checked(key: Key, given: Given) -> object:
         return msgspec.convert(value, key.annotation, strict=not given.is_text)
     except msgspec.ValidationError as error:
         raise ConfigError(
-            f"{given.origin}: {key.dotted}: takes {key.accepts()}, not {value!r}"
+            f"{given.origin}: {key.dotted}: takes {key.accepts()}, not {key.shown(value)!r}"
         ) from error
 
 

@@ -149,6 +149,110 @@ class Model(msgspec.Struct, frozen=True):
         return SHIPPED_MODEL
 
 
+class UpstreamModel(msgspec.Struct, frozen=True):
+    """A model that another server runs."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s@]+)?\Z",
+            description="The server's OpenAI-compatible API, `http://host:8000/v1`; empty: none.",
+            extra={"url": True},
+        ),
+    ] = ""
+    model: Annotated[
+        str,
+        Meta(pattern=r"^[!-~]{0,128}\Z", description="The name the server knows the model by."),
+    ] = ""
+    api_key: Annotated[
+        str,
+        Meta(
+            pattern=r"^[!-~]*\Z",
+            description="The key this site shows there; empty: none, or the one in the file.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    api_key_file: Annotated[
+        str, Meta(description="File that holds the key and nothing else.", extra={"path": True})
+    ] = ""
+    max_concurrent: Annotated[
+        int, Meta(ge=1, le=4096, description="Turns that are there at the same time.")
+    ] = 32
+    silence_limit_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="A server that sends nothing for this long is given up.",
+            extra={"unit": "s"},
+        ),
+    ] = 30.0
+    answer_limit_s: Annotated[
+        float,
+        Meta(
+            gt=0, le=86_400, description="A whole answer may take this long.", extra={"unit": "s"}
+        ),
+    ] = 300.0
+    limit_field: Annotated[
+        Literal["max_tokens", "max_completion_tokens"],
+        Meta(description="What the server calls the longest answer a turn wants."),
+    ] = "max_tokens"
+
+    def key(self) -> str:
+        """The key in force, or nothing. Raises ConfigError when its file cannot be used."""
+        if not self.api_key_file:
+            return self.api_key
+        try:
+            key = Path(self.api_key_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"api_key_file {self.api_key_file}: {error}") from error
+        if not (key and key.isascii() and key.isprintable() and " " not in key):
+            raise ConfigError(f"api_key_file {self.api_key_file}: holds no key on one line")
+        return key
+
+
+class Upstream(UpstreamModel, frozen=True):
+    """A server that runs the site's model in place of its own engine: vLLM, SGLang, TensorRT-LLM,
+    llama.cpp or a hosted API. With `url` set, of [model] only `aliases` count.
+    """
+
+
+class Core(UpstreamModel, frozen=True):
+    """The core tier: a larger model, to which turns beyond the site's own are escalated. It may be
+    another site or any server as in [upstream].
+    """
+
+    region: Annotated[
+        str,
+        Meta(description="Where the server stands, for residency rules; empty: not said."),
+    ] = ""
+    budget_ms: Annotated[
+        float,
+        Meta(
+            gt=0,
+            lt=86_400_000,
+            description="Time to its first content, for turns that do not set a budget.",
+            extra={"unit": "ms"},
+        ),
+    ] = 20_000.0
+    escalate_unsupported: Annotated[
+        bool,
+        Meta(
+            description="Turns go there whose tools, instructions or length the site's model would "
+            "have to refuse."
+        ),
+    ] = False
+    escalate_above_chars: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 30,
+            description="Longer conversations go there; 0: none for their length.",
+            extra={"unit": "characters"},
+        ),
+    ] = 0
+
+
 class Budgets(msgspec.Struct, frozen=True):
     """Time to the first content of an answer, where a request does not set its own."""
 
@@ -262,6 +366,8 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     admin: AdminListener = AdminListener()
     tls: Tls = Tls()
     model: Model = Model()
+    upstream: Upstream = Upstream()
+    core: Core = Core()
     budgets: Budgets = Budgets()
     limits: SiteLimits = SiteLimits()
     auth: Auth = Auth()

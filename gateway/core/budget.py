@@ -48,6 +48,8 @@ class Budget(msgspec.Struct, frozen=True):
     started_s: float
     first_token_s: float | None
     call_deadline_s: float | None = None
+    was_asked_for: bool = False
+    """The caller set it; otherwise it is the class's."""
 
     @property
     def first_token_deadline_s(self) -> float | None:
@@ -81,4 +83,4 @@ def budget_for(
     if call_deadline_s is not None:
         left_s = max(0.0, call_deadline_s - started_s)
         first_token_s = left_s if first_token_s is None else min(first_token_s, left_s)
-    return Budget(started_s, first_token_s, call_deadline_s)
+    return Budget(started_s, first_token_s, call_deadline_s, requested_s is not None)

@@ -113,6 +113,8 @@ class Dialogue:
         """Part of the open leg's answer."""
         leg = self._open_leg()
         if isinstance(event, TextDelta):
+            if event.is_acknowledgement:
+                return
             leg.said.append(event.text)
             return
         leg.add((event.call,))

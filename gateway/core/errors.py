@@ -8,7 +8,7 @@
     │   ├── ContextLengthExceeded
     │   ├── UnsupportedTools    tools or instructions this model cannot follow
     │   ├── PayloadTooLarge
-    │   ├── RegionNotAllowed    the request may not be answered where this site stands
+    │   ├── RegionNotAllowed    the request may not be answered there
     │   └── RecordNotFound      no turn with that id is kept here
     ├── AccessError             the caller may not do this
     │   ├── Unauthenticated
@@ -21,7 +21,12 @@
     ├── ClientStalled           the client stopped reading its stream
     ├── EngineError             the model could not be run
     │   ├── EngineUnavailable
-    │   └── EngineFault
+    │   ├── EngineFault
+    │   └── UpstreamError       a server that answers for this site: it answers nonsense
+    │       ├── UpstreamUnavailable   it is not there, or broke off
+    │       ├── UpstreamBusy          it has no room
+    │       ├── UpstreamTimeout       it says nothing
+    │       └── UpstreamRefused       it does not take what this site sends: key, model, fields
     └── SetupError              an operator must change configuration, files or the machine
         ├── ConfigError
         └── PortInUse           (engine.bundle adds BundleError)
@@ -125,14 +130,14 @@ class PayloadTooLarge(RequestError):
 
 
 class RegionNotAllowed(RequestError):
-    """The caller allows certain regions only, and this site stands in none of them."""
+    """The caller allows certain regions only, and who would answer stands in none of them."""
 
     code = "region_not_allowed"
 
-    def __init__(self, region: str, allowed: tuple[str, ...]) -> None:
+    def __init__(self, region: str, allowed: tuple[str, ...], *, place: str = "this site") -> None:
         where = f"stands in {region!r}" if region else "does not say where it stands"
         super().__init__(
-            f"this request may be answered in {', '.join(allowed)} only; this site {where}"
+            f"this request may be answered in {', '.join(allowed)} only; {place} {where}"
         )
         self.region = region
         self.allowed = allowed
@@ -264,6 +269,43 @@ class EngineUnavailable(EngineError):
 
 class EngineFault(EngineError):
     """The engine refused or failed this one request; others go on."""
+
+
+class UpstreamError(EngineError):
+    """The server that answers for this site says what no such server may say."""
+
+    code = "upstream_error"
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The server cannot be reached, failed, or broke its answer off."""
+
+    code = "upstream_unavailable"
+    retryable = True
+
+
+class UpstreamBusy(UpstreamError):
+    """The server has no room now; `retry_after_s` is its own figure, or a guess."""
+
+    code = "upstream_busy"
+    retryable = True
+
+    def __init__(self, server: str, *, retry_after_s: float) -> None:
+        super().__init__(f"{server} has no room now; retry in {retry_after_s:.0f} s")
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamTimeout(UpstreamError):
+    """The server kept the connection and said nothing, or did not come to an end."""
+
+    code = "upstream_timeout"
+    retryable = True
+
+
+class UpstreamRefused(UpstreamError):
+    """The server does not serve this site: its key, its model or a field it does not know."""
+
+    code = "upstream_refused"
 
 
 class SetupError(GatewayError):

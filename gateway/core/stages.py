@@ -31,6 +31,8 @@ class Stage(StrEnum):
     """Running the prompt through the model, up to the first token."""
     LINK = "link"
     """Between router and engine: what the engine did not report as its own."""
+    UPSTREAM = "upstream"
+    """Another server was asked, up to its first content."""
     DECODE = "decode"
     """Producing tokens after the first of a generation."""
     TOOL = "tool"
@@ -198,12 +200,19 @@ class TurnTrail:
     """Where it came in: "openai", "grpc"."""
     traceparent: str = ""
     """The caller's W3C trace context, as received; empty when there was none."""
+    allowed_regions: tuple[str, ...] | None = None
+    """Where the turn may be answered; None: anywhere."""
     budget_s: float | None = None
     site: str = ""
     """Who generated."""
     path: list[str] = field(default_factory=list)
+    requested_model: str = ""
     model: str = ""
-    """`name@digest`."""
+    """What answered: `name@digest`, or the name alone where another server has the model."""
+    escalation: str = ""
+    """Why the turn went to the core tier, or should have gone; empty when it stayed."""
+    escalation_error: str = ""
+    """The code of what kept the core tier from answering."""
     decisions: list[RouteDecision] = field(default_factory=list)
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -223,7 +232,10 @@ class TurnTrail:
             traceparent=self.traceparent,
             site=self.site,
             path=tuple(self.path),
+            requested_model=self.requested_model,
             model=self.model,
+            escalation=self.escalation,
+            escalation_error=self.escalation_error,
             outcome=outcome,
             finish=finish,
             error=error,
@@ -251,7 +263,10 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str
     site: str
     path: tuple[str, ...]
+    requested_model: str
     model: str
+    escalation: str
+    escalation_error: str
     outcome: Outcome
     finish: str
     error: str

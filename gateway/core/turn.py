@@ -124,6 +124,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     constraint: Constraint | None = None
     """The shape of the answer's text (response_format)."""
     sampling: Sampling = Sampling()
+    is_seeded: bool = False
+    """The caller chose `sampling.seed`; otherwise it was drawn for this turn."""
     max_tokens: int | None = None
     """None: as many as the context leaves."""
     stop: tuple[str, ...] = ()
@@ -179,23 +181,30 @@ class ModelInfo(msgspec.Struct, frozen=True):
     model_id: str
     version: str
     digest: str
-    """sha256 over the bundle's files, hex."""
+    """sha256 over the bundle's files, hex; empty for a model that another server runs."""
     precision: str
     max_context_tokens: int
+    """0 where another server runs the model: only that server knows."""
     tools: str
     """"any", or "fixed:<digest>" for a model that knows one set of tools."""
     aliases: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
-        """`name@digest`, the digest's first 12 digits."""
-        return f"{self.model_id}@{self.digest[:12]}"
+        """`name@digest`, the digest's first 12 digits; the name alone where none is known."""
+        return f"{self.model_id}@{self.digest[:12]}" if self.digest else self.model_id
 
     def answers_to(self, name: str) -> bool:
         """Whether a request's `model` means this one; aliases may hold `*` for any text."""
         if name in ("default", self.model_id, self.full_name):
             return True
         return any(_matches(name, alias) for alias in self.aliases)
+
+
+def model_named(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """Which model a request means: the one of that very name, else the first that answers to it."""
+    exact = (info for info in models if name in (info.model_id, info.full_name))
+    return next(exact, None) or next((info for info in models if info.answers_to(name)), None)
 
 
 def _matches(name: str, alias: str) -> bool:
@@ -218,6 +227,8 @@ class TextDelta(msgspec.Struct, frozen=True):
 
     text: str
     logprobs: tuple[LogprobEntry, ...] = ()
+    is_acknowledgement: bool = False
+    """Said while the caller waits ("one moment"): no content of the answer."""
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True):
@@ -262,3 +273,14 @@ class TurnEnd(msgspec.Struct, frozen=True):
 
 
 TurnEvent = TextDelta | ToolCallDelta | ServerToolRun | TurnEnd
+
+
+def is_content(event: TurnEvent) -> bool:
+    """Whether an event holds part of the answer: the first of them is what budgets are about."""
+    match event:
+        case TextDelta():
+            return bool(event.text) and not event.is_acknowledgement
+        case ToolCallDelta():
+            return True
+        case _:
+            return False

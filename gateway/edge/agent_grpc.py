@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from gateway.core.turn import ServerToolRun, TurnEnd
+from gateway.core.turn import TurnEnd, is_content
 from gateway.edge.agent_converse import ConverseSession
 from gateway.edge.grpc_call import Arrival, InboundCall, decoder, encode
 from gateway.edge.grpc_turn import summarise, turn_on
@@ -130,6 +130,6 @@ class AgentService:
                     await call.write(last, request_id=request_id, trail=trail)
                     return
                 await call.write(convert.generate_event(event), request_id=request_id, trail=trail)
-                if not isinstance(event, ServerToolRun):
+                if is_content(event):
                     visit.content_out()
         raise RuntimeError("the runner ended a turn without a TurnEnd")

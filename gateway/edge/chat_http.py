@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gateway.core.budget import TurnClass
 from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest, quoted
 from gateway.core.stages import Stage
-from gateway.core.turn import TextDelta, ToolCallDelta, TurnEnd, TurnEvent
+from gateway.core.turn import TurnEnd, is_content
 from gateway.edge.chat_request import ChatRequest, decode_chat, turn_of
 from gateway.edge.chat_response import ChatBody, ChatStream, turn_headers
 from gateway.edge.http_errors import error_body, error_headers
@@ -67,6 +67,7 @@ class ChatCompletions:
     async def _serve(self, exchange: Exchange, visit: Visit) -> None:
         visit.authenticate(exchange.header(b"authorization"))
         visit.keep_to_regions(exchange.header(b"x-firsthop-residency"))
+        visit.came_through(exchange.header(b"x-firsthop-path"))
         body = await exchange.read_body(self._max_body_bytes)
         if body is None:
             return
@@ -100,7 +101,7 @@ class ChatCompletions:
                 if not exchange.started:
                     await exchange.start(200, (*SSE_HEADERS, *turn_headers(trail)))
                 await exchange.write(chunks, more=not isinstance(event, TurnEnd))
-                if not content_is_out and _is_content(event):
+                if not content_is_out and is_content(event):
                     content_is_out = True
                     visit.content_out()
 
@@ -113,7 +114,7 @@ class ChatCompletions:
                     await _send_json(exchange, 200, body.render(event), turn_headers(visit.trail))
                     continue
                 body.add(event)
-                if not content_is_out and _is_content(event):
+                if not content_is_out and is_content(event):
                     # That it waits for the rest is this client's wish, not the site's delay.
                     content_is_out = True
                     visit.content_out()
@@ -140,16 +141,6 @@ async def _send_json(
     length = (b"content-length", b"%d" % len(body))
     await exchange.start(status, ((b"content-type", b"application/json"), length, *headers))
     await exchange.write(body, more=False)
-
-
-def _is_content(event: TurnEvent) -> bool:
-    match event:
-        case TextDelta(text=text):
-            return bool(text)
-        case ToolCallDelta():
-            return True
-        case _:
-            return False
 
 
 def _class_and_budget(exchange: Exchange, visit: Visit) -> tuple[TurnClass, Budget]:

@@ -234,6 +234,7 @@ def turn_of(
         server_tools=server_tools,
         constraint=_constraint(chat),
         sampling=_sampling(chat),
+        is_seeded=chat.seed is not None,
         max_tokens=next((limit for limit in limits if limit is not None), None),
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
     )

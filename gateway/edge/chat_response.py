@@ -112,7 +112,11 @@ class _Firsthop(msgspec.Struct, kw_only=True):
     trace_id: str | UnsetType = UNSET
     site: str | UnsetType = UNSET
     path: list[str] | UnsetType = UNSET
+    requested_model: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
+    escalation: str | UnsetType = UNSET
+    """Why the core tier answered, or was to; left out when the turn stayed."""
+    escalation_error: str | UnsetType = UNSET
     turn_class: str | UnsetType = msgspec.field(default=UNSET, name="class")
     finish: str | UnsetType = UNSET
     stages: dict[str, float] | UnsetType = UNSET
@@ -128,7 +132,7 @@ class _Envelope(msgspec.Struct, kw_only=True):
     object: str
     created: int
     model: str
-    system_fingerprint: str
+    system_fingerprint: str | None
     choices: list[_ChunkChoice] | list[_Choice]
     usage: _Usage | UnsetType | None = UNSET
     firsthop: _Firsthop | UnsetType = UNSET
@@ -152,6 +156,8 @@ def turn_headers(trail: TurnTrail) -> list[HttpHeader]:
         headers.append((b"x-firsthop-path", ",".join(trail.path).encode()))
     if trail.model:
         headers.append((b"x-firsthop-model", trail.model.encode()))
+    if trail.escalation:
+        headers.append((b"x-firsthop-escalation", trail.escalation.encode()))
     stages = _stages_ms(trail)
     if stages:
         timing = ", ".join(f"{stage};dur={duration_ms:g}" for stage, duration_ms in stages.items())
@@ -224,7 +230,7 @@ class ChatStream:
             object="chat.completion.chunk",
             created=self._created_s,
             model=model,
-            system_fingerprint=f"fp_{digest}",
+            system_fingerprint=f"fp_{digest}" if digest else None,
             choices=choices,
             usage=usage,
             firsthop=firsthop,
@@ -246,6 +252,8 @@ class ChatBody:
     def add(self, event: TextDelta | ToolCallDelta | ServerToolRun) -> None:
         """Take one event, in order."""
         match event:
+            case TextDelta(is_acknowledgement=True):
+                pass  # whoever waits for the whole body is not kept company
             case TextDelta():
                 self._texts.append(event.text)
                 self._logprobs.extend(event.logprobs)
@@ -265,7 +273,7 @@ class ChatBody:
                 object="chat.completion",
                 created=self._created_s,
                 model=model,
-                system_fingerprint=f"fp_{digest}",
+                system_fingerprint=f"fp_{digest}" if digest else None,
                 choices=[
                     _Choice(self._message(), end.finish.value, _logprobs(tuple(self._logprobs)))
                 ],
@@ -333,7 +341,10 @@ def _final_word(trail: TurnTrail, end: TurnEnd) -> _Firsthop:
         trace_id=_root_span(trail).trace_hex,
         site=trail.site,
         path=list(trail.path),
+        requested_model=trail.requested_model,
         model=trail.model,
+        escalation=trail.escalation or UNSET,
+        escalation_error=trail.escalation_error or UNSET,
         turn_class=trail.turn_class.value,
         finish=end.finish.value,
         stages=_stages_ms(trail),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.core.dialogue import Phase
 from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
-from gateway.core.turn import ServerToolRun, TextDelta, TurnEnd, Usage
+from gateway.core.turn import ServerToolRun, TextDelta, TurnEnd, Usage, is_content
 from gateway.edge.grpc_turn import summarise, turn_on
 from gateway.wire import agent_convert as convert
 from gateway.wire.pb import agent_pb2 as pb
@@ -229,7 +229,7 @@ class ConverseTurns:
                     self._dialogue.note(event)
                     told = convert.converse_event(leg.turn_id, event)
                     await self._write(told, leg.visit.trail)
-                    if isinstance(event, TextDelta):
+                    if is_content(event):
                         leg.visit.content_out()
         raise _Cancelled
 

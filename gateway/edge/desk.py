@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from gateway.session.port import TurnRunner
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_MAX_PATH = 8
+_SITE = r"[a-z0-9-]{1,63}"
+_PATH = re.compile(rf"{_SITE}(,{_SITE}){{0,{_MAX_PATH - 1}}}")
 
 
 class Lease(Protocol):
@@ -188,6 +191,21 @@ class Visit:
             )
         if self._desk.region not in allowed:
             raise RegionNotAllowed(self._desk.region, allowed)
+        self.trail.allowed_regions = allowed
+
+    def came_through(self, path: str | None) -> None:
+        """The sites that escalated the turn to this one: names with commas between, None: none.
+
+        Raises InvalidRequest.
+        """
+        if path is None:
+            return
+        if not _PATH.fullmatch(path):
+            raise InvalidRequest(
+                f"x-firsthop-path takes up to {_MAX_PATH} site names, with commas between them",
+                param="x-firsthop-path",
+            )
+        self.trail.path = path.split(",")
 
     def budget(
         self,
@@ -209,6 +227,7 @@ class Visit:
         """The turn's events. Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited."""
         trail = self.trail
         trail.turn_class = turn.turn_class
+        trail.requested_model = turn.model
         trail.budget_s = turn.budget.first_token_s
         self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
         trail.clock.mark(Stage.INGRESS, self._desk.monotonic())

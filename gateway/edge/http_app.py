@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.core.errors import GatewayError, UnknownModel
+from gateway.core.turn import model_named
 from gateway.edge.chat_http import ChatCompletions
 from gateway.edge.http_errors import error_body, error_headers, route_error_body
 from gateway.wire.status import status_of
@@ -136,10 +137,10 @@ class _Models:
         self._authenticate(request)
         given = request.path_params["model_id"]
         served = self._desk.runner.models
-        for info in served:  # the default first, which also answers to "default"
-            if info.answers_to(given):
-                return Response(msgspec.json.encode(_model(info)), media_type=_JSON)
-        raise UnknownModel(given, tuple(info.model_id for info in served))
+        info = model_named(given, served)
+        if info is None:
+            raise UnknownModel(given, tuple(info.model_id for info in served))
+        return Response(msgspec.json.encode(_model(info)), media_type=_JSON)
 
     def _authenticate(self, request: Request) -> None:
         self._desk.gatekeeper.authenticate(request.headers.get("authorization"))

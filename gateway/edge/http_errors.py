@@ -19,12 +19,15 @@ from gateway.core.errors import (
     Unauthenticated,
     UnknownModel,
     UnsupportedTools,
+    UpstreamBusy,
 )
 from gateway.edge.turn_view import ms, optional_ms
 from gateway.wire.status import status_of
 
 HttpHeader = tuple[bytes, bytes]
 
+_TIMED = (SloUnattainable, RateLimited, UpstreamBusy)
+"""Errors that say when to come again."""
 _RETRIED_BY_CLIENTS = frozenset({408, 409, 429})
 """What the openai clients retry of themselves, besides every 5xx."""
 
@@ -64,7 +67,7 @@ def route_error_body(message: str, code: str) -> bytes:
 def error_headers(error: GatewayError) -> list[HttpHeader]:
     """What the status needs beside the body: when to retry, or that it is useless here."""
     headers: list[HttpHeader] = []
-    if isinstance(error, SloUnattainable | RateLimited) and math.isfinite(error.retry_after_s):
+    if isinstance(error, _TIMED) and math.isfinite(error.retry_after_s):
         wait_s = max(0.0, error.retry_after_s)
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait_s))))
         headers.append((b"retry-after-ms", b"%d" % math.ceil(wait_s * 1e3)))

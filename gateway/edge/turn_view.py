@@ -60,7 +60,10 @@ class TurnView(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
     interface: str
     site: str
     path: list[str]
+    requested_model: str
     model: str
+    escalation: str
+    escalation_error: str
     outcome: str
     finish: str
     error: str
@@ -95,7 +98,10 @@ def view_of(turn: KeptTurn) -> TurnView:
         interface=record.interface,
         site=record.site,
         path=list(record.path),
+        requested_model=record.requested_model,
         model=record.model,
+        escalation=record.escalation,
+        escalation_error=record.escalation_error,
         outcome=record.outcome.value,
         finish=record.finish,
         error=record.error,

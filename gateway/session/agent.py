@@ -24,6 +24,7 @@ from gateway.core.errors import (
     UnknownModel,
     UnsupportedTools,
 )
+from gateway.core.escalation import EscalationReason
 from gateway.core.generation import FinishReason, GenerationRequest, TokenFrame
 from gateway.core.stages import Stage
 from gateway.core.turn import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from gateway.engine.assembly import AnswerDelta, TurnAssembler
     from gateway.engine.text_model import TextModel
     from gateway.router.router import Router
+    from gateway.session.core_tier import CoreTier
     from gateway.session.server_tools import ServerTools
 
 _log = logging.getLogger(__name__)
@@ -69,6 +71,8 @@ class _Talk:
     messages: list[Message]
     tools: tuple[ToolSpec, ...]
     """What somebody can run: the client, or this server. The model may know more."""
+    may_escalate: bool = True
+    """False for a turn that another site escalated to this one."""
     last_run: ServerToolRun | None = None
     """What a tool of the server did. From then on the turn must be answered, however late."""
 
@@ -114,6 +118,7 @@ class Agent:
         info: ModelInfo,
         router: Router,
         server_tools: ServerTools | None,
+        core: CoreTier | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
@@ -121,6 +126,7 @@ class Agent:
         self._info = info
         self._router = router
         self._server_tools = server_tools
+        self._core = core
         self._monotonic = monotonic
 
     @property
@@ -167,6 +173,11 @@ class Agent:
                 length = this.reason is FinishReason.LENGTH
                 yield TurnEnd(TurnFinish.LENGTH if length else TurnFinish.STOP, _usage(trail))
                 return
+            if this.calls[0].name == _ESCALATION_TOOL and _ESCALATION_TOOL not in this.clients:
+                async with aclosing(self._hand_over(turn, talk, trail)) as events:
+                    async for event in events:
+                        yield event
+                return
             sentence = self._cannot_run(turn, talk, this)
             if sentence:
                 yield TextDelta(sentence)
@@ -200,11 +211,12 @@ class Agent:
                 f"max_tokens is {turn.max_tokens}; this model's context holds {limit_tokens}",
                 param="max_tokens",
             )
+        may_escalate = not trail.path
         if not turn.server_tools:
-            return _Talk(list(turn.messages), turn.tools)
+            return _Talk(list(turn.messages), turn.tools, may_escalate)
         if self._server_tools is None:
             raise UnsupportedTools("this model has no tools of its own to run on the server")
-        return _Talk(list(turn.messages), self._server_tools.specs)
+        return _Talk(list(turn.messages), self._server_tools.specs, may_escalate)
 
     def _round(self, turn: Turn, talk: _Talk) -> _Round:
         """What the model may say and call in the next generation.
@@ -288,6 +300,19 @@ class Agent:
             first_token_deadline_s=None if may_wait else turn.budget.first_token_deadline_s,
         )
 
+    async def _hand_over(
+        self, turn: Turn, talk: _Talk, trail: TurnTrail
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """The model says the turn is beyond it: the core tier answers, or it is said why not."""
+        if self._core is not None and talk.may_escalate:
+            async with aclosing(self._core.take_over(turn, trail)) as events:
+                async for event in events:
+                    yield event
+            return
+        trail.escalation, trail.escalation_error = EscalationReason.ASSISTANT, "no_core_model"
+        yield TextDelta(phrases.NO_CORE_MODEL)
+        yield TurnEnd(TurnFinish.STOP, _usage(trail))
+
     def _cannot_run(self, turn: Turn, talk: _Talk, this: _Round) -> str:
         """What to say instead, when nobody can run one of the calls; empty when all can run."""
         for call in this.calls:
@@ -295,8 +320,7 @@ class Agent:
             if turn.server_tools and self._server_tools is not None:
                 runs = self._server_tools.runs(call.name)
             if not runs:
-                escalated = call.name == _ESCALATION_TOOL
-                return phrases.NO_CORE_MODEL if escalated else phrases.NO_ACCESS
+                return phrases.NO_ACCESS
             if call.name in this.missing:
                 return this.missing[call.name]
         return ""

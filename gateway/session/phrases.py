@@ -14,6 +14,18 @@ NO_CORE_MODEL = (
 )
 """The model handed the turn to the core tier and there is none."""
 
+CORE_FAILED = (
+    "That goes beyond what I can help with. "
+    "The larger model that would answer it cannot be reached just now, so please try again later."
+)
+"""The model handed the turn to the core tier, and nothing came back."""
+
+CORE_BROKE_OFF = " I'm sorry, the larger model broke off here."
+"""The core tier failed in the middle of its answer."""
+
+ONE_MOMENT = "One moment, I am asking a larger model. "
+"""Said to a caller on the phone while the core tier works."""
+
 TOOL_LOOP = "I'm sorry, I could not finish that. Could you say it again in other words?"
 """The model kept calling tools without answering."""
 

@@ -17,6 +17,7 @@ from gateway.core.errors import (
     RateLimited,
     SloUnattainable,
     UnsupportedTools,
+    UpstreamBusy,
 )
 from gateway.core.generation import Constraint, ConstraintKind, Sampling
 from gateway.core.turn import (
@@ -126,6 +127,7 @@ class TurnTerms(msgspec.Struct, frozen=True, kw_only=True):
             server_tools=self.server_tools,
             constraint=self.constraint,
             sampling=sampling,
+            is_seeded=self.seeded,
             max_tokens=self.max_tokens,
             stop=self.stop,
         )
@@ -302,6 +304,9 @@ def summary_message(
         path=trail.path,
         model=trail.model,
         model_digest=_digest(trail.model, models),
+        requested_model=trail.requested_model,
+        escalation=trail.escalation,
+        escalation_error=trail.escalation_error,
         turn_class=_CLASS_NUMBERS[trail.turn_class],
         stages=[
             pb.StageSpan(
@@ -334,7 +339,7 @@ def turn_error(error: GatewayError, request_id: str) -> pb.TurnError:
         message.estimate_ms = error.estimate_s * 1e3
         if error.budget_s is not None:
             message.budget_ms = error.budget_s * 1e3
-    if isinstance(error, SloUnattainable | RateLimited):
+    if isinstance(error, SloUnattainable | RateLimited | UpstreamBusy):
         message.retry_after_ms = error.retry_after_s * 1e3
     return message
 
@@ -351,7 +356,7 @@ def error_metadata(error: GatewayError, request_id: str) -> tuple[tuple[str, str
         pairs.append(("firsthop-estimate-ms", f"{error.estimate_s * 1e3:.0f}"))
         if error.budget_s is not None:
             pairs.append(("firsthop-budget-ms", f"{error.budget_s * 1e3:.0f}"))
-    if isinstance(error, SloUnattainable | RateLimited):
+    if isinstance(error, SloUnattainable | RateLimited | UpstreamBusy):
         pairs.append(("retry-after-ms", f"{error.retry_after_s * 1e3:.0f}"))
     return tuple(pair for pair in pairs if pair[1])
 

@@ -42,6 +42,11 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "client_stalled": WireStatus(408, "timeout_error", _ABORTED),
     "engine_error": WireStatus(500, "server_error", _INTERNAL),
     "engine_unavailable": WireStatus(503, "server_error", _UNAVAILABLE),
+    "upstream_error": WireStatus(502, "server_error", _UNAVAILABLE),
+    "upstream_refused": WireStatus(502, "server_error", _PRECONDITION),
+    "upstream_unavailable": WireStatus(503, "server_error", _UNAVAILABLE),
+    "upstream_busy": WireStatus(503, "overloaded_error", _UNAVAILABLE),
+    "upstream_timeout": WireStatus(504, "timeout_error", _DEADLINE),
     "internal_error": WireStatus(500, "server_error", _INTERNAL),
 }
 

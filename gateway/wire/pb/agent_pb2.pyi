@@ -328,7 +328,7 @@ class StageSpan(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., offset_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ...) -> None: ...
 
 class TurnSummary(_message.Message):
-    __slots__ = ("finish", "request_id", "trace_id", "site", "path", "model", "model_digest", "turn_class", "stages", "ttft_ms", "duration_ms", "budget_ms", "usage")
+    __slots__ = ("finish", "request_id", "trace_id", "site", "path", "model", "model_digest", "turn_class", "stages", "ttft_ms", "duration_ms", "budget_ms", "usage", "requested_model", "escalation", "escalation_error")
     FINISH_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -342,6 +342,9 @@ class TurnSummary(_message.Message):
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    ESCALATION_FIELD_NUMBER: _ClassVar[int]
+    ESCALATION_ERROR_FIELD_NUMBER: _ClassVar[int]
     finish: FinishReason
     request_id: str
     trace_id: str
@@ -355,7 +358,10 @@ class TurnSummary(_message.Message):
     duration_ms: float
     budget_ms: float
     usage: Usage
-    def __init__(self, finish: _Optional[_Union[FinishReason, str]] = ..., request_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., site: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., stages: _Optional[_Iterable[_Union[StageSpan, _Mapping[str, object]]]] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., budget_ms: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ...) -> None: ...
+    requested_model: str
+    escalation: str
+    escalation_error: str
+    def __init__(self, finish: _Optional[_Union[FinishReason, str]] = ..., request_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., site: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., stages: _Optional[_Iterable[_Union[StageSpan, _Mapping[str, object]]]] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., budget_ms: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., requested_model: _Optional[str] = ..., escalation: _Optional[str] = ..., escalation_error: _Optional[str] = ...) -> None: ...
 
 class TurnError(_message.Message):
     __slots__ = ("code", "message", "param", "retryable", "estimate_ms", "budget_ms", "retry_after_ms", "request_id")
