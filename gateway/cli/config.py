@@ -88,7 +88,9 @@ def _check_files(loaded: LoadedConfig) -> None:
     for dotted, name in (("tls.cert", site.tls.cert), ("tls.key", site.tls.key)):
         if name and not Path(name).is_file():
             raise ConfigError(f"{origins[dotted]}: {dotted}: there is no file {name}")
-    if not site.model.path.is_dir():
+    for server in (site.upstream, site.core):
+        server.key()
+    if not site.upstream.url and not site.model.path.is_dir():
         raise ConfigError(
             f"{origins['model.directory']}: model.directory: there is no directory "
             f"{site.model.path}"

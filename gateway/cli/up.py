@@ -37,6 +37,7 @@ Firsthop {version}: site {site} is ready.
   HTTP   {http_v1:<32}OpenAI-compatible chat completions
   gRPC   {grpc:<32}firsthop.v1.AgentService, with reflection
   admin  {admin:<32}/metrics, /v1/site, /v1/requests
+  core   {core}
 
 Try it:
 
@@ -87,11 +88,12 @@ def add_port_base(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     loaded = local_site(port_base=args.port_base, model=args.model, accelerator=args.accelerator)
-    model = loaded.site.model.path
+    upstream = loaded.site.upstream
+    model = f"{upstream.model} at {upstream.url}" if upstream.url else loaded.site.model.path
     # The site's libraries take most of a second to load; a wrong start needs none of them.
     from gateway.app import run_site
 
-    print(f"Starting site {loaded.site.site.id} with the model in {model} …")
+    print(f"Starting site {loaded.site.site.id} with the model {model} …")
     run_site(loaded.site, announce=lambda site: print(ready_text(site), flush=True))
     return 0
 
@@ -117,15 +119,22 @@ def ready_text(site: SiteConfig) -> str:
     """What a person needs to talk to the site; `site` carries the ports that were bound."""
     scheme = "https" if site.tls.enabled else "http"
     # The shipped assistant has tools of its own; the balance is looked up with one of them.
-    is_shipped = site.model.path == SHIPPED_MODEL
+    is_shipped = not site.upstream.url and site.model.path == SHIPPED_MODEL
     return _READY.format(
         version=__version__,
         site=site.site.id,
         http_v1=f"{scheme}://{site.http.host}:{site.http.port}/v1",
         grpc=f"{site.grpc.host}:{site.grpc.port}",
+        core=_core_text(site),
         admin=f"http://{site.admin.host}:{site.admin.port}",
         tools="-H 'x-firsthop-tools: server' " if is_shipped else "",
     )
+
+
+def _core_text(site: SiteConfig) -> str:
+    if site.core.url:
+        return f"{site.core.model} at {site.core.url}"
+    return "none; FIRSTHOP_CORE_URL and FIRSTHOP_CORE_MODEL connect any OpenAI-compatible server"
 
 
 def _port_base(text: str) -> int:

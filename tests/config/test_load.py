@@ -138,7 +138,7 @@ def test_an_unknown_variable_is_refused(variable: str) -> None:
 
 
 def test_variables_of_other_parts_are_left_alone() -> None:
-    loaded = load_site(environ={"FIRSTHOP_REQUIRE": "node", "FIRSTHOP_CORE_URL": "x"})
+    loaded = load_site(environ={"FIRSTHOP_REQUIRE": "node", "FIRSTHOP_SITE_ID": "b"})
     assert set(loaded.origins.values()) == {"default"}
 
 
