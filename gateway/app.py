@@ -300,7 +300,8 @@ def _core_tier(config: SiteConfig, stack: AsyncExitStack) -> CoreTier | None:
     relay = Relay(
         _upstream_server(core, stack),
         info=_upstream_info(core, ()),
-        site=CORE_SITE,
+        site=config.site.id,
+        tier=CORE_SITE,
         max_num_queued=config.limits.max_queued,
     )
     policy = EscalationPolicy(core.escalate_above_chars, core.escalate_unsupported)

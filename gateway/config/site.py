@@ -212,15 +212,11 @@ class UpstreamModel(msgspec.Struct, frozen=True):
 
 
 class Upstream(UpstreamModel, frozen=True):
-    """A server that runs the site's model in place of its own engine: vLLM, SGLang, TensorRT-LLM,
-    llama.cpp or a hosted API. With `url` set, of [model] only `aliases` count.
-    """
+    """The server that runs the site's model in place of an engine; of [model], `aliases` count."""
 
 
 class Core(UpstreamModel, frozen=True):
-    """The core tier: a larger model, to which turns beyond the site's own are escalated. It may be
-    another site or any server as in [upstream].
-    """
+    """The core tier: a larger model elsewhere, which answers what is beyond the site's own."""
 
     region: Annotated[
         str,

@@ -37,7 +37,8 @@ _MAX_NAMES = 16
 class Relay:
     """A `TurnRunner` over one model of another server.
 
-    `site` is who generates as far as this site is concerned: itself, or the core tier.
+    `tier` names the server on paths and in decisions; empty for the one that runs the site's own
+    model, where the site is who answers.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Relay:
         *,
         info: ModelInfo,
         site: str,
+        tier: str = "",
         max_num_queued: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._server = server
         self._info = info
         self._site = site
+        self._tier = tier
         self._max_num_queued = max_num_queued
         self._monotonic = monotonic
         self._names = {info.model_id}
@@ -80,6 +83,8 @@ class Relay:
         """
         target = self._server.target
         body = chat_body(turn, messages, model=target.model, limit_field=target.limit_field)
+        if not trail.path or trail.path[-1] != self._site:
+            trail.path.append(self._site)
         trail.clock.mark(Stage.PROMPT, self._monotonic())
         self._admit(turn, budget, trail)
         if not await self._server.take_place(turn.turn_class, budget.first_token_deadline_s):
@@ -143,10 +148,11 @@ class Relay:
 
     def _note(self, decision: Admission, budget: Budget, trail: TurnTrail) -> None:
         """Put a decision on the trail, whichever way it went."""
-        candidate = Candidate(self._site, decision.estimate_s, 0.0, decision.reason)
+        there = self._tier or self._site
+        candidate = Candidate(there, decision.estimate_s, 0.0, decision.reason)
         trail.decisions.append(
             RouteDecision(
-                chosen=self._site if decision.admitted else "",
+                chosen=there if decision.admitted else "",
                 reason=decision.reason,
                 budget_s=budget.first_token_s,
                 remaining_s=budget.remaining_s(self._monotonic()),
@@ -180,7 +186,8 @@ class Relay:
         """Who answers: this site, the core tier, or the sites behind it that name themselves."""
         here = tuple(trail.path)
         beyond = answer.path[len(here) :] if answer.path[: len(here)] == here else ()
-        trail.path += beyond or (() if self._site in here else (self._site,))
+        if self._tier or beyond:
+            trail.path += beyond or (self._tier,)
         trail.site = trail.path[-1]
 
     def _name(self, answer: UpstreamAnswer) -> str:

@@ -48,6 +48,7 @@ def test_show_json_and_masks_credentials(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FIRSTHOP_TELEMETRY_OTLP_ENDPOINT", "http://user:pass@host:4317")
+    monkeypatch.setenv("FIRSTHOP_CORE_API_KEY", "sk-passed")
     for arguments in (["config", "show"], ["config", "show", "--json"]):
         assert main(arguments) == 0
         out = capsys.readouterr().out

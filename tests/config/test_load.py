@@ -138,7 +138,7 @@ def test_an_unknown_variable_is_refused(variable: str) -> None:
 
 
 def test_variables_of_other_parts_are_left_alone() -> None:
-    loaded = load_site(environ={"FIRSTHOP_REQUIRE": "node", "FIRSTHOP_SITE_ID": "b"})
+    loaded = load_site(environ={"FIRSTHOP_REQUIRE": "node"})
     assert set(loaded.origins.values()) == {"default"}
 
 
@@ -154,3 +154,42 @@ def test_a_missing_shipped_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("gateway.config.site.SHIPPED_MODEL", tmp_path / "absent")
     with pytest.raises(ConfigError, match=r"--model or model\.directory"):
         _ = SiteConfig().model.path
+
+
+CORE = {"FIRSTHOP_CORE_URL": "https://api.example.com/v1", "FIRSTHOP_CORE_MODEL": "gpt-x"}
+
+
+def test_two_variables_connect_a_core() -> None:
+    core = load_site(environ=CORE).site.core
+    assert (core.url, core.model, core.key()) == ("https://api.example.com/v1", "gpt-x", "")
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"FIRSTHOP_CORE_URL": "http://127.0.0.1:1/v1"}, "set core.model too"),
+        ({**CORE, "FIRSTHOP_CORE_URL": "core:80"}, "core.url: takes text"),
+        ({**CORE, "FIRSTHOP_CORE_API_KEY": "a", "FIRSTHOP_CORE_API_KEY_FILE": "b"}, "one of them"),
+        (
+            {**CORE, "FIRSTHOP_CORE_URL": "http://10.0.0.1/v1", "FIRSTHOP_CORE_API_KEY": "a"},
+            "over https:// only",
+        ),
+        ({**CORE, "FIRSTHOP_CORE_API_KEY": "sk secret"}, "core.api_key: takes text"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_a_fault(environ: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load_site(environ=environ)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_servers_key_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    core = load_site(environ={**CORE, "FIRSTHOP_CORE_API_KEY_FILE": str(file)}).site.core
+    with pytest.raises(ConfigError, match="No such file"):
+        core.key()
+    file.write_text("sk-1\n")
+    assert core.key() == "sk-1"
+    file.write_text("sk-1\nsk-2\n")
+    with pytest.raises(ConfigError, match="no key on one line"):
+        core.key()

@@ -104,6 +104,7 @@ def test_the_final_word_of_a_body(client: OpenAI, http_site: Site) -> None:
     word, record = firsthop(answer), http_site.records.next()
     stages = word.pop("stages")
     assert word == {
+        "requested_model": "default",
         "request_id": record.request_id,
         "trace_id": word["trace_id"],
         "site": "edge-a",

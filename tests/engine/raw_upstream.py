@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +101,8 @@ class RawUpstream:
 
 
 async def _play(script: Script, call: Call) -> None:
-    try:
+    with suppress(ConnectionError):
         await script(call)
-    except ConnectionError:
-        pass
 
 
 @asynccontextmanager

@@ -128,9 +128,7 @@ def test_what_the_site_must_refuse_is_escalated_when_configured(error: Exception
     with pytest.raises(type(error)):
         Bench(site=(error,)).run(turn())
     with pytest.raises(type(error)):
-        Bench(site=(error,), policy=EscalationPolicy(unsupported=True)).run(
-            turn(server_tools=True)
-        )
+        Bench(site=(error,), policy=EscalationPolicy(unsupported=True)).run(turn(server_tools=True))
 
 
 def test_an_escalated_turn_goes_no_further() -> None:

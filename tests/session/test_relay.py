@@ -51,11 +51,11 @@ class Bench:
         self.server = UpstreamServer(
             UpstreamTarget(origin=origin, model="big", max_concurrent=max_concurrent)
         )
-        self.relay = Relay(self.server, info=INFO, site="core", max_num_queued=1)
+        self.relay = Relay(self.server, info=INFO, site="edge-a", tier="core", max_num_queued=1)
         self.trail = self.new_trail()
 
     def new_trail(self) -> TurnTrail:
-        return TurnTrail("r", StageClock(time.monotonic()), path=["edge-a"])
+        return TurnTrail("r", StageClock(time.monotonic()))
 
     async def run(self, asked: Turn) -> list[TurnEvent]:
         async with aclosing(self.relay.run(asked, self.trail)) as events:
@@ -136,13 +136,14 @@ def test_a_server_of_many_names_is_called_by_its_own() -> None:
 def test_no_more_wait_for_a_place_than_may() -> None:
     async def check(bench: Bench) -> None:
         assert await bench.server.take_place(TurnClass.AGENT, None)
-        waiting = asyncio.ensure_future(bench.run(turn()))  # noqa: TID251 - awaited below
-        while not bench.server.num_ahead(TurnClass.AGENT):
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(bench.run(turn()))
             await asyncio.sleep(0)
-        bench.trail = bench.new_trail()
-        assert await _shed(bench, turn()) == "queue_full"
-        bench.server.give_back_place()
-        assert isinstance((await waiting)[-1], TurnEnd)
+            assert bench.server.num_ahead(TurnClass.AGENT) == 1
+            bench.trail = bench.new_trail()
+            assert await _shed(bench, turn()) == "queue_full"
+            bench.server.give_back_place()
+        assert isinstance(waiting.result()[-1], TurnEnd)
 
     with_relay(hello, check, max_concurrent=1)
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from gateway.core.errors import UpstreamError, UpstreamTimeout
+from gateway.core.errors import UpstreamTimeout
 from gateway.core.turn import TurnFinish
 from gateway.engine.upstream.chat_chunks import ChatChunks
 from gateway.engine.upstream.sse_events import SseEvents
@@ -59,19 +59,15 @@ class UpstreamAnswer:
 
     async def deltas(self) -> AsyncGenerator[AnswerDelta, None]:
         """The answer as it comes. Raises UpstreamError."""
-        try:
-            events, more = SseEvents(), True
-            while more and not self._chunks.is_done:
-                piece = await self._read()
-                more = bool(piece)
-                for data in events.feed(piece) if more else events.finish():
-                    for delta in self._chunks.feed(data):
-                        self._stopwatch.content()
-                        yield delta
-            self.finish, self.calls = self._chunks.end()
-        except UpstreamError:
-            self._stopwatch.failed()
-            raise
+        events, more = SseEvents(), True
+        while more and not self._chunks.is_done:
+            piece = await self._read()
+            more = bool(piece)
+            for data in events.feed(piece) if more else events.finish():
+                for delta in self._chunks.feed(data):
+                    self._stopwatch.content()
+                    yield delta
+        self.finish, self.calls = self._chunks.end()
         self._stopwatch.ended(self.num_deltas)
 
     def usage(self, prompt_chars: int) -> Usage:

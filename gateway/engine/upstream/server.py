@@ -134,9 +134,8 @@ class UpstreamServer:
             if answer.status != 200 or _is_no_stream(answer):
                 with closing(answer):
                     raise await self._refusal(answer, stopwatch)
-        except UpstreamError as error:
-            if not isinstance(error, UpstreamBusy | UpstreamRefused):
-                stopwatch.failed()
+        except (UpstreamUnavailable, UpstreamTimeout):
+            stopwatch.failed()
             raise
         except BaseException:
             stopwatch.left()
@@ -186,8 +185,13 @@ class UpstreamServer:
                 return UpstreamBusy(server, retry_after_s=retry_after_s)
             case 408 | 504:
                 return UpstreamTimeout(f"{server} gave up on the request ({status})")
+            case 502:
+                return UpstreamUnavailable(
+                    f"{server} stands before a server that is gone ({status})"
+                )
             case _ if status >= 500:
-                return UpstreamUnavailable(f"{server} failed on the request ({status})")
+                # Of this request: whoever sends what a server stumbles over shuts nobody else out.
+                return UpstreamError(f"{server} failed on the request ({status})")
             case _:
                 return UpstreamRefused(f"{server} answered {status}, which is no answer")
 

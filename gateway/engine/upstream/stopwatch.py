@@ -51,9 +51,9 @@ class Stopwatch:
             )
 
     def failed(self) -> None:
-        """The server is at fault. Once it has begun an answer, it is there all the same."""
-        if self._waiting.pop(self, None) is not None:
-            self._pace.failed(self._monotonic())
+        """The server is not there."""
+        self._pace.failed(self._monotonic())
+        self.left()
 
     def refused_for(self, wait_s: float) -> None:
         """The server asked to be left alone for so long."""
