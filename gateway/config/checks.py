@@ -95,7 +95,11 @@ def _check_upstream(section: str, server: UpstreamModel, origins: Mapping[str, s
             f"{origins[f'{section}.api_key_file']}: {section}.api_key_file: {section}.api_key is "
             "set as well; set one of them"
         )
-    parts = urlsplit(server.url)
+    try:
+        parts = urlsplit(server.url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{at}: {error}") from error
     has_key = server.api_key or server.api_key_file
     if has_key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigError(f"{at}: a key goes to another machine over https:// only")

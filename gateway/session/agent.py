@@ -173,7 +173,7 @@ class Agent:
                 length = this.reason is FinishReason.LENGTH
                 yield TurnEnd(TurnFinish.LENGTH if length else TurnFinish.STOP, _usage(trail))
                 return
-            if this.calls[0].name == _ESCALATION_TOOL and _ESCALATION_TOOL not in this.clients:
+            if _ESCALATION_TOOL in {call.name for call in this.calls} - this.clients:
                 async with aclosing(self._hand_over(turn, talk, trail)) as events:
                     async for event in events:
                         yield event

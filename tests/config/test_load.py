@@ -169,6 +169,7 @@ def test_two_variables_connect_a_core() -> None:
     [
         ({"FIRSTHOP_CORE_URL": "http://127.0.0.1:1/v1"}, "set core.model too"),
         ({**CORE, "FIRSTHOP_CORE_URL": "core:80"}, "core.url: takes text"),
+        ({**CORE, "FIRSTHOP_CORE_URL": "http://core:99999"}, "core.url: Port out of range"),
         ({**CORE, "FIRSTHOP_CORE_API_KEY": "a", "FIRSTHOP_CORE_API_KEY_FILE": "b"}, "one of them"),
         (
             {**CORE, "FIRSTHOP_CORE_URL": "http://10.0.0.1/v1", "FIRSTHOP_CORE_API_KEY": "a"},

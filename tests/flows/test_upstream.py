@@ -156,7 +156,7 @@ def test_a_site_may_have_another_servers_model_for_its_own(
         wait_until(
             lambda: front.admin_json("/v1/site")["engine"]["answer_tokens"] > 0, "it was measured"
         )
-        seeded = {"seed": 7, "max_tokens": 12}
+        seeded: dict[str, Any] = {"seed": 7, "max_tokens": 12}
         assert ask(front, "a...", **seeded)[0] == ask(core, "a...", **seeded)[0]
         with pytest.raises(openai.BadRequestError, match="max_tokens"):
             ask(front, "hello", max_tokens=1 << 20)

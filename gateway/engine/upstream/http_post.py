@@ -10,6 +10,7 @@ key must not follow one to another host.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -21,6 +22,8 @@ from gateway.core.errors import UpstreamError, UpstreamUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_log = logging.getLogger(__name__)
 
 _CONNECT_LIMIT_S = 5.0
 _MAX_HEAD_BYTES = 1 << 16
@@ -54,7 +57,7 @@ class Origin(NamedTuple):
 
     @property
     def host_field(self) -> str:
-        """The request's `host`; also the name that errors give the server."""
+        """The request's `host`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.is_tls else 80) else f"{host}:{self.port}"
 
@@ -90,10 +93,14 @@ class Answer:
 
 
 class HttpPoster:
-    """Posts to one server, over connections that are kept."""
+    """Posts to one server, over connections that are kept.
 
-    def __init__(self, origin: Origin) -> None:
+    Errors, which reach clients, call it by `name`; only the log has its address.
+    """
+
+    def __init__(self, origin: Origin, name: str) -> None:
         self.origin = origin
+        self._name = name
         self._tls = ssl.create_default_context() if origin.is_tls else None
         self._idle: deque[_Connection] = deque()
 
@@ -147,15 +154,10 @@ class HttpPoster:
                 reader, writer = await asyncio.open_connection(
                     origin.host, origin.port, ssl=self._tls, limit=_READ_BYTES
                 )
-        except TimeoutError as error:
-            raise UpstreamUnavailable(
-                f"{origin.host_field} took no connection within {_CONNECT_LIMIT_S:g} s"
-            ) from error
-        except OSError as error:  # refused, unknown name, bad certificate
-            raise UpstreamUnavailable(
-                f"{origin.host_field} takes no connection: {error}"
-            ) from error
-        return _Connection(reader, writer, origin.host_field)
+        except OSError as error:  # refused, unknown name, bad certificate, no answer in time
+            _log.warning("%s takes no connection: %r", origin.host_field, error)
+            raise UpstreamUnavailable(f"{self._name} takes no connection") from error
+        return _Connection(reader, writer, self._name)
 
 
 class _Connection:
@@ -198,7 +200,7 @@ class _Connection:
         except OSError as error:
             if is_kept and not self._num_bytes:
                 raise _StaleConnection from error
-            raise UpstreamUnavailable(f"{self._server} broke off: {error}") from error
+            raise UpstreamUnavailable(f"{self._server} broke off") from error
 
     async def next_piece(self) -> bytes:
         """More of the body; empty at its end."""
@@ -208,7 +210,7 @@ class _Connection:
             try:
                 more = await self._read()
             except OSError as error:
-                raise UpstreamUnavailable(f"{self._server} broke off: {error}") from error
+                raise UpstreamUnavailable(f"{self._server} broke off") from error
             if not more:
                 if self._ends_with_connection():
                     return b""

@@ -54,7 +54,7 @@ class UpstreamServer:
     ) -> None:
         self.target = target
         self._monotonic = monotonic
-        self._poster = HttpPoster(target.origin)
+        self._poster = HttpPoster(target.origin, target.server)
         self._places = Places(target.max_concurrent)
         self._pace = UpstreamPace()
         self._waiting: dict[Stopwatch, float] = {}
@@ -167,7 +167,8 @@ class UpstreamServer:
         """What an answer means that is no stream."""
         server, status = self.target.server, answer.status
         said = _Said.of(await self._error_body(answer), self.target.api_key)
-        _log.warning("%s answered %d: %s", server, status, said.text)
+        host = self.target.origin.host_field
+        _log.warning("%s answered %d: %s", host, status, quoted(said.text))
         match status:
             case 200:
                 return UpstreamError(f"{server} answers without an event stream")
@@ -176,7 +177,7 @@ class UpstreamServer:
             case 401 | 403:
                 return UpstreamRefused(f"{server} does not accept this site's key ({status})")
             case 404:
-                return UpstreamRefused(f"{server} has no model {self.target.model!r}, or no API")
+                return UpstreamRefused(f"{server} does not know it, or has no API at that address")
             case 429 if said.name == "insufficient_quota":
                 return UpstreamRefused(f"{server} serves this site's key no more: its quota is up")
             case 429 | 503 | 529:
@@ -203,7 +204,7 @@ class UpstreamServer:
                 while len(body) < _MAX_ERROR_BYTES and (piece := await answer.read()):
                     body += piece
         except (TimeoutError, UpstreamError) as error:
-            _log.warning("%s broke off in a refusal: %r", self.target.server, error)
+            _log.warning("%s broke off in a refusal: %r", self.target.origin.host_field, error)
         return body[:_MAX_ERROR_BYTES]
 
 

@@ -24,9 +24,9 @@ class UpstreamTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def server(self) -> str:
-        """The server's name in errors and logs."""
-        return self.origin.host_field
+        """What errors call the server: clients have no business with its address."""
+        return f"the server of {self.model!r}"
 
     def __repr__(self) -> str:
         """Without the key."""
-        return f"UpstreamTarget({self.model!r} at {self.server})"
+        return f"UpstreamTarget({self.model!r} at {self.origin.host_field})"
