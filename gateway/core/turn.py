@@ -16,6 +16,8 @@ from gateway.core.nesting import MAX_JSON_DEPTH, is_too_deep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_WITH_DIGEST = re.compile(r"(.+)@([0-9a-f]{1,64})")
+
 MAX_STOP_STRINGS = 4
 """As in the OpenAI API."""
 MAX_STOP_CHARS = 256
@@ -199,6 +201,12 @@ class ModelInfo(msgspec.Struct, frozen=True):
         if name in ("default", self.model_id, self.full_name):
             return True
         return any(_matches(name, alias) for alias in self.aliases)
+
+
+def name_and_digest(full_name: str) -> tuple[str, str]:
+    """A full name taken apart. Other servers' names may hold an `@` that begins no digest."""
+    found = _WITH_DIGEST.fullmatch(full_name)
+    return (found[1], found[2]) if found else (full_name, "")
 
 
 def model_named(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:

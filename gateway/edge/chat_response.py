@@ -19,6 +19,7 @@ from gateway.core.turn import (
     TurnEnd,
     TurnEvent,
     Usage,
+    name_and_digest,
 )
 from gateway.edge.sse import DONE, sse_event
 from gateway.edge.turn_view import ms, optional_ms
@@ -224,7 +225,7 @@ class ChatStream:
         usage: _Usage | UnsetType | None,
         firsthop: _Firsthop | UnsetType,
     ) -> bytes:
-        model, _, digest = self._trail.model.partition("@")
+        model, digest = name_and_digest(self._trail.model)
         chunk = _Envelope(
             id=f"chatcmpl-{self._trail.request_id}",
             object="chat.completion.chunk",
@@ -264,7 +265,7 @@ class ChatBody:
 
     def render(self, end: TurnEnd) -> bytes:
         """The whole body."""
-        model, _, digest = self._trail.model.partition("@")
+        model, digest = name_and_digest(self._trail.model)
         firsthop = _final_word(self._trail, end)
         firsthop.tool_runs = self._tool_runs or UNSET
         return _encoder.encode(

@@ -14,6 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from gateway.core.stages import Outcome
+from gateway.core.turn import name_and_digest
 from gateway.telemetry import instruments
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def spans_of(turn: KeptTurn, resource: Resource) -> Iterator[ReadableSpan]:
             end_time=started_ns + round(span.end_s * 1e9),
             instrumentation_scope=_SCOPE,
         )
-    model = record.model.partition("@")[0]
+    model = name_and_digest(record.model)[0]
     yield ReadableSpan(
         name=f"{instruments.OPERATION_NAME} {model}".rstrip(),
         context=root,
@@ -141,7 +142,7 @@ def turn_attributes(record: TurnRecord) -> dict[str, AttributeValue]:
     known: dict[str, AttributeValue | None] = {
         instruments.OPERATION: instruments.OPERATION_NAME,
         instruments.PROVIDER: instruments.PROVIDER_NAME,
-        instruments.REQUEST_MODEL: record.model.partition("@")[0] or None,
+        instruments.REQUEST_MODEL: name_and_digest(record.model)[0] or None,
         instruments.RESPONSE_MODEL: record.model or None,
         "gen_ai.response.finish_reasons": (record.finish,) if record.finish else None,
         "gen_ai.usage.input_tokens": record.prompt_tokens or None,
@@ -156,7 +157,8 @@ def turn_attributes(record: TurnRecord) -> dict[str, AttributeValue]:
         "firsthop.outcome": record.outcome.value,
         "firsthop.site": record.site or None,
         "firsthop.hop": max(0, len(record.path) - 1),
-        "firsthop.model_digest": record.model.partition("@")[2] or None,
+        "firsthop.escalation": record.escalation or None,
+        "firsthop.model_digest": name_and_digest(record.model)[1] or None,
         "firsthop.budget_ms": _ms(record.budget_s),
         "firsthop.within_budget": record.within_budget,
         "firsthop.num_resumes": record.num_resumes,

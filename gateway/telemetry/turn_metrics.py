@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.stages import Outcome
+from gateway.core.turn import name_and_digest
 from gateway.telemetry import instruments
 from gateway.telemetry.series import CounterSeries, HistogramSeries
 
@@ -182,7 +183,7 @@ def _model_attributes(model: str) -> tuple[str, str, str, str]:
     return (
         instruments.OPERATION_NAME,
         instruments.PROVIDER_NAME,
-        model.partition("@")[0],
+        name_and_digest(model)[0],
         model,
     )
 

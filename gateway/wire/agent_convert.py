@@ -36,6 +36,7 @@ from gateway.core.turn import (
     TurnFinish,
     Usage,
     check_calls_and_results,
+    name_and_digest,
 )
 from gateway.wire.pb import agent_pb2 as pb
 
@@ -402,7 +403,7 @@ def _digest(full_name: str, models: Iterable[ModelInfo]) -> str:
     for info in models:
         if info.full_name == full_name:
             return info.digest
-    return full_name.rpartition("@")[2]
+    return name_and_digest(full_name)[1]
 
 
 def _param(error: GatewayError) -> str:

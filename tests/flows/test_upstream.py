@@ -74,14 +74,17 @@ def test_what_the_assistant_can_do_stays(edge: SiteProcess) -> None:
 def test_the_cores_model_is_served_by_its_name(edge: SiteProcess) -> None:
     client = client_of(edge)
     assert [model.id for model in client.models.list()][1] == "tiny"
-    with client.chat.completions.with_raw_response.create(
+    response = client.chat.completions.with_raw_response.create(
         model="tiny",
         messages=[{"role": "user", "content": "hello there"}],
         stream=True,
         stream_options={"include_usage": True},
         logprobs=True,
         top_logprobs=2,
-    ).parse() as stream:
+    )
+    assert response.headers["x-firsthop-escalation"] == "model_requested"
+    assert response.headers["x-firsthop-path"] == "edge-a,core-b"
+    with response.parse() as stream:
         chunks = list(stream)
     deltas = [chunk.choices[0] for chunk in chunks if chunk.choices]
     assert "".join(one.delta.content or "" for one in deltas) == "hello there"

@@ -13,6 +13,7 @@ from gateway.core.errors import (
     RateLimited,
     SloUnattainable,
     UnsupportedTools,
+    UpstreamBusy,
 )
 from gateway.core.generation import Constraint, ConstraintKind, Sampling
 from gateway.core.stages import Stage, StageClock, TurnTrail
@@ -185,6 +186,7 @@ def test_a_summary_is_in_milliseconds_and_leaves_out_what_is_not_known() -> None
     assert not early.HasField("ttft_ms")
     assert not early.HasField("budget_ms")
     assert early.model_digest == MODEL.digest[:12]
+    assert (early.requested_model, early.escalation, early.escalation_error) == ("", "", "")
     clock.mark_first_content(10.5)
     trail.budget_s = 0.5
     done = convert.summary_message(trail, TurnFinish.LENGTH, usage, trace_id="t", models=(MODEL,))
@@ -194,6 +196,20 @@ def test_a_summary_is_in_milliseconds_and_leaves_out_what_is_not_known() -> None
     assert spans == [("prefill", 0.0, 250.0), ("egress", 250.0, 250.0)]
     assert (list(done.path), done.model_digest) == (["edge-a", "edge-b"], MODEL.digest)
     assert (done.turn_class, done.trace_id) == (pb.TURN_CLASS_AGENT, "t")
+
+
+def test_a_summary_says_what_was_asked_for_and_why_another_model_answered() -> None:
+    trail = TurnTrail("r", StageClock(0.0), model="@lab/big", requested_model="default")
+    trail.escalation, trail.escalation_error = "assistant", "upstream_busy"
+    told = convert.summary_message(trail, TurnFinish.STOP, Usage(), trace_id="t", models=(MODEL,))
+    assert (told.requested_model, told.model, told.model_digest) == ("default", "@lab/big", "")
+    assert (told.escalation, told.escalation_error) == ("assistant", "upstream_busy")
+
+
+def test_a_busy_server_says_when_to_come_again() -> None:
+    busy = UpstreamBusy("the server", retry_after_s=3.0)
+    assert convert.turn_error(busy, "").retry_after_ms == 3000.0
+    assert dict(convert.error_metadata(busy, ""))["retry-after-ms"] == "3000"
 
 
 def test_an_error_says_the_same_in_a_session_and_on_a_call() -> None:

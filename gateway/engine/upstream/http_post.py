@@ -1,10 +1,9 @@
 """HTTP/1.1 as a client needs it to post a body and read a long answer as it comes.
 
-RFC 9112 over asyncio streams, parsed by httptools, which the site's own ports use too. A general
-client costs several times as much per event of a stream. Connections are kept and used again;
-leaving an answer before its end closes its connection, by which the server knows that nobody
-listens any more. Redirects and compressed answers are refused: an API has no use for them, and a
-key must not follow one to another host.
+RFC 9112 over asyncio streams, parsed by httptools, which the site's own ports use too. Connections
+are kept and used again; leaving an answer before its end closes its connection, by which the
+server knows that nobody listens any more. Redirects and compressed answers are refused: an API has
+no use for them, and a key must not follow one to another host.
 """
 
 from __future__ import annotations
