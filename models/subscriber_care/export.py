@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from models.bundle import BundleFacts, write_bundle
-from models.gqa_graph import DecoderShape, build_graph
+from models.gqa_graph import DecoderShape, Precision, build_graph
 from models.subscriber_care.format import BEGIN, END, HERE, TEMPLATE_FILE, TOOLS_FILE
 from models.subscriber_care.tokenizer import BUILD_DIR
 
@@ -25,14 +25,14 @@ def _weights(path: Path) -> dict[str, np.typing.NDArray[np.float32]]:
         return {name: np.asarray(arrays[name], dtype=np.float32) for name in arrays.files}
 
 
-def export(build_dir: Path, bundle_dir: Path) -> None:
+def export(build_dir: Path, bundle_dir: Path, precision: Precision = "int8") -> None:
     """Write the bundle for the weights and tokenizer of `build_dir`."""
     training = json.loads((build_dir / "training.json").read_text(encoding="utf-8"))
     shape = DecoderShape(**training["shape"])
-    graph = build_graph(shape, _weights(build_dir / "weights.npz"), "int8")
+    graph = build_graph(shape, _weights(build_dir / "weights.npz"), precision)
     write_bundle(
         bundle_dir,
-        graphs={("cpu", "int8"): graph},
+        graphs={("cpu", precision): graph},
         tokenizer_json=Tokenizer.from_file(str(build_dir / "tokenizer.json")).to_str(),
         chat_template=TEMPLATE_FILE.read_text(encoding="utf-8"),
         tools_json=TOOLS_FILE.read_text(encoding="utf-8"),

@@ -1,9 +1,9 @@
-"""Greedy decoding of the shipped graph, one conversation at a time: for evaluation and tests.
+"""Greedy decoding of a bundle's graph, one conversation at a time: for evaluation and tests.
 
-Nothing constrains what is generated: an invalid call counts against the model.
+Without a grammar nothing constrains what is generated: an invalid call counts against the model.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from gateway.engine.bundle import load_bundle
+from gateway.engine.worker.grammar import Matcher
 from models.subscriber_care.format import END, Called, Said, Turn, parse_reply, render
 
 MAX_REPLY_TOKENS = 96
@@ -31,7 +32,8 @@ class GreedyModel:
         self.precision = artifact.precision
         self.digest = bundle.digest
         self._tokenizer = Tokenizer.from_file(str(bundle_dir / "tokenizer.json"))
-        self._end = self._tokenizer.token_to_id(END)
+        self.end_id = self._tokenizer.token_to_id(END)
+        self.vocab_size = self._tokenizer.get_vocab_size()
         self._outputs = [output.name for output in self._session.get_outputs()]
         past = [i for i in self._session.get_inputs() if i.name.startswith("past_key_values")]
         self._empty = {i.name: np.zeros((1, i.shape[1], 0, i.shape[3]), np.float32) for i in past}
@@ -43,25 +45,34 @@ class GreedyModel:
     def complete(self, prompt: str) -> str:
         """Return the text, markers included, that follows `prompt`, without the end token."""
         tokens = self._tokenizer.encode(prompt).ids
-        fed, cache = list(tokens), self._empty
+        return self._tokenizer.decode(self.generate(tokens), skip_special_tokens=False)
+
+    def generate(self, prompt: Sequence[int], matcher: Matcher | None = None) -> list[int]:
+        """Return the tokens that follow `prompt`, without the end token, held to a grammar."""
+        fed, cache = list(prompt), self._empty
         reply: list[int] = []
-        while len(reply) < MAX_REPLY_TOKENS:
-            token, cache = self._step(fed, cache, len(tokens) + len(reply))
-            if token == self._end:
+        while len(reply) < MAX_REPLY_TOKENS and not (matcher and matcher.is_done):
+            logits, cache = self._step(fed, cache, len(prompt) + len(reply))
+            if matcher is not None:
+                logits = np.where(matcher.allowed().mask(), logits, -np.inf)
+            token = int(np.argmax(logits))
+            if token == self.end_id:
                 break
+            if matcher is not None:
+                matcher.accept(token)
             reply.append(token)
             fed = [token]
-        return self._tokenizer.decode(reply, skip_special_tokens=False)
+        return reply
 
     def _step(
         self, tokens: list[int], cache: dict[str, NDArray[np.float32]], length: int
-    ) -> tuple[int, dict[str, NDArray[np.float32]]]:
-        """Feed `tokens`; return the likeliest next one and the caches, now `length` long."""
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Feed `tokens`; return the logits of the next and the caches, now `length` long."""
         feed = {
             "input_ids": np.array([tokens], np.int64),
             "attention_mask": np.ones((1, length), np.int64),
             **cache,
         }
         values = dict(zip(self._outputs, self._session.run(None, feed), strict=True))
-        token = int(np.argmax(values.pop("logits")[0, -1]))
-        return token, {n.replace("present.", "past_key_values."): v for n, v in values.items()}
+        logits = values.pop("logits")[0, -1]
+        return logits, {n.replace("present.", "past_key_values."): v for n, v in values.items()}

@@ -4,7 +4,7 @@
 
 writes `weights.npz` and `training.json` beside the tokenizer in the build folder, every few minutes
 and at the end: a running average of the weights, sound whenever the run is stopped. A finished run
-is trained further, on dialogues of another seed, with `--continue-from FOLDER --out OTHER --seed 2`.
+is trained further, on other dialogues, with `--continue-from FOLDER --out OTHER --seed 2`.
 """
 
 import argparse

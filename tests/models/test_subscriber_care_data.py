@@ -5,12 +5,12 @@ from random import Random
 import pytest
 
 from gateway.core.countries import COUNTRIES
+from models.subscriber_care.cases import read_cases
 from models.subscriber_care.data import spoken
 from models.subscriber_care.data.mix import dialogue, dialogues
 from models.subscriber_care.data.noise import restyle
 from models.subscriber_care.data.phrasing import PatternError, expand
 from models.subscriber_care.data.places import ALIASES, country
-from models.subscriber_care.evaluate import read_cases
 from models.subscriber_care.format import TOOLS, Called, Heard, Said, problems_of
 
 NUM_WORDS_AT_MOST = 30

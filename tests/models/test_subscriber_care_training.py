@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 
 from models.gqa_graph import DecoderShape, build_graph
 from models.subscriber_care.batches import IGNORED, batches
-from models.subscriber_care.evaluate import Case, Tally, wilson
+from models.subscriber_care.cases import Case
 from models.subscriber_care.export import BUNDLE_DIR
+from models.subscriber_care.findings import Tally, wilson
 from models.subscriber_care.format import Called, Heard, Said
 from models.subscriber_care.tokenizer import train_tokenizer
 
