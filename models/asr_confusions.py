@@ -19,8 +19,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from pocketsphinx import Decoder
-
 from models.subscriber_care.data.mix import dialogue
 from models.subscriber_care.data.noise import CONFUSIONS_FILE
 from models.subscriber_care.format import Heard
@@ -67,7 +65,7 @@ def speak(text: str, voice: str, path: Path) -> bytes:
     with wave.open(str(path)) as sound:
         if sound.getframerate() != SAMPLE_HZ:
             raise ValueError(f"voice {voice} speaks at {sound.getframerate()} Hz, not {SAMPLE_HZ}")
-        return sound.readframes(sound.getnframes())
+        return bytes(sound.readframes(sound.getnframes()))
 
 
 def confusions(said: Sequence[str], heard: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -82,6 +80,8 @@ def confusions(said: Sequence[str], heard: Sequence[str]) -> Iterator[tuple[str,
 
 def count(texts: Iterable[str]) -> tuple[Counter[tuple[str, str]], int, int]:
     """Return how often what was heard as what, the number of words said, and of those in error."""
+    from pocketsphinx import Decoder
+
     decoder = Decoder(samprate=SAMPLE_HZ, loglevel="FATAL")
     table: Counter[tuple[str, str]] = Counter()
     num_words = num_wrong = 0

@@ -1,4 +1,4 @@
-"""Values a caller has said: amounts, durations, countries.
+"""Values a caller has said: amounts, durations, countries, named days.
 
 A small model garbles rare values, and on a payment that is a wrong amount. So the values come from
 the caller's words by plain rules, typed, and the model only chooses among them. What was not said
@@ -30,6 +30,8 @@ class Kind(StrEnum):
     MINUTES = "minutes"
     DAYS = "days"
     COUNTRY = "country"
+    DAY = "day"
+    """A weekday, today or tomorrow."""
 
 
 class Said(NamedTuple):
@@ -96,6 +98,11 @@ _NO_AMOUNT = frozenset(
     {"cents", "cent", "percent", "%", "o'clock", "am", "pm", "a.m.", "p.m.", "st", "nd", "rd", "th"}
 )
 """What follows numbers that are no whole dollars: shares, hours of the day, dates."""
+_DAY_NAMES = {
+    name + ending: name
+    for name in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    for ending in ("", "s", "'s")
+} | {"today": "today", "tonight": "today", "tomorrow": "tomorrow"}
 _RANGES = {Kind.DOLLARS: (1, 10**9), Kind.MINUTES: (1, 1440), Kind.DAYS: (1, 90)}
 
 
@@ -120,7 +127,7 @@ def _said_once(utterance: str) -> dict[Kind, Said]:
     result = {}
     for kind in Kind:
         own = [m for m in mentions if m.kind is kind]
-        bare = [m for m in mentions if m.kind is None and kind is not Kind.COUNTRY]
+        bare = [m for m in mentions if m.kind is None and kind in _RANGES]
         # A bare number corrects one with its unit: "forty dollars, no, fifty".
         corrected = [m for m in bare if own and corrected_by[own[-1].end] <= m.start]
         chosen = _after_corrections([*own, *corrected] if own else bare, tokens, corrected_by)
@@ -150,7 +157,7 @@ def _is_possible(kind: Kind, value: int | str) -> bool:
 
 def _mentions(tokens: list[str]) -> list[_Mention]:
     numbers = {number.start: number for number in numbers_in(tokens)}
-    mentions = [*_durations(tokens, numbers), *_countries(tokens)]
+    mentions = [*_durations(tokens, numbers), *_countries(tokens), *_named_days(tokens)]
     taken = {index for m in mentions for index in range(m.start, m.end)}
     for number in numbers.values():
         if taken.isdisjoint(range(number.start, number.end)):
@@ -334,6 +341,20 @@ def _countries(tokens: list[str]) -> list[_Mention]:
             at += len(words)
         else:
             at += 1
+    return mentions
+
+
+def _named_days(tokens: list[str]) -> list[_Mention]:
+    """Days by name, and today by its parts: "tonight", "this evening"."""
+    mentions = []
+    for at, word in enumerate(tokens):
+        day = _DAY_NAMES.get(word)
+        if tokens[at - 1 : at] == ["this"] and word in ("morning", "afternoon", "evening"):
+            day = "today"
+        if tokens[max(0, at - 2) : at] == ["day", "after"]:
+            continue  # the day after tomorrow
+        if day is not None:
+            mentions.append(_Mention(Kind.DAY, day, at, at + 1))
     return mentions
 
 

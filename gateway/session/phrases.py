@@ -36,6 +36,7 @@ HOW_MUCH = "Sure, how much would you like to pay, in whole dollars?"
 HOW_LONG = "Sure, for how many minutes should I pause it?"
 WHICH_COUNTRY = "Sure, which country is the pass for?"
 HOW_MANY_DAYS = "Sure, for how many days?"
+WHICH_DAY = "Sure, which day suits you?"
 """The caller has not said a value that the call needs."""
 
 

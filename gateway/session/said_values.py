@@ -19,7 +19,7 @@ import msgspec
 from gateway.core.generation import Constraint, ConstraintKind
 from gateway.core.turn import Message, Role, ToolCall, ToolSpec
 from gateway.core.values import Kind, Said, said
-from gateway.session.phrases import HOW_LONG, HOW_MANY_DAYS, HOW_MUCH, WHICH_COUNTRY
+from gateway.session.phrases import HOW_LONG, HOW_MANY_DAYS, HOW_MUCH, WHICH_COUNTRY, WHICH_DAY
 from gateway.session.tool_arguments import check_arguments
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _SAID_ARGUMENTS: dict[str, dict[str, tuple[Kind, str]]] = {
         "country": (Kind.COUNTRY, WHICH_COUNTRY),
         "days": (Kind.DAYS, HOW_MANY_DAYS),
     },
+    "book_technician": {"day": (Kind.DAY, WHICH_DAY)},
 }
 """Arguments whose values must have been said: their kind, and how to ask for them."""
 

@@ -32,7 +32,7 @@ class GreedyModel:
         self.precision = artifact.precision
         self.digest = bundle.digest
         self._tokenizer = Tokenizer.from_file(str(bundle_dir / "tokenizer.json"))
-        self.end_id = self._tokenizer.token_to_id(END)
+        self.end_id = int(self._tokenizer.encode(END).ids[0])
         self.vocab_size = self._tokenizer.get_vocab_size()
         self._outputs = [output.name for output in self._session.get_outputs()]
         past = [i for i in self._session.get_inputs() if i.name.startswith("past_key_values")]

@@ -1,7 +1,7 @@
 """The assistant as a site serves it: its prompt, this turn's grammar, and the session's questions.
 
-Greedy decoding of one conversation at a time, in this process; everything else is the gateway's own:
-the chat template, `SaidValues`, the grammar engine, the assembler.
+Greedy decoding of one conversation at a time, in this process; everything else is the gateway's
+own: the chat template, `SaidValues`, the grammar engine, the assembler.
 """
 
 import json

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -163,7 +163,8 @@ def save(
     `earlier`: the facts of the run that this one went on from, or None.
     """
     unfinished = out / "unfinished.npz"
-    np.savez(unfinished, **weights)
+    arrays: dict[str, Any] = dict(weights)
+    np.savez(unfinished, **arrays)
     unfinished.replace(out / "weights.npz")
     facts = {
         "shape": dataclasses.asdict(shape),

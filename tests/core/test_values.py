@@ -225,3 +225,18 @@ def test_long_texts_take_time_in_proportion_to_their_length(text: str) -> None:
     began_s = time.thread_time()
     said([text])
     assert time.thread_time() - began_s < 2.0  # 0.3 s here; what grows with the square takes 20 s
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("Tuesday's fine", ("tuesday",)),
+        ("monday, no, sunday evening", ("sunday",)),
+        ("can you come tonight", ("today",)),
+        ("this afternoon would be best", ("today",)),
+        ("the day after tomorrow", ()),
+        ("next week", ()),
+    ],
+)
+def test_named_days(text: str, values: tuple[str, ...]) -> None:
+    assert said([text])[Kind.DAY].values == values

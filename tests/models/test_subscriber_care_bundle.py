@@ -1,6 +1,6 @@
 """The committed bundle: sound, and able to do its job on the graph that ships."""
 
-import json
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from models.subscriber_care.format import (
     Heard,
     Returned,
     Said,
-    Turn,
     render,
     special_tokens,
 )
 from models.subscriber_care.greedy import GreedyModel
+from models.subscriber_care.served import ServedModel, messages_of
 
 MAX_BUNDLE_BYTES = 8_000_000
 
@@ -67,7 +67,7 @@ def test_the_served_prompt_is_the_training_sequence(tokenizer: Tokenizer) -> Non
         at = next(i for i in reversed(range(len(turns))) if isinstance(turns[i], Heard | Returned))
         history = turns[: at + 1]
 
-        served = text_side.render([_message(turn) for turn in history])
+        served = text_side.render(messages_of(history))
 
         assert list(served) == tokenizer.encode(render(history, generate=True)).ids
         whole = tokenizer.encode(render(turns)).ids
@@ -165,14 +165,27 @@ def test_the_model_says_that_it_is_an_ai(model: GreedyModel) -> None:
     assert "AI" in said.text
 
 
-def _message(turn: Turn) -> Message:
-    match turn:
-        case Heard(text):
-            return Message(Role.USER, text)
-        case Said(text):
-            return Message(Role.ASSISTANT, text)
-        case Called(tool, arguments):
-            call = ToolCall("call_1", tool, json.dumps(dict(arguments)))
-            return Message(Role.ASSISTANT, tool_calls=(call,))
-        case Returned(values):
-            return Message(Role.TOOL, json.dumps(dict(values)), tool_call_id="call_1")
+@pytest.fixture(scope="module")
+def served() -> ServedModel:
+    return ServedModel(BUNDLE_DIR)
+
+
+def test_served_it_pays_what_was_said(served: ServedModel) -> None:
+    reply = served.reply([Heard("i want to pay four hundred and six dollars")])
+
+    assert reply == Called("pay_bill", {"amount": 406})
+
+
+def test_served_the_session_asks_for_what_was_not_said(served: ServedModel) -> None:
+    reply = served.reply([Heard("i want to pay half of my bill")])
+
+    assert isinstance(reply, Said)
+    assert re.search("how (much|many)", reply.text, re.IGNORECASE)
+
+
+def test_served_it_reads_out_the_result(served: ServedModel) -> None:
+    result = Returned({"down_mbps": 237, "up_mbps": 41})
+    reply = served.reply([Heard("run a speed test"), Called("run_speed_test", {}), result])
+
+    assert isinstance(reply, Said)
+    assert re.findall("[0-9]+", reply.text) == ["237", "41"]

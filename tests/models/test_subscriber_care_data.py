@@ -5,13 +5,17 @@ from random import Random
 import pytest
 
 from gateway.core.countries import COUNTRIES
+from gateway.core.values import Kind, said
+from gateway.session.said_values import utterances
 from models.subscriber_care.cases import read_cases
 from models.subscriber_care.data import spoken
 from models.subscriber_care.data.mix import dialogue, dialogues
 from models.subscriber_care.data.noise import restyle
 from models.subscriber_care.data.phrasing import PatternError, expand
 from models.subscriber_care.data.places import ALIASES, country
+from models.subscriber_care.findings import VALUE_ARGUMENTS
 from models.subscriber_care.format import TOOLS, Called, Heard, Said, problems_of
+from models.subscriber_care.served import messages_of
 
 NUM_WORDS_AT_MOST = 30
 
@@ -40,6 +44,39 @@ def test_every_call_is_valid_and_every_reply_short() -> None:
     assert min(tools.values()) >= 20
 
 
+_SAID_ARGUMENTS = {
+    ("pay_bill", "amount"): Kind.DOLLARS,
+    ("pause_wifi", "minutes"): Kind.MINUTES,
+    ("add_roaming", "country"): Kind.COUNTRY,
+    ("add_roaming", "days"): Kind.DAYS,
+    ("book_technician", "day"): Kind.DAY,
+}
+
+
+def test_every_value_called_is_one_that_the_session_has_heard() -> None:
+    num_values = 0
+    unheard = []
+    for turns in islice(dialogues(seed=8), 1500):
+        earlier: Called | None = None
+        for at, turn in enumerate(turns):
+            if not isinstance(turn, Called):
+                continue
+            heard = said(utterances(messages_of(turns[:at])))
+            kept = earlier.arguments if earlier and earlier.tool == turn.tool else {}
+            earlier = turn
+            for name, value in turn.arguments.items():
+                kind = _SAID_ARGUMENTS.get((turn.tool, name))
+                if kind is None:
+                    continue
+                num_values += 1
+                found = heard[kind].values
+                if value not in found and (found or kept.get(name) != value):
+                    unheard.append((turn, utterances(messages_of(turns[:at]))))
+
+    assert num_values > 1000
+    assert len(unheard) <= num_values / 500, unheard
+
+
 def test_callers_seldom_say_the_same_twice() -> None:
     said = [t.text for d in islice(dialogues(seed=6), 1500) for t in d if isinstance(t, Heard)]
 
@@ -52,12 +89,14 @@ def test_no_development_case_is_a_sentence_of_the_generator() -> None:
 
     generated = {
         _plain(turn.text)
-        for index in range(50_000)
-        for turn in dialogue(1, index)
+        for index in range(30_000)
+        for turn in dialogue(1, index, style="plain")
         if isinstance(turn, Heard)
     }
 
-    assert len(cases) >= 120
+    with_values = [c for c in cases if c.call and not VALUE_ARGUMENTS.isdisjoint(c.call.arguments)]
+    assert len(cases) >= 300
+    assert len(with_values) >= 150
     assert wanted & generated == set()
 
 

@@ -7,14 +7,22 @@ import onnxruntime as ort
 import pytest
 from tokenizers import Tokenizer
 
+from gateway.session import phrases
 from models.gqa_graph import DecoderShape, build_graph
 from models.subscriber_care.batches import IGNORED, batches
 from models.subscriber_care.cases import Case
 from models.subscriber_care.export import BUNDLE_DIR
-from models.subscriber_care.findings import Tally, wilson
+from models.subscriber_care.findings import Findings, Tally, wilson
 from models.subscriber_care.format import Called, Heard, Said
 from models.subscriber_care.tokenizer import train_tokenizer
 
+SESSIONS_OWN = (
+    phrases.NO_CORE_MODEL,
+    phrases.HOW_MUCH,
+    phrases.HOW_LONG,
+    phrases.WHICH_COUNTRY,
+    phrases.HOW_MANY_DAYS,
+)
 SHAPE = DecoderShape(
     vocab_size=320,
     hidden_size=64,
@@ -31,15 +39,19 @@ def test_only_what_the_assistant_produces_is_learnt() -> None:
     tokenizer = Tokenizer.from_file(str(BUNDLE_DIR / "tokenizer.json"))
     stream = batches(tokenizer, seed=1, batch_tokens=2048, max_len=512, pool_size=100)
 
+    sessions = [f"{sentence}<e>" for sentence in SESSIONS_OWN]
+    num_left_out = 0
     for tokens, targets in islice(stream, 5):
         assert tokens.shape == targets.shape
         assert tokens.size <= 2048
-        row, wanted = tokens[0].tolist(), targets[0].tolist()
-        whole = tokenizer.decode(row, skip_special_tokens=False)
-        learnt = [t for t in wanted if t != IGNORED]
-        turns = [part.split("<e>")[0] for part in whole.split("<a>")[1:]]
-        expected = "".join(f"{turn}<e>" for turn in turns)
-        assert tokenizer.decode(learnt, skip_special_tokens=False) == expected
+        for row, wanted in zip(tokens.tolist(), targets.tolist(), strict=True):
+            whole = tokenizer.decode(row, skip_special_tokens=False)
+            learnt = [t for t in wanted if t != IGNORED]
+            turns = [part.split("<e>")[0] + "<e>" for part in whole.split("<a>")[1:]]
+            models_own = [turn for turn in turns if turn not in sessions]
+            num_left_out += len(turns) - len(models_own)
+            assert tokenizer.decode(learnt, skip_special_tokens=False) == "".join(models_own)
+    assert num_left_out > 0
 
 
 def test_a_tokenizer_is_made_from_the_data_alone() -> None:
@@ -111,3 +123,22 @@ def test_a_case_that_wants_words_takes_no_call() -> None:
     assert case.accepts(Said("I'm an AI."))
     assert not case.accepts(Said("I was paid."))
     assert not case.accepts(Called("ask_core_model", {}))
+
+
+def test_wrong_values_are_told_apart_by_whether_they_were_said() -> None:
+    case = Case(
+        "values-1",
+        "values",
+        [Heard("pay forty dollars, no, fifty dollars")],
+        Called("pay_bill", {"amount": 50}),
+    )
+    findings = Findings()
+
+    findings.add(case, Called("pay_bill", {"amount": 50}))
+    findings.add(case, Called("pay_bill", {"amount": 45}))
+    findings.add(case, Said("How much?"))
+
+    assert (findings.values.num_passed, findings.values.num_cases) == (1, 3)
+    assert findings.values_not_said == ["values-1: amount=45"]
+    assert findings.values_said_but_wrong == []
+    assert findings.confusions["pay_bill"] == {"pay_bill": 2, "text": 1}

@@ -50,10 +50,9 @@ class Scene:
         Noise never changes a value, as the session will hear it: what it hears is what is called.
         """
         plain = self.phrase(patterns, **slots)
-        values = said([plain])
         for _ in range(_MAX_TRIES):
             text = restyle(plain, self.style, self.rng)
-            if text == plain or said([text]) == values:
+            if text == plain or said([text]) == said([plain]):
                 break
         else:
             text = plain
