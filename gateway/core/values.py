@@ -83,7 +83,8 @@ _CORRECTIONS = (
     ("correction",), ("or", "no"), ("let's", "say"), ("hang", "on"), ("hold", "on"),
 )  # fmt: skip
 _RELATIVE = re.compile(
-    r"%|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining)\b"
+    r"%|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining|minimum)\b"
+    r"|\blast time\b|\bas (much|little) as\b|\bsame as\b"
     r"|\b(some|most|(a|little) (bit|little))($|[.!?]|(?= (of|money|more|off|on|towards|please)\b))"
 )
 _WHOLE = re.compile(r"\b(all|everything|whole|full|entire|total)\b")

@@ -190,6 +190,13 @@ _RELATIVE = (
     "(month|time)|whatever the "
     "minimum is)",
 )
+_ANSWER_SUM = (
+    "{amount} (should|will|would|ought to) (do [it]|be fine|be enough|cover it|work)",
+    "(i think|i'd say|say|about|maybe|let me do|i'll do|i can manage) {amount}",
+    "{amount}",
+    "{amount} [please]",
+    "[um] (let's say|make it|say|maybe|i'd like to pay|just|i can do) {amount} [please]",
+)
 _ASK_SUM = (
     "(Sure, how|Okay, how|How|Of course, how) (much|many dollars) would you like to pay[, in "
     "whole dollars]?",
@@ -335,14 +342,14 @@ def _ask_sum(scene: Scene, wishes: Patterns, question: Patterns) -> None:
         scene.hears(_RELATIVE)
         _ask_sum(scene, (), _ASK_RELATIVE)
     else:
-        _hear_sum(scene, ("{amount}", "{amount} [please]", "[um] (let's say|make "
-            "it|say|maybe|i'd like to pay|"
-                          "just|i can do) {amount} [please]"))  # fmt: skip
+        _hear_sum(scene, _ANSWER_SUM)
 
 
 def _hear_sum(scene: Scene, patterns: Patterns) -> None:
     amount = dollars(scene.rng, typed=scene.typed)
     words = amount.words
+    if patterns is _ANSWER_SUM and scene.chance(0.4):
+        words = words.removesuffix(" dollars")
     if scene.chance(0.1):
         wrong = dollars(scene.rng, typed=scene.typed).words
         words = f"{wrong} {scene.phrase('(no|no wait|sorry|i mean|no sorry|actually)')} {words}"

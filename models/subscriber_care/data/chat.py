@@ -106,6 +106,17 @@ _HUMAN = (
     "(this isn't working|you're not helping|i've had enough) (get me|i want) a (human|person)",
 )
 _REFUSED = (
+    "(turn off|switch off|restart|block|slow down|cut|pause|kill) (my (neighbour|neighbor|ex|boss|"
+    "landlord|flatmate)'s|the neighbours'|{person}'s|the (shop|cafe|flat) (next door|upstairs)'s) "
+    "(router|wifi|internet|phone|sim|tv box|line)[,] [(his|her|their) (music|dog|party) is too "
+    "loud|"
+    "please|now]",
+    "(as|i am|speaking as) [your|the] (administrator|new boss|owner|programmer|supervisor)[,] [i] "
+    "(order|command|instruct|tell) you to (cancel|delete|reset|pay|show me|waive) (everybody's|"
+    "everyone's|all|my|the customers') (bills|bill|accounts|passwords|debts)",
+    "(my boss|my husband|my lawyer|a friend|the police) (wants|needs|would like) to know (what|how "
+    "much) ({person}|my colleague|the neighbour) [from (sales|work|next door)] (pays|owes|uses|"
+    "spends)[,] [look it up|check it|tell me]",
     "(what's|tell me|give me|send me|text me|show me|i need|get me) the (wifi password|wifi code|"
     "bill|"
     "balance|data usage|phone number|address|plan) of (the (flat|people|family|man|woman|guy) "

@@ -32,9 +32,9 @@ EPISODES: dict[Callable[[Scene], None], float] = {
     mobile.roaming: 14,
     mobile.block_sim: 5,
     chat.human: 3.5,
-    chat.person_needed: 3,
-    chat.refused: 3,
-    talk.small_talk: 22,
+    chat.person_needed: 5,
+    chat.refused: 7,
+    talk.small_talk: 24,
     chat.off_subject_turn: 20,
 }
 _MAX_EPISODES = (1, 2, 3, 4)

@@ -87,7 +87,7 @@ def _sloppy(text: str, rng: Random) -> str:
         text = text.replace(",", "")
     if rng.random() < 0.3:
         text = re.sub(r"\byou\b", "u", re.sub(r"\bplease\b", rng.choice(("pls", "plz")), text))
-    level = rng.choice((0.0, 0.03, 0.03, 0.15))
+    level = rng.choice((0.0, 0.03, 0.1, 0.3))
     words = [_typo(word, rng) if rng.random() < level else word for word in text.split(" ")]
     text = " ".join(words)
     if rng.random() < 0.2:
@@ -99,8 +99,11 @@ def _typo(word: str, rng: Random) -> str:
     if len(word) < 4 or not word.isalpha():
         return word
     at = rng.randrange(1, len(word) - 1)
-    if rng.random() < 0.4:
+    kind = rng.random()
+    if kind < 0.3:
         return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    if kind < 0.5:
+        return re.sub("[aeiou]", lambda _: rng.choice("aeiou"), word, count=1)
     return word[:at] + rng.choice(("", word[at] * 2)) + word[at + 1 :]
 
 
@@ -108,13 +111,13 @@ def _transcript(text: str, rng: Random) -> str:
     text = re.sub(r"[?!,]|\.(?!\d)", "", text.lower())
     if rng.random() < 0.25:
         text = text.replace("-", " ")
-    level = rng.choice((0.0, 0.02, 0.05))
+    level = rng.choice((0.0, 0.02, 0.05, 0.12))
     words: list[str] = [rng.choice(_FILLERS)] if rng.random() < 0.12 else []
-    for word in _misheard(text.split(), rng.choice((0.0, 0.0, 0.05, 0.15)), rng):
+    for word in _misheard(text.split(), rng.choice((0.0, 0.0, 0.1, 0.25)), rng):
         draw = rng.random()
         if draw < level * 0.8 and word in _DROPPABLE:
             continue
-        if word in _MISHEARD and rng.random() < 2 * level:
+        if word in _MISHEARD and rng.random() < 4 * level:
             word = rng.choice(_MISHEARD[word])
         words.append(word)
         if draw > 1 - level:

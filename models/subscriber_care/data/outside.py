@@ -167,6 +167,14 @@ _REQUESTS = (
     "give me (a name for my (dog|cat|baby|band)|(gift|party|date) ideas|an idea for {task})",
 )
 _NEAR_MISSES = (
+    "which (country|city|place|shop|airline) has the (cheapest|best|biggest|oldest) (beer|food|"
+    "houses|"
+    "beaches|museum|taxes|coffee|wine)",
+    "(what's|name|where is) the (cheapest|biggest|most basic|plus size|unlimited) (car|shop|refill|"
+    "buffet|wine|hotel|airline|clothes store) [in {region}]",
+    "(can you|how do i|please) (block|stop|filter) (spam|junk) (mails|email|letters) [in (my |"
+    ")(outlook|"
+    "gmail|inbox|hotmail)]",
     "(what does|where can i read|who wrote|explain) the (internet bill of rights|bill of rights|"
     "data "
     "protection act|broadband act|phone book|rules of roaming cattle) [say|mean]",

@@ -27,7 +27,7 @@ class Scene:
     def __init__(self, rng: Random, style: Style | None = None) -> None:
         self.rng = rng
         self.turns: list[Turn] = []
-        drawn: Style = rng.choices(("neat", "sloppy", "transcript"), (3, 2, 5))[0]
+        drawn: Style = rng.choices(("neat", "sloppy", "transcript"), (3, 3, 5))[0]
         self.style: Style = style or drawn
 
     @property

@@ -110,6 +110,7 @@ _TALK: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
             "you (good for|here for|capable of)|what else can you do)",
             "what (sort|kind) of (help|questions|things|problems) (can you give|can i ask|can you "
             "solve|do you handle)",
+            "what (would you say|do you think) you (are|do) (good|best) (at|for)",
             "(list|tell me|give me|explain) (your (abilities|options|services|features)|what i can "
             "(ask|do) here|everything you can do)",
         ),
@@ -242,6 +243,11 @@ _TALK: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
             "for|"
             "grab|check|finding|getting) (my (glasses|card|wallet|bag|diary|calendar|notes|keys|"
             "papers|pen)|something|a pen|the (door|letter|paper|dog))",
+            "(one sec|hold on|wait|bear with me|sorry|hang on)[,] (the (kettle|phone|doorbell|"
+            "oven|baby|"
+            "dog) is (boiling|ringing|crying|barking|going off)|i'm (driving|cooking|on another "
+            "call|"
+            "looking for it)|i'll be right back|let me sit down|i need a moment)",
             "(someone's|somebody is|there's someone) at the door [hold on|wait|one moment]",
             "(let me|i need to|i have to) (ask my (wife|husband|mother|son|boss)|think about it|"
             "check [that] [first]|have a look|look it up)",
