@@ -15,6 +15,8 @@ class Consent(StrEnum):
 
     YES = "yes"
     NO = "no"
+    HESITANT = "hesitant"
+    """Neither, and no request of its own ("yes but", "um", "ok?"): the question is put again."""
     UNCLEAR = "unclear"
     """Neither: the action is dropped and the reply is treated as a new request."""
 
@@ -42,8 +44,12 @@ _FILLER = (
 )  # fmt: skip
 _SUPPORT = ("great", "perfect", "go on", "it is", "that is", "you can", "you may", "why not")
 """Goes along with agreement; alone it may be about something else."""
+_HESITATION = (
+    "but", "really", "what", "sorry", "pardon", "right", "is it", "is that", "do i confirm",
+    "let me think", "one moment", "one second", "a moment", "a second",
+)  # fmt: skip
 
-_PHRASES = {_YES: 0b01, _NO: 0b10, _FILLER: 0, _SUPPORT: 0}
+_PHRASES = {_YES: 0b01, _NO: 0b10, _FILLER: 0, _SUPPORT: 0, _HESITATION: 0b100}
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _PLAIN = re.compile(r"[\w\s.,;:!'\"“”()-]*")
 """Other marks may turn the words around: a question mark of any script, a thumb down."""
@@ -66,19 +72,22 @@ def read_consent(reply: str) -> Consent:
 
     YES is a reply that consists of agreement and filler and of nothing else: a number, a name or
     any other word may be a correction ("yes but fifty"), a question is none. NO consists of
-    refusal, agreement ("yes no wait") and filler. Everything else is UNCLEAR, which also does
-    nothing.
+    refusal, agreement ("yes no wait") and filler. HESITANT asks or says neither, in such words
+    only. Everything else is UNCLEAR, which also does nothing.
     """
     text = reply.lower().replace("’", "'")
-    if not _PLAIN.fullmatch(text):
+    if not _PLAIN.fullmatch(text.replace("?", "")):
         return Consent.UNCLEAR
     meanings = _meanings(_WORD.findall(text))
-    # Refusal first: "of course not" begins like agreement.
-    if 0b10 in meanings:
-        return Consent.NO
-    if 0b01 in meanings:
-        return Consent.YES
-    return Consent.NO if 0b11 in meanings else Consent.UNCLEAR
+    if "?" not in text:
+        # Refusal first: "of course not" begins like agreement.
+        if 0b10 in meanings:
+            return Consent.NO
+        if 0b01 in meanings:
+            return Consent.YES
+        if 0b11 in meanings:
+            return Consent.NO
+    return Consent.HESITANT if meanings else Consent.UNCLEAR
 
 
 def _meanings(words: list[str]) -> set[int]:

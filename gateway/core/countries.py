@@ -112,3 +112,13 @@ NOT_COUNTRIES = (
     "new england", "south wales", "new south wales", "prince of wales",
 )  # fmt: skip
 """Places whose names hold a country's: a caller who names one has named no country."""
+
+_SMALL_WORDS = frozenset({"and", "of", "the"})
+
+
+def written(country: str) -> str:
+    """A country's name as it is written: "Trinidad and Tobago", "Guinea-Bissau"."""
+    return " ".join(
+        word if word in _SMALL_WORDS else "-".join(part.capitalize() for part in word.split("-"))
+        for word in country.split()
+    )

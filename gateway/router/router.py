@@ -99,6 +99,12 @@ class Router:
         finally:
             del self._running[generation_id]
 
+    def stay(self, trail: TurnTrail) -> None:
+        """The turn is answered at this site, with or without a generation."""
+        trail.site = self._site
+        if not trail.path or trail.path[-1] != self._site:
+            trail.path.append(self._site)
+
     def count_resume(self, generation_id: str) -> None:
         """A running generation went on in another engine process."""
         trail = self._running.get(generation_id)
@@ -117,9 +123,7 @@ class Router:
         if not decision.admitted:
             raise self._shed(decision, request.turn_class, budget, trail)
         self._note(decision, budget, trail)
-        trail.site = self._site
-        if not trail.path or trail.path[-1] != self._site:
-            trail.path.append(self._site)
+        self.stay(trail)
 
     def _decision(
         self,

@@ -2,8 +2,8 @@
 
 A call is applied and its result kept in one transaction, keyed by the call's id. The same id again
 returns the kept result and changes nothing, whatever was retried, crashed or resumed in between.
-Irreversible calls wait here, under the reference that their read-back named, until the caller has
-agreed; agreeing twice is the same call twice.
+Irreversible calls wait here, with the question that read them back and the reference it named,
+until the caller has agreed; agreeing twice is the same call twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ import msgspec
 
 from gateway.core.errors import CapacityError, SetupError
 from gateway.core.turn import ToolCall
-from gateway.session.care import CARE_TOOLS, DECLINED, Account, Arguments, Result
+from gateway.session.care import (
+    CARE_TOOLS,
+    DECLINED,
+    Account,
+    Arguments,
+    Result,
+    read_back,
+    spelled_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +44,12 @@ CREATE TABLE IF NOT EXISTS call (
     result TEXT NOT NULL, at REAL NOT NULL, num_changes INTEGER NOT NULL,
     PRIMARY KEY (tenant, call_id)
 );
-CREATE TABLE IF NOT EXISTS pending (
+CREATE TABLE IF NOT EXISTS held_call (
     tenant TEXT NOT NULL, reference TEXT NOT NULL, tool TEXT NOT NULL, arguments TEXT NOT NULL,
-    at REAL NOT NULL, PRIMARY KEY (tenant, reference)
+    question TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (tenant, reference)
 );
 CREATE INDEX IF NOT EXISTS call_at ON call (at);
-CREATE INDEX IF NOT EXISTS pending_at ON pending (at);
+CREATE INDEX IF NOT EXISTS held_call_at ON held_call (at);
 """
 
 _KEPT_S = 24 * 3600.0
@@ -60,6 +68,8 @@ class PendingCall(msgspec.Struct, frozen=True):
     reference: str
     tool: str
     arguments: Arguments
+    question: str
+    """What the caller was asked, the reference included."""
     result: str | None
 
     def as_tool_call(self) -> ToolCall:
@@ -104,8 +114,11 @@ class AccountStore:
         """
         return await self._in_transaction(_run_again, tenant, call_id, tool, arguments, repeat_s)
 
-    async def hold(self, tenant: str, tool: str, arguments: Arguments) -> PendingCall:
-        """Keep an irreversible call until it is confirmed; returns it with a new reference."""
+    async def hold(self, tenant: str, tool: str, arguments: Arguments) -> PendingCall | str:
+        """Keep an irreversible call until it is confirmed; returns it with a new reference.
+
+        A call that would fail now is not kept: what it failed with is returned, as JSON text.
+        """
         return await self._in_transaction(_hold, tenant, tool, arguments)
 
     async def pending(self, tenant: str, reference: str) -> PendingCall | None:
@@ -167,7 +180,7 @@ class AccountStore:
 
 
 def _forget_old(db: sqlite3.Connection) -> None:
-    for table in ("call", "pending"):
+    for table in ("call", "held_call"):
         db.execute(f"DELETE FROM {table} WHERE at < {_NOW} - ?", (_KEPT_S,))
 
 
@@ -216,26 +229,35 @@ def _run_once(
     return _keep_result(db, tenant, call_id, tool, arguments, result)
 
 
-def _hold(db: sqlite3.Connection, tenant: str, tool: str, arguments: Arguments) -> PendingCall:
+def _hold(
+    db: sqlite3.Connection, tenant: str, tool: str, arguments: Arguments
+) -> PendingCall | str:
+    account = _load_account(db, tenant)
+    _, result = CARE_TOOLS[tool].apply(account, arguments)
+    if "error" in result:
+        return _text(result)
+    arguments = spelled_out(tool, arguments, account)
     while True:
         reference = "".join(secrets.choice(_REFERENCE_ALPHABET) for _ in range(_REFERENCE_LENGTH))
+        question = f"{read_back(tool, arguments, account)} (ref {reference})"
         inserted = db.execute(
-            f"INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, {_NOW})",
-            (tenant, reference, tool, _text(arguments)),
+            f"INSERT OR IGNORE INTO held_call VALUES (?, ?, ?, ?, ?, {_NOW})",
+            (tenant, reference, tool, _text(arguments), question),
         )
         if inserted.rowcount == 1:
-            return PendingCall(reference, tool, arguments, None)
+            return PendingCall(reference, tool, arguments, question, None)
 
 
 def _find_pending(db: sqlite3.Connection, tenant: str, reference: str) -> PendingCall | None:
     row = db.execute(
-        f"SELECT tool, arguments FROM pending WHERE tenant=? AND reference=? AND at > {_NOW} - ?",
+        "SELECT tool, arguments, question FROM held_call "
+        f"WHERE tenant=? AND reference=? AND at > {_NOW} - ?",
         (tenant, reference, _KEPT_S),
     ).fetchone()
     if row is None:
         return None
     result = _kept_result(db, tenant, reference, _KEPT_S)
-    return PendingCall(reference, row[0], msgspec.json.decode(row[1]), result)
+    return PendingCall(reference, row[0], msgspec.json.decode(row[1]), row[2], result)
 
 
 def _decline(db: sqlite3.Connection, tenant: str, pending: PendingCall) -> str:

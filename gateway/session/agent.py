@@ -1,26 +1,24 @@
 """Answers turns: prompt in, tokens out, tools in between.
 
-A turn is one or more rounds. Each round renders the conversation, has the router generate, and
-turns tokens into text and tool calls. A call to one of the client's tools ends the turn; a call to
-one of the server's runs here and the next round reads its result out.
+The conversation is rendered, the router generates, and tokens become text and tool calls. Calls to
+the client's tools end the turn. Calls to the server's run here, and their results are read out by
+rule; a reply to a read-back needs no model at all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.core.confirmation import Consent, read_consent
 from gateway.core.errors import (
-    CapacityError,
     ContextLengthExceeded,
-    EngineError,
     EngineFault,
     InvalidRequest,
-    RequestError,
     UnknownModel,
     UnsupportedTools,
 )
@@ -33,7 +31,6 @@ from gateway.core.turn import (
     ServerToolRun,
     TextDelta,
     ToolCallDelta,
-    ToolChoice,
     ToolChoiceMode,
     TurnEnd,
     TurnFinish,
@@ -41,11 +38,12 @@ from gateway.core.turn import (
 )
 from gateway.engine.tool_format.parser import MalformedToolCall
 from gateway.session import phrases
+from gateway.session.read_outs import read_out
 from gateway.session.said_values import SaidValues
 from gateway.session.server_tools import Confirm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
     from gateway.core.generation import Constraint
     from gateway.core.stages import TurnTrail
@@ -56,9 +54,6 @@ if TYPE_CHECKING:
     from gateway.session.core_tier import CoreTier
     from gateway.session.server_tools import ServerTools
 
-_log = logging.getLogger(__name__)
-
-_MAX_ROUNDS = 4
 _ESCALATION_TOOL = "ask_core_model"
 _LONG_PROMPT_CHARS = 16_384
 """A longer conversation is rendered and tokenised beside the event loop: about 1 ms per kB."""
@@ -66,15 +61,15 @@ _LONG_PROMPT_CHARS = 16_384
 
 @dataclass(slots=True)
 class _Talk:
-    """A turn's state between rounds."""
+    """The conversation as the model is shown it, and who can run what in it."""
 
     messages: list[Message]
     tools: tuple[ToolSpec, ...]
     """What somebody can run: the client, or this server. The model may know more."""
+    may_call: bool
+    """Whether anything may run at all; the client may have ruled it out."""
     may_escalate: bool = True
     """False for a turn that another site escalated to this one."""
-    last_run: ServerToolRun | None = None
-    """What a tool of the server did. From then on the turn must be answered, however late."""
 
     @property
     def offered(self) -> frozenset[str]:
@@ -141,102 +136,105 @@ class Agent:
 
     async def run(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         """See `TurnRunner.run`."""
-        talk = self._open(turn, trail)
+        talk = self._open(turn)
+        trail.model = self._info.full_name
         self._router.refuse_hopeless(turn.turn_class, turn.budget, trail)
         if self._server_tools is not None and turn.server_tools:
             await self._render(talk)  # what cannot be answered must not be paid for either
-            history = await self._server_tools.resolve(turn.principal.tenant, turn.messages)
+            history = await self._server_tools.resolve(
+                turn.principal.tenant, turn.messages, may_run=talk.may_call
+            )
             talk.messages = list(history.messages)
             if history.run is not None:
-                yield self._ran(history.run, talk, trail)
-        try:
-            async with aclosing(self._rounds(turn, talk, trail)) as events:
-                async for event in events:
-                    yield event
-        except (RequestError, CapacityError, EngineError) as error:
-            if talk.last_run is None:
-                raise
-            _log.warning("a tool ran but its result was not read out: %s", error)
-            yield TextDelta(phrases.told_plainly(talk.last_run.result))
-            yield TurnEnd(TurnFinish.STOP, _usage(trail))
-
-    async def _rounds(
-        self, turn: Turn, talk: _Talk, trail: TurnTrail
-    ) -> AsyncGenerator[TurnEvent, None]:
-        for _ in range(_MAX_ROUNDS):
-            prompt = await self._render(talk)  # first: it refuses what is too long to be read
-            this = self._round(turn, talk)
-            async with aclosing(self._generate(turn, talk, this, prompt, trail)) as deltas:
-                async for delta in deltas:
-                    yield delta
-            if not this.calls:
-                length = this.reason is FinishReason.LENGTH
-                yield TurnEnd(TurnFinish.LENGTH if length else TurnFinish.STOP, _usage(trail))
-                return
-            if _ESCALATION_TOOL in {call.name for call in this.calls} - this.clients:
-                async with aclosing(self._hand_over(turn, talk, trail)) as events:
-                    async for event in events:
-                        yield event
-                return
-            sentence = self._cannot_run(turn, talk, this)
-            if sentence:
-                yield TextDelta(sentence)
+                yield self._ran(history.run, trail)
+            if answer := history.answer or _to_nothing_asked(talk.messages):
+                self._router.stay(trail)
+                yield TextDelta(answer)
                 yield TurnEnd(TurnFinish.STOP, _usage(trail))
                 return
-            if not turn.server_tools or self._server_tools is None:
-                yield TurnEnd(TurnFinish.TOOL_CALLS, _usage(trail), this.calls)
-                return
-            for call in this.calls:
-                outcome = await self._server_tools.call(
-                    turn.principal.tenant, call, tuple(talk.messages)
-                )
-                if isinstance(outcome, Confirm):
-                    trail.clock.mark(Stage.TOOL, self._monotonic())
-                    yield TextDelta(outcome.question)
-                    yield TurnEnd(TurnFinish.STOP, _usage(trail))
-                    return
-                talk.messages.append(Message(Role.ASSISTANT, tool_calls=(call,)))
-                talk.messages.append(Message(Role.TOOL, outcome.result, tool_call_id=call.call_id))
-                yield self._ran(outcome, talk, trail)
-        yield TextDelta(phrases.TOOL_LOOP)
-        yield TurnEnd(TurnFinish.STOP, _usage(trail))
+        prompt = await self._render(talk)  # first: it refuses what is too long to be read
+        this = self._round(turn, talk)
+        async with aclosing(self._generate(turn, talk, this, prompt, trail)) as deltas:
+            async for delta in deltas:
+                yield delta
+        is_beyond_it = _ESCALATION_TOOL in {call.name for call in this.calls} - this.clients
+        end = self._hand_over if is_beyond_it else partial(self._end, this)
+        async with aclosing(end(turn, talk, trail)) as events:
+            async for event in events:
+                yield event
 
-    def _open(self, turn: Turn, trail: TurnTrail) -> _Talk:
+    async def check(self, turn: Turn) -> None:
+        """See `TurnRunner.check`."""
+        await self._render(self._open(turn))
+
+    async def _end(
+        self, this: _Round, turn: Turn, talk: _Talk, trail: TurnTrail
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Whatever follows what the model said: its calls are run, passed on or answered."""
+        is_cut = this.reason is FinishReason.LENGTH
+        finish = TurnFinish.LENGTH if is_cut else TurnFinish.STOP
+        calls: tuple[ToolCall, ...] = ()
+        if sentence := self._cannot_run(turn, talk, this):
+            yield TextDelta(sentence)
+        elif self._server_tools is not None and turn.server_tools:
+            async for event in self._run_calls(self._server_tools, turn, talk, this, trail):
+                yield event
+        elif this.calls:
+            finish = finish if is_cut else TurnFinish.TOOL_CALLS
+            calls = this.calls
+        yield TurnEnd(finish, _usage(trail), calls)
+
+    async def _run_calls(
+        self, tools: ServerTools, turn: Turn, talk: _Talk, this: _Round, trail: TurnTrail
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Run the calls and read their results out, up to one that has to be confirmed first."""
+        for index, call in enumerate(this.calls):
+            gap = " " if index else ""
+            outcome = await tools.call(turn.principal.tenant, call, tuple(talk.messages))
+            if isinstance(outcome, Confirm):
+                trail.clock.mark(Stage.TOOL, self._monotonic())
+                yield TextDelta(gap + outcome.question)
+                return
+            yield self._ran(outcome, trail)
+            yield TextDelta(gap + read_out(call.name, outcome.result))
+
+    def _open(self, turn: Turn) -> _Talk:
         if not self._info.answers_to(turn.model):
             raise UnknownModel(turn.model, (self._info.model_id, *self._info.aliases))
-        trail.model = self._info.full_name
         limit_tokens = self._router.max_context_tokens
         if turn.max_tokens is not None and turn.max_tokens > limit_tokens:
             raise InvalidRequest(
                 f"max_tokens is {turn.max_tokens}; this model's context holds {limit_tokens}",
                 param="max_tokens",
             )
-        may_escalate = not trail.path
+        may_call = turn.tool_choice.mode is not ToolChoiceMode.NONE
         if not turn.server_tools:
-            return _Talk(list(turn.messages), turn.tools, may_escalate)
+            return _Talk(list(turn.messages), turn.tools, may_call)
         if self._server_tools is None:
             raise UnsupportedTools("this model has no tools of its own to run on the server")
-        return _Talk(list(turn.messages), self._server_tools.specs, may_escalate)
+        return _Talk(list(turn.messages), self._server_tools.specs, may_call)
 
     def _round(self, turn: Turn, talk: _Talk) -> _Round:
-        """What the model may say and call in the next generation.
+        """What the model may say and call.
 
         A model that was trained on fixed tools means what it does by calling one, offered or not:
         a call that nobody can run is answered honestly, where a forbidden one would come out as
-        a sentence that claims it was done. Its values are narrowed to what the caller has said.
+        a sentence that claims it was done. Its values are narrowed to what the caller has said,
+        also where a call is demanded: one that lacks a value becomes the question for it.
         """
-        # What a client insists on, it has got once a tool ran.
-        choice = turn.tool_choice if talk.last_run is None else ToolChoice()
-        must_call = choice.mode is ToolChoiceMode.REQUIRED
-        missing: dict[str, str] = {}
-        if self._model.fixed_tools and not must_call and turn.constraint is None:
+        choice, missing = turn.tool_choice, dict[str, str]()
+        if self._model.fixed_tools:
             narrowed = self._said.narrow(talk.messages)
             callable_tools, constraint = narrowed.tools, narrowed.constraint
             missing = narrowed.missing
+            if choice.mode is ToolChoiceMode.REQUIRED or turn.constraint is not None:
+                callable_tools = tuple(t for t in callable_tools if t.name in talk.offered)
+                constraint = self._model.constraint(callable_tools, choice, turn.constraint)
         else:
             callable_tools = talk.tools
             constraint = self._model.constraint(callable_tools, choice, turn.constraint)
-        clients = frozenset() if turn.server_tools else talk.offered - missing.keys()
+        passed_on = talk.may_call and not turn.server_tools
+        clients = talk.offered - missing.keys() if passed_on else frozenset()
         return _Round(
             callable_tools, constraint, missing, clients, only_one=not turn.parallel_tool_calls
         )
@@ -244,16 +242,12 @@ class Agent:
     async def _generate(
         self, turn: Turn, talk: _Talk, this: _Round, prompt: tuple[int, ...], trail: TurnTrail
     ) -> AsyncGenerator[AnswerDelta, None]:
-        request = self._request(turn, talk, this, prompt)
+        request = self._request(turn, this, prompt)
         assembler = self._model.new_assembler(this.callable_tools, stop=turn.stop)
         trail.clock.mark(Stage.PROMPT, self._monotonic())
         cut_short = False
         num_events = 0
-        async with aclosing(
-            self._router.generate(
-                request, turn.budget, trail, must_answer=talk.last_run is not None
-            )
-        ) as events:
+        async with aclosing(self._router.generate(request, turn.budget, trail)) as events:
             async for event in events:
                 num_events += 1
                 if num_events == 1:
@@ -285,11 +279,8 @@ class Agent:
             raise ContextLengthExceeded(limit_tokens=limit_tokens, given_tokens=len(prompt))
         return prompt
 
-    def _request(
-        self, turn: Turn, talk: _Talk, this: _Round, prompt: tuple[int, ...]
-    ) -> GenerationRequest:
+    def _request(self, turn: Turn, this: _Round, prompt: tuple[int, ...]) -> GenerationRequest:
         room_tokens = self._router.max_context_tokens - len(prompt)
-        may_wait = talk.last_run is not None
         return GenerationRequest(
             request_id=turn.request_id,
             prompt=prompt,
@@ -297,7 +288,7 @@ class Agent:
             sampling=turn.sampling,
             constraint=this.constraint,
             turn_class=turn.turn_class,
-            first_token_deadline_s=None if may_wait else turn.budget.first_token_deadline_s,
+            first_token_deadline_s=turn.budget.first_token_deadline_s,
         )
 
     async def _hand_over(
@@ -319,17 +310,27 @@ class Agent:
             runs = call.name in talk.offered
             if turn.server_tools and self._server_tools is not None:
                 runs = self._server_tools.runs(call.name)
-            if not runs:
+            if not runs or not talk.may_call:
                 return phrases.NO_ACCESS
             if call.name in this.missing:
                 return this.missing[call.name]
         return ""
 
-    def _ran(self, run: ServerToolRun, talk: _Talk, trail: TurnTrail) -> ServerToolRun:
-        talk.last_run = run
+    def _ran(self, run: ServerToolRun, trail: TurnTrail) -> ServerToolRun:
         trail.tools_run.append(run.call.name)
         trail.clock.mark(Stage.TOOL, self._monotonic())
         return run
+
+
+def _to_nothing_asked(messages: Sequence[Message]) -> str:
+    """What to say to a bare yes or no that answers no question; empty for anything else."""
+    if len(messages) < 2 or messages[-1].role is not Role.USER:
+        return ""
+    before = messages[-2]
+    if before.role is not Role.ASSISTANT or "?" in before.content:
+        return ""
+    is_bare = read_consent(messages[-1].content) is Consent.YES
+    return phrases.NOTHING_ASKED if is_bare else ""
 
 
 def _usage(trail: TurnTrail) -> Usage:

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.countries import COUNTRIES
+
 
 class Effect(StrEnum):
     """What a tool does to the world, and so what it needs before it may run."""
@@ -55,7 +57,7 @@ Result = dict[str, Any]
 DECLINED: Result = {"error": "declined_by_caller"}
 
 _ROAMING_DOLLARS_PER_DAY = 2
-_NOT_COVERED = frozenset({"north korea", "antarctica", "vatican city"})
+_COVERED = frozenset(COUNTRIES) - {"north korea", "vatican city"}
 _change = msgspec.structs.replace
 
 
@@ -141,7 +143,7 @@ def _pause_wifi(account: Account, args: Arguments) -> tuple[Account, Result]:
 
 def _add_roaming(account: Account, args: Arguments) -> tuple[Account, Result]:
     country, days = args["country"], args["days"]
-    if country in _NOT_COVERED:
+    if country not in _COVERED:
         return account, {"error": "country_not_covered", "country": country}
     if country in account.roaming:
         return account, {"error": "already_active", "country": country}
@@ -186,15 +188,25 @@ CARE_TOOLS: dict[str, CareTool] = {
 }
 
 
-def read_back(name: str, args: Arguments) -> str:
-    """The question the session asks before an irreversible tool runs."""
+def dollars(number: int) -> str:
+    """A sum as it is said: "1 dollar", "64 dollars"."""
+    return f"{number} dollar{'s' * (number != 1)}"
+
+
+def spelled_out(name: str, args: Arguments, account: Account) -> Arguments:
+    """The arguments with what they leave open filled in, so that consent is to a sum."""
+    if name == "pay_bill":
+        return {"amount": account.open_dollars} | args
+    return args
+
+
+def read_back(name: str, args: Arguments, account: Account) -> str:
+    """The question the session asks before an irreversible tool runs on `spelled_out` arguments."""
     match name:
-        case "pay_bill" if "amount" in args:
-            dollars = args["amount"]
-            unit = "dollar" if dollars == 1 else "dollars"
-            action = f"pay {dollars} {unit} towards your bill"
+        case "pay_bill" if args["amount"] == account.open_dollars:
+            action = f"pay your whole open balance of {dollars(account.open_dollars)}"
         case "pay_bill":
-            action = "pay your whole open balance"
+            action = f"pay {dollars(args['amount'])} towards your bill"
         case "change_plan":
             action = f"move you to the {args['plan']} plan"
         case "block_sim":

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-NO_ACCESS = (
-    "I can't do that here, because this conversation has no access to your account. "
-    "Ask for the server's tools to be switched on."
-)
-"""The model called a tool that this conversation does not have."""
+NO_ACCESS = "I can't do that here, because this conversation has no access to that."
+"""The model called a tool that nobody in this conversation can run."""
 
 NO_CORE_MODEL = (
     "That goes beyond what I can help with. "
@@ -26,21 +23,23 @@ CORE_BROKE_OFF = " I'm sorry, the larger model broke off here."
 ONE_MOMENT = "One moment, I am asking a larger model. "
 """Said to a caller on the phone while the core tier works."""
 
-TOOL_LOOP = "I'm sorry, I could not finish that. Could you say it again in other words?"
-"""The model kept calling tools without answering."""
+COULD_NOT = "I'm sorry, I could not do that. Could you say it again in other words?"
+"""A tool failed in a way that callers need not know."""
 
-NOT_DONE = "All right, I have not done that."
-"""What the model is shown of its answer, when a read-back was answered with something else."""
+NOT_DONE = "Okay, I have not done that."
+"""A read-back was declined."""
+
+NOTHING_ASKED = "All right. What can I do for you?"
+"""The caller said yes, and nothing had been asked."""
 
 HOW_MUCH = "Sure, how much would you like to pay, in whole dollars?"
 HOW_LONG = "Sure, for how many minutes should I pause it?"
 WHICH_COUNTRY = "Sure, which country is the pass for?"
 HOW_MANY_DAYS = "Sure, for how many days?"
+WHICH_PLAN = "Sure, which plan would you like: Basic, Plus or Unlimited?"
+LOST_OR_STOLEN = "Sure, was it lost or stolen?"
+WHICH_DEVICE = "Sure, which one: the modem, the router or the TV box?"
 WHICH_DAY = "Sure, which day suits you?"
+WHICH_WINDOW = "Sure, in the morning, in the afternoon or in the evening?"
+FOR_WHOM = "Sure, for the kids, for guests or for everyone?"
 """The caller has not said a value that the call needs."""
-
-
-def told_plainly(result: str) -> str:
-    """What is said of a tool's result (JSON text) when the model cannot read it out."""
-    failed = '"error"' in result
-    return "That could not be done." if failed else "That is done."

@@ -3,7 +3,8 @@
 Reads and reversible actions run at once. Irreversible ones are read back first; the question
 carries a short reference, so that a stateless client's next request, which holds the question in
 its history, finds the held call again. The references also let the session show the model what
-really happened, a call and its result, in place of question and consent.
+really happened, a call and its result, in place of question and consent. A reply that decides is
+answered here: what was done is read out by rule (`read_outs`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import msgspec
 from gateway.core.confirmation import Consent, read_consent
 from gateway.core.turn import Message, Role, ServerToolRun, ToolCall
 from gateway.session.account import DECLINED_TEXT
-from gateway.session.care import CARE_TOOLS, Effect, read_back
-from gateway.session.phrases import NOT_DONE
+from gateway.session.care import CARE_TOOLS, Effect
+from gateway.session.phrases import HOW_MUCH, LOST_OR_STOLEN, WHICH_PLAN
+from gateway.session.read_outs import read_out
 from gateway.session.tool_arguments import check_arguments
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
     from gateway.session.account import AccountStore, PendingCall
     from gateway.session.care import Arguments
 
-_REFERENCE = re.compile(r"(?P<question>.*) \(ref (?P<reference>[A-Z0-9]{5})\)$", re.DOTALL)
+_REFERENCE = re.compile(r".* \(ref (?P<reference>[A-Z0-9]{5})\)$", re.DOTALL)
+_ASKED = {"pay_bill": HOW_MUCH, "change_plan": WHICH_PLAN, "block_sim": LOST_OR_STOLEN}
+"""What the model is shown of a read-back that was answered with something else, so that a
+correction ("fifty", "no, stolen") finds the question it answers."""
 _REPEAT_S = 60.0
 """A reversible call repeated word for word within this time is a client's retry."""
 
@@ -41,10 +46,14 @@ class Confirm(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """A conversation with its read-backs resolved; `run` is the call that this turn ran."""
+    """A conversation with its read-backs resolved; `run` is the call that this turn ran.
+
+    `answer` is what to say at once, when the last message was about a read-back and nothing else.
+    """
 
     messages: tuple[Message, ...]
     run: ServerToolRun | None = None
+    answer: str = ""
 
 
 class ServerTools:
@@ -72,8 +81,10 @@ class ServerTools:
             return ServerToolRun(call, '{"error":"invalid_arguments"}')
         match CARE_TOOLS[call.name].effect:
             case Effect.IRREVERSIBLE:
-                pending = await self._store.hold(tenant, call.name, arguments)
-                return Confirm(_question(pending))
+                held = await self._store.hold(tenant, call.name, arguments)
+                if not isinstance(held, str):
+                    return Confirm(held.question)
+                result = held
             case Effect.REVERSIBLE:
                 key = _retry_key(call, arguments, messages)
                 result = await self._store.run(
@@ -83,14 +94,18 @@ class ServerTools:
                 result = await self._store.read(tenant, call.name, arguments)
         return ServerToolRun(call, result)
 
-    async def resolve(self, tenant: str, messages: Sequence[Message]) -> History:
+    async def resolve(
+        self, tenant: str, messages: Sequence[Message], *, may_run: bool = True
+    ) -> History:
         """Replace read-backs and the replies to them by the calls and results they led to.
 
         When the last message answers a read-back, the held call is decided here: run on a clear
-        yes, declined otherwise. Both happen once, however often the request is repeated.
+        yes, asked about again on a hesitation, declined otherwise. It is run or declined once,
+        however often the request is repeated. Unless it `may_run`, nothing is decided.
         """
         resolved: list[Message] = []
         run: ServerToolRun | None = None
+        answer = ""
         rest = deque(messages)
         while rest:
             message = rest.popleft()
@@ -99,14 +114,21 @@ class ServerTools:
             if pending is None:
                 resolved.append(message)
                 continue
+            if message in list(rest):  # it was put again
+                rest.popleft()
+                continue
             consent = read_consent(rest[0].content)
             result = pending.result
-            if len(rest) == 1:
+            if len(rest) == 1 and may_run:
+                if result is None and consent is Consent.HESITANT:
+                    return History((*resolved, message, *rest), answer=pending.question)
                 result = await self._decide(tenant, pending, consent)
                 if result != DECLINED_TEXT:
                     run = ServerToolRun(pending.as_tool_call(), result)
+                if consent is not Consent.UNCLEAR:
+                    answer = read_out(pending.tool, result)
             resolved += _as_it_went(message, pending, result, consent, rest)
-        return History(tuple(resolved), run)
+        return History(tuple(resolved), run, answer)
 
     async def _decide(self, tenant: str, pending: PendingCall, consent: Consent) -> str:
         if consent is Consent.YES:
@@ -121,11 +143,7 @@ class ServerTools:
             return None
         pending = await self._store.pending(tenant, found["reference"])
         # The question must be ours, word for word: consent to another sentence is no consent.
-        return pending if pending and _question(pending) == message.content else None
-
-
-def _question(pending: PendingCall) -> str:
-    return f"{read_back(pending.tool, pending.arguments)} (ref {pending.reference})"
+        return pending if pending and pending.question == message.content else None
 
 
 def _as_it_went(
@@ -141,13 +159,12 @@ def _as_it_went(
     """
     if result is None:
         return [question]
-    shown = _call_and_result(pending, result)
     if consent is not Consent.UNCLEAR:
         rest.popleft()
         _skip_told(pending, rest)
     elif result == DECLINED_TEXT:
-        shown.append(Message(Role.ASSISTANT, NOT_DONE))
-    return shown
+        return [Message(Role.ASSISTANT, _ASKED[pending.tool])]
+    return _call_and_result(pending, result)
 
 
 def _call_and_result(pending: PendingCall, result: str) -> list[Message]:

@@ -28,6 +28,8 @@ def check_arguments(spec: ToolSpec, text: str) -> Arguments | None:
 
 
 def _fits(value: object, schema: dict[str, Any]) -> bool:
+    if value not in schema.get("enum", (value,)):
+        return False
     match schema.get("type"):
         case "integer":
             if not isinstance(value, int) or isinstance(value, bool):
@@ -35,6 +37,6 @@ def _fits(value: object, schema: dict[str, Any]) -> bool:
             low, high = schema.get("minimum", value), schema.get("maximum", value)
             return bool(low <= value <= high)
         case "string":
-            return isinstance(value, str) and value in schema.get("enum", (value,))
+            return isinstance(value, str)
         case _:
             return True

@@ -64,8 +64,6 @@ def test_plain_refusal_is_recognised_as_such(reply: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        "",
-        "...",
         "yes but fifty",
         "make it fifty",
         "50",
@@ -77,34 +75,48 @@ def test_plain_refusal_is_recognised_as_such(reply: str) -> None:
         "is it ok if I pay tomorrow",
         "okay but only twenty",
         "no, forty five",
-        "is that correct",
-        "Is that correct?",
         "ok？",
         "yes؟",
         "yes it is 👎",
         "~~yes~~",
         "yes ✗",
-        "great",
-        "go on",
-        "it is",
-        "you can",
         "is it good?",
-        "ok?",
-        "yes?",
-        "do i confirm",
         "нет, ok",
         "不要 ok",
         "ok да",
         "yes🙂no?",
-        "um",
-        "please",
-        "thank you",
-        "right",
         "go to basic",
     ],
 )
 def test_anything_with_content_of_its_own_is_unclear(reply: str) -> None:
     assert read_consent(reply) is Consent.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "...",
+        "is that correct",
+        "Is that correct?",
+        "ok?",
+        "yes?",
+        "do i confirm",
+        "um",
+        "please",
+        "thank you",
+        "right",
+        "great",
+        "go on",
+        "it is",
+        "you can",
+        "yes but wait",
+        "yes but",
+        "sure, why not?",
+    ],
+)
+def test_neither_yes_nor_no_nor_a_request_is_hesitant(reply: str) -> None:
+    assert read_consent(reply) is Consent.HESITANT
 
 
 def test_a_reply_is_read_in_time_in_proportion_to_its_length() -> None:

@@ -114,7 +114,7 @@ def test_a_client_that_keeps_the_call_does_not_show_it_twice(tmp_path: Path) -> 
     with_tools(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("reply", ["no", "make it fifty", "what is the weather", "ok?"])
+@pytest.mark.parametrize("reply", ["no", "make it fifty", "what is the weather"])
 def test_anything_but_yes_declines_for_good(tmp_path: Path, reply: str) -> None:
     async def scenario(tools: ServerTools, store: AccountStore) -> None:
         question = await ask(tools)
@@ -128,13 +128,74 @@ def test_anything_but_yes_declines_for_good(tmp_path: Path, reply: str) -> None:
     with_tools(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("reply", ["yes but wait", "ok?", "um", "sorry, what?"])
+def test_a_hesitation_is_asked_again_and_decides_nothing(tmp_path: Path, reply: str) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        messages = [PAY, question, Message(Role.USER, reply)]
+        again = await tools.resolve("t", messages)
+        assert again.answer == question.content
+        assert again.run is None
+        messages += [question, Message(Role.USER, "yes")]
+        told = await tools.resolve("t", messages)
+        assert told.answer == "Done, you paid 40 dollars. 24 dollars remain open."
+        assert [message.role for message in told.messages] == [
+            Role.USER, Role.ASSISTANT, Role.TOOL,
+        ]  # fmt: skip
+
+    with_tools(tmp_path, scenario)
+
+
+def test_a_no_is_answered_without_the_model(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        history = await tools.resolve("t", [PAY, await ask(tools), Message(Role.USER, "no")])
+        assert history.answer == "Okay, nothing was paid."
+
+    with_tools(tmp_path, scenario)
+
+
+def test_where_nothing_may_run_a_yes_decides_nothing(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        messages = [PAY, await ask(tools), Message(Role.USER, "yes")]
+        history = await tools.resolve("t", messages, may_run=False)
+        assert history.messages == tuple(messages)
+        assert (await store.account("t")).open_dollars == 64
+        assert (await tools.resolve("t", messages)).run is not None
+
+    with_tools(tmp_path, scenario)
+
+
+def test_the_whole_balance_is_named_and_only_that_sum_is_paid(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        outcome = await tools.call("t", ToolCall("call_1", "pay_bill", "{}"), [PAY])
+        assert isinstance(outcome, Confirm)
+        assert "pay your whole open balance of 64 dollars" in outcome.question
+        question = Message(Role.ASSISTANT, outcome.question)
+        history = await tools.resolve("t", [PAY, question, Message(Role.USER, "yes")])
+        assert history.run is not None
+        assert history.run.call.arguments == '{"amount":64}'
+
+    with_tools(tmp_path, scenario)
+
+
+def test_what_would_fail_is_told_and_not_asked_about(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        outcome = await tools.call("t", ToolCall("call_1", "pay_bill", '{"amount":65}'), [PAY])
+        assert isinstance(outcome, ServerToolRun)
+        assert outcome.result == '{"error":"amount_exceeds_balance","open_dollars":64}'
+
+    with_tools(tmp_path, scenario)
+
+
 def test_a_correction_stays_in_the_conversation(tmp_path: Path) -> None:
     async def scenario(tools: ServerTools, store: AccountStore) -> None:
         question = await ask(tools)
         correction = Message(Role.USER, "make it fifty")
         history = await tools.resolve("t", [PAY, question, correction])
         assert history.run is None
-        assert history.messages[-1] == correction
+        shown = Message(Role.ASSISTANT, "Sure, how much would you like to pay, in whole dollars?")
+        assert history.messages == (PAY, shown, correction)
+        assert history.answer == ""
 
     with_tools(tmp_path, scenario)
 
