@@ -45,7 +45,8 @@ def numbers_in(tokens: list[str]) -> list[Number]:
         if number is None:
             at += 1
             continue
-        number = _with_part(_as_spoken_hundreds(number, tokens), tokens)
+        number = _with_decimals(_as_spoken_hundreds(number, tokens), tokens)
+        number = _with_part(number, tokens)
         numbers.append(number)
         at = number.end
     return numbers
@@ -53,15 +54,16 @@ def numbers_in(tokens: list[str]) -> list[Number]:
 
 def _in_digits(tokens: list[str], at: int) -> Number | None:
     token = tokens[at]
-    bare = token.removeprefix("$").removesuffix("%").replace(",", "")
+    bare = token.removeprefix("-").removeprefix("$").removesuffix("%").replace(",", "")
     if not bare[:1].isdecimal():
         return None
     value = Fraction(bare) if len(bare) <= _MAX_NUM_DIGITS else _BEYOND_USE
+    value = -value if token.startswith("-") else value
     end = at + 1
-    if end < len(tokens) and tokens[end] in ("hundred", "thousand") and value < 100:
+    if end < len(tokens) and tokens[end] in ("hundred", "thousand") and 0 < value < 100:
         value *= 100 if tokens[end] == "hundred" else 1000
         end += 1
-    return Number(value, at, end, token.startswith("$"), token.endswith("%"))
+    return Number(value, at, end, "$" in token, token.endswith("%"))
 
 
 def _in_words(tokens: list[str], at: int) -> Number | None:
@@ -133,6 +135,21 @@ def part_after(tokens: list[str], at: int) -> tuple[Fraction, int] | None:
         if tuple(tokens[at : at + 3]) == words:
             return share, at + 3
     return None
+
+
+def _with_decimals(number: Number, tokens: list[str]) -> Number:
+    """ "forty five point five"."""
+    at = number.end + 1
+    decimals = ""
+    while tokens[number.end : number.end + 1] == ["point"] and at < len(tokens):
+        digit = tokens[at] if tokens[at].isdecimal() else str(_UNITS.get(tokens[at], ""))
+        if not digit:
+            break
+        decimals += digit
+        at += 1
+    if not decimals:
+        return number
+    return number._replace(value=number.value + Fraction(f"0.{decimals}"), end=at)
 
 
 def _with_part(number: Number, tokens: list[str]) -> Number:

@@ -3,6 +3,8 @@
 A small model garbles rare values, and on a payment that is a wrong amount. So the values come from
 the caller's words by plain rules, typed, and the model only chooses among them. What was not said
 can then not be done; what is relative ("half of it") or unclear is not a value and is asked about.
+An amount that cannot be paid ("12.50", "10 euros", "not forty") is unclear: it was said, and to
+hear nothing in it would turn it into the whole balance.
 
 Rules of thumb, in order: a value with its unit beats a bare number; after a correction ("no",
 "I mean", "make that") the later value of a kind wins; a later utterance beats an earlier one.
@@ -35,14 +37,13 @@ class Kind(StrEnum):
 
 
 class Said(NamedTuple):
-    """Candidate values of one kind, in the order they were said; `bare` if none had a unit.
+    """Candidate values of one kind, in the order they were said.
 
-    `is_relative`: the caller named an amount in relation to another and no absolute one.
+    `is_unclear`: the caller named an amount, but none that is a whole sum of dollars.
     """
 
     values: tuple[int, ...] | tuple[str, ...] = ()
-    bare: bool = False
-    is_relative: bool = False
+    is_unclear: bool = False
     is_whole: bool = False
     """The caller said "all of it", which takes an earlier amount back."""
 
@@ -51,6 +52,7 @@ class _Mention(NamedTuple):
     kind: Kind | None
     """None: a bare number, which may be of any kind of number."""
     value: int | str
+    """0, which is in no range: a number that can be none of its kind."""
     start: int
     end: int
 
@@ -82,21 +84,37 @@ _CORRECTIONS = (
     ("i", "mean"), ("i", "meant"), ("make", "that"), ("make", "it"), ("scratch", "that"),
     ("correction",), ("or", "no"), ("let's", "say"), ("hang", "on"), ("hold", "on"),
 )  # fmt: skip
-_RELATIVE = re.compile(
-    r"%|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining|minimum)\b"
+_UNCLEAR = re.compile(
+    r"[%½¼¾⅓⅔]|\b(pay|paying|take|for) (nothing|none)\b"
+    r"|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining|minimum)\b"
     r"|\blast time\b|\bas (much|little) as\b|\bsame as\b"
     r"|\b(some|most|(a|little) (bit|little))($|[.!?]|(?= (of|money|more|off|on|towards|please)\b))"
 )
+_OTHER_MONEY = frozenset(
+    {"euro", "euros", "eur", "€", "pound", "pounds", "gbp", "£", "yen", "¥", "franc", "francs",
+     "peso", "pesos", "rupee", "rupees", "cent", "cents", "penny", "pennies"}
+)  # fmt: skip
+_LESS = (
+    ("except",), ("excluding",), ("minus",), ("without",), ("less",), ("all", "but"),
+    ("everything", "but"), ("apart", "from"), ("other", "than"), ("than",),
+)  # fmt: skip
+"""Before an amount that is not the one to pay."""
+_LABELS = frozenset({"bill", "invoice", "account", "number", "reference", "ref", "ending", "card"})
+"""Before a bare number that is a name and no amount: "bill 4821"."""
+_NEGATIONS = frozenset({"not", "don't", "dont", "never", "didn't", "won't", "wouldn't", "can't"})
+_NEGATION_REACH = 5
+"""How many words after "don't" a value may follow and be what is not wanted."""
 _WHOLE = re.compile(r"\b(all|everything|whole|full|entire|total)\b")
 _FILLERS = frozenset({"um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm"})
 _TOKEN = re.compile(
-    r"\$?\d+(?:,\d{3})*(?:\.\d+)?%?"
+    r"\d+/[1-9]\d*"
+    r"|(?:(?<![\w-])-)?\$?\d+(?:,\d{3})*(?:\.\d+)?%?"
     r"|(?:[^\W\d_]\.){2,}"  # "p.m.": these dots are no full stops
     r"|[^\W\d_]+(?:['’.-][^\W\d_]+)*"
-    r"|[.,;:?!]"
+    r"|[.,;:?!€£¥]"
 )
 _NO_AMOUNT = frozenset(
-    {"cents", "cent", "percent", "%", "o'clock", "am", "pm", "a.m.", "p.m.", "st", "nd", "rd", "th"}
+    {"percent", "%", "o'clock", "am", "pm", "a.m.", "p.m.", "st", "nd", "rd", "th"}
 )
 """What follows numbers that are no whole dollars: shares, hours of the day, dates."""
 _DAY_NAMES = {
@@ -116,7 +134,7 @@ def said(utterances: Sequence[str]) -> dict[Kind, Said]:
     found: dict[Kind, Said] = {}
     for utterance in reversed(utterances):
         for kind, values in _said_once(utterance).items():
-            if kind not in found and (values.values or values.is_relative or values.is_whole):
+            if kind not in found and (values.values or values.is_unclear or values.is_whole):
                 found[kind] = values
     return {kind: found.get(kind, Said()) for kind in Kind}
 
@@ -124,19 +142,25 @@ def said(utterances: Sequence[str]) -> dict[Kind, Said]:
 def _said_once(utterance: str) -> dict[Kind, Said]:
     tokens = tokens_of(utterance)
     mentions = _mentions(tokens)
+    taken = {index for m in mentions for index in range(m.start, m.end)}
+    wanted = [m for m in mentions if not _is_negated(m, taken, tokens)]
     corrected_by = _corrected_by(tokens)
     result = {}
     for kind in Kind:
-        own = [m for m in mentions if m.kind is kind]
-        bare = [m for m in mentions if m.kind is None and kind in _RANGES]
+        own = [m for m in wanted if m.kind is kind]
+        bare = [m for m in wanted if m.kind is None and kind in _RANGES]
         # A bare number corrects one with its unit: "forty dollars, no, fifty".
         corrected = [m for m in bare if own and corrected_by[own[-1].end] <= m.start]
-        chosen = _after_corrections([*own, *corrected] if own else bare, tokens, corrected_by)
+        chosen = _after_corrections([*own, *corrected] if own else bare, corrected_by)
         values = tuple(dict.fromkeys(m.value for m in chosen if _is_possible(kind, m.value)))
-        unsaid = kind is Kind.DOLLARS and not values
-        relative = unsaid and _RELATIVE.search(utterance.lower()) is not None
-        whole = unsaid and not relative and _WHOLE.search(utterance.lower()) is not None
-        result[kind] = Said(values, not own, relative, whole)  # type: ignore[arg-type] # one kind, one type
+        unclear = whole = False
+        if kind is Kind.DOLLARS:
+            if any(not _is_possible(kind, m.value) for m in chosen):
+                values = ()
+            unusable = not values and any(m.kind in (None, kind) for m in mentions)
+            unclear = unusable or (not values and _UNCLEAR.search(utterance.lower()) is not None)
+            whole = not (values or unclear) and _WHOLE.search(utterance.lower()) is not None
+        result[kind] = Said(values, unclear, whole)  # type: ignore[arg-type] # one kind, one type
     return result
 
 
@@ -167,16 +191,26 @@ def _mentions(tokens: list[str]) -> list[_Mention]:
 
 
 def _amount(number: Number, numbers: _Numbers, tokens: list[str]) -> list[_Mention]:
-    """A number that is no duration: dollars if it says so, else bare; whole numbers only."""
+    """A number that is no duration: dollars if it says so, else bare."""
+    before = tokens[number.start - 1] if number.start else ""
     follower = tokens[number.end] if number.end < len(tokens) else ""
-    if follower in _NO_AMOUNT:
+    if follower in _NO_AMOUNT or number.is_percent:
         return []
-    if number.value.denominator != 1 or number.is_percent:
+    if before in _LABELS and follower not in _MONEY_WORDS and not number.is_money:
         return []
+    if follower in _OTHER_MONEY or before in _OTHER_MONEY:
+        return [_Mention(Kind.DOLLARS, 0, number.start, number.end + (follower in _OTHER_MONEY))]
     is_money = number.is_money or follower in _MONEY_WORDS or _shares_money(number, numbers, tokens)
     kind = Kind.DOLLARS if is_money else None
     end = number.end + (follower in _MONEY_WORDS)
-    return [_Mention(kind, int(number.value), number.start, end)]
+    is_sum = number.value.denominator == 1 and not _is_taken_off(number, tokens)
+    return [_Mention(kind, int(number.value) if is_sum else 0, number.start, end)]
+
+
+def _is_taken_off(number: Number, tokens: list[str]) -> bool:
+    """Whether it is the "twenty" of "all except twenty"."""
+    before = tuple(tokens[max(0, number.start - 2) : number.start])
+    return any(before[-len(words) :] == words for words in _LESS)
 
 
 def _shares_money(number: Number, numbers: _Numbers, tokens: list[str]) -> bool:
@@ -359,18 +393,25 @@ def _named_days(tokens: list[str]) -> list[_Mention]:
     return mentions
 
 
-def _after_corrections(
-    mentions: list[_Mention], tokens: list[str], corrected_by: list[int]
-) -> list[_Mention]:
+def _after_corrections(mentions: list[_Mention], corrected_by: list[int]) -> list[_Mention]:
     """What is left when later values take the place of those that were taken back."""
     kept: list[_Mention] = []
     for mention in mentions:
-        if tokens[mention.start - 1 : mention.start] == ["not"]:
-            continue
         if kept and corrected_by[kept[-1].end] <= mention.start:
             kept.clear()
         kept.append(mention)
     return kept
+
+
+def _is_negated(mention: _Mention, taken: set[int], tokens: list[str]) -> bool:
+    """Whether a negation reaches the mention: the same clause, nearby, no other value between."""
+    for index in range(mention.start - 1, max(-1, mention.start - 1 - _NEGATION_REACH), -1):
+        word = tokens[index]
+        if index in taken or word in ".,;:?!" or word == "but":
+            return False
+        if word in _NEGATIONS:
+            return True
+    return False
 
 
 def _corrected_by(tokens: list[str]) -> list[int]:

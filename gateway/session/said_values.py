@@ -151,11 +151,11 @@ def _narrow_one(tool: ToolSpec, situation: _Situation, missing: dict[str, str]) 
             allowed = [earlier[name]]
         if allowed:
             properties[name] = {"type": properties[name]["type"], "enum": allowed}
-            if not found.bare and not is_required:
-                required.append(name)  # said with its unit, it cannot be left out
+            if not is_required:
+                required.append(name)  # said, it cannot be left out
             continue
         del properties[name]
-        if is_required or found.is_relative or found.values:
+        if is_required or found.is_unclear or found.values:
             missing.setdefault(tool.name, question)
         if is_required:
             required.remove(name)
