@@ -18,11 +18,22 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.core.choices import (
+    DAYS,
+    DEVICES,
+    GROUPS,
+    PLANS,
+    REASONS,
+    WINDOWS,
+    Index,
+    choices_in,
+    index_of,
+)
 from gateway.core.countries import ALIASES, COUNTRIES, NOT_COUNTRIES
 from gateway.core.number_words import Number, numbers_in, part_after
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Kind(StrEnum):
@@ -33,6 +44,11 @@ class Kind(StrEnum):
     DAYS = "days"
     COUNTRY = "country"
     DAY = "day"
+    PLAN = "plan"
+    REASON = "reason"
+    DEVICE = "device"
+    WINDOW = "window"
+    GROUP = "group"
     """A weekday, today or tomorrow."""
 
 
@@ -101,8 +117,14 @@ _LESS = (
 """Before an amount that is not the one to pay."""
 _LABELS = frozenset({"bill", "invoice", "account", "number", "reference", "ref", "ending", "card"})
 """Before a bare number that is a name and no amount: "bill 4821"."""
+_NO_NUMBERS = frozenset(
+    {("one", "more"), ("one", "thing"), ("one", "of"), ("quick", "one"), ("this", "one"),
+     ("that", "one"), ("the", "one"), ("last", "one"), ("another", "one"), ("zero", "out")}
+)  # fmt: skip
+"""Where number words are none."""
 _NEGATIONS = frozenset({"not", "don't", "dont", "never", "didn't", "won't", "wouldn't", "can't"})
 _NEGATION_REACH = 5
+_NEGATION_REACH_TO_NAME = 2
 """How many words after "don't" a value may follow and be what is not wanted."""
 _WHOLE = re.compile(r"\b(all|everything|whole|full|entire|total)\b")
 _FILLERS = frozenset({"um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm"})
@@ -117,11 +139,6 @@ _NO_AMOUNT = frozenset(
     {"percent", "%", "o'clock", "am", "pm", "a.m.", "p.m.", "st", "nd", "rd", "th"}
 )
 """What follows numbers that are no whole dollars: shares, hours of the day, dates."""
-_DAY_NAMES = {
-    name + ending: name
-    for name in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-    for ending in ("", "s", "'s")
-} | {"today": "today", "tonight": "today", "tomorrow": "tomorrow"}
 _RANGES = {Kind.DOLLARS: (1, 10**9), Kind.MINUTES: (1, 1440), Kind.DAYS: (1, 90)}
 
 
@@ -182,7 +199,7 @@ def _is_possible(kind: Kind, value: int | str) -> bool:
 
 def _mentions(tokens: list[str]) -> list[_Mention]:
     numbers = {number.start: number for number in numbers_in(tokens)}
-    mentions = [*_durations(tokens, numbers), *_countries(tokens), *_named_days(tokens)]
+    mentions = [*_durations(tokens, numbers), *_named(tokens)]
     taken = {index for m in mentions for index in range(m.start, m.end)}
     for number in numbers.values():
         if taken.isdisjoint(range(number.start, number.end)):
@@ -195,6 +212,8 @@ def _amount(number: Number, numbers: _Numbers, tokens: list[str]) -> list[_Menti
     before = tokens[number.start - 1] if number.start else ""
     follower = tokens[number.end] if number.end < len(tokens) else ""
     if follower in _NO_AMOUNT or number.is_percent:
+        return []
+    if {(before, tokens[number.start]), (tokens[number.start], follower)} & _NO_NUMBERS:
         return []
     if before in _LABELS and follower not in _MONEY_WORDS and not number.is_money:
         return []
@@ -345,52 +364,31 @@ def _count_at(tokens: list[str], numbers: _Numbers, at: int) -> tuple[Fraction |
 
 
 @cache
-def _names() -> dict[str, dict[tuple[str, ...], str]]:
-    """By the first word of a name: its words to the country, or to "" for what is none."""
-    names: dict[str, dict[tuple[str, ...], str]] = {}
-    for name in NOT_COUNTRIES:
-        words = tuple(tokens_of(name))
-        names.setdefault(words[0], {})[words] = ""
-    for country in COUNTRIES:
-        for name in (country, *ALIASES.get(country, ())):
-            words = tuple(tokens_of(name))
-            names.setdefault(words[0], {})[words] = country
-    return names
+def _names() -> dict[Kind, Index]:
+    """What callers call what they choose among. "us" is a country only after "the"."""
+    countries = {
+        country: [name for name in (country, *ALIASES.get(country, ())) if name != "us"]
+        for country in COUNTRIES
+    }
+    countries["united states"].append("the us")
+    choices: dict[Kind, Mapping[str, Sequence[str]]] = {
+        Kind.COUNTRY: countries | {"": list(NOT_COUNTRIES)},
+        Kind.DAY: DAYS,
+        Kind.PLAN: PLANS,
+        Kind.REASON: REASONS,
+        Kind.DEVICE: DEVICES,
+        Kind.WINDOW: WINDOWS,
+        Kind.GROUP: GROUPS,
+    }
+    return {kind: index_of(names, tokens_of) for kind, names in choices.items()}
 
 
-def _countries(tokens: list[str]) -> list[_Mention]:
-    """Country names, the longest that fits at each place. "us" is a country only after "the"."""
-    mentions = []
-    at = 0
-    while at < len(tokens):
-        fitting = [
-            words
-            for words in _names().get(tokens[at], {})
-            if tuple(tokens[at : at + len(words)]) == words
-        ]
-        words = max(fitting, key=len, default=())
-        if words and not (words == ("us",) and tokens[at - 1 : at] != ["the"]):
-            country = _names()[tokens[at]][words]
-            if country:
-                mentions.append(_Mention(Kind.COUNTRY, country, at, at + len(words)))
-            at += len(words)
-        else:
-            at += 1
-    return mentions
-
-
-def _named_days(tokens: list[str]) -> list[_Mention]:
-    """Days by name, and today by its parts: "tonight", "this evening"."""
-    mentions = []
-    for at, word in enumerate(tokens):
-        day = _DAY_NAMES.get(word)
-        if tokens[at - 1 : at] == ["this"] and word in ("morning", "afternoon", "evening"):
-            day = "today"
-        if tokens[max(0, at - 2) : at] == ["day", "after"]:
-            continue  # the day after tomorrow
-        if day is not None:
-            mentions.append(_Mention(Kind.DAY, day, at, at + 1))
-    return mentions
+def _named(tokens: list[str]) -> list[_Mention]:
+    return [
+        _Mention(kind, *found)
+        for kind, index in _names().items()
+        for found in choices_in(tokens, index)
+    ]
 
 
 def _after_corrections(mentions: list[_Mention], corrected_by: list[int]) -> list[_Mention]:
@@ -405,7 +403,8 @@ def _after_corrections(mentions: list[_Mention], corrected_by: list[int]) -> lis
 
 def _is_negated(mention: _Mention, taken: set[int], tokens: list[str]) -> bool:
     """Whether a negation reaches the mention: the same clause, nearby, no other value between."""
-    for index in range(mention.start - 1, max(-1, mention.start - 1 - _NEGATION_REACH), -1):
+    reach = _NEGATION_REACH_TO_NAME if isinstance(mention.value, str) else _NEGATION_REACH
+    for index in range(mention.start - 1, max(-1, mention.start - 1 - reach), -1):
         word = tokens[index]
         if index in taken or word in ".,;:?!" or word == "but":
             return False

@@ -55,7 +55,7 @@ class ConverseSession:
                 self._set_end()
                 while (request := await self._call.read()) is not None:
                     if self._turns is None:
-                        self._turns = self._open(request, legs)
+                        self._turns = await self._open(request, legs)
                     else:
                         await self._turns.take(request)
                     self._set_end()
@@ -85,8 +85,8 @@ class ConverseSession:
             wait_s = 0.0 if self._draining else self._idle_limit_s
             self._reading.reschedule(asyncio.get_running_loop().time() + wait_s)
 
-    def _open(self, request: pb.ConverseRequest, legs: asyncio.TaskGroup) -> ConverseTurns:
-        """Begin, or refuse what no turn could be served with. Raises InvalidRequest."""
+    async def _open(self, request: pb.ConverseRequest, legs: asyncio.TaskGroup) -> ConverseTurns:
+        """Begin, or refuse what no turn could be served with. Raises RequestError."""
         if request.WhichOneof("request") != "start":
             raise InvalidRequest("a session begins with start", param="start")
         if len(self._session_id) > _MAX_SESSION_ID_CHARS:
@@ -105,5 +105,6 @@ class ConverseSession:
             legs=legs,
             on_leg_end=self._set_end,
         )
-        turns.turn(turns.visit(), (*history, Message(Role.USER)), None)
+        turn = turns.turn(turns.visit(), (*history, Message(Role.USER)), None)
+        await self._desk.runner.check(turn)
         return turns

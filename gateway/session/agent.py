@@ -224,10 +224,11 @@ class Agent:
         """
         choice, missing = turn.tool_choice, dict[str, str]()
         if self._model.fixed_tools:
-            narrowed = self._said.narrow(talk.messages)
+            demanded = choice.mode is ToolChoiceMode.REQUIRED
+            narrowed = self._said.narrow(talk.messages, demanded=demanded)
             callable_tools, constraint = narrowed.tools, narrowed.constraint
             missing = narrowed.missing
-            if choice.mode is ToolChoiceMode.REQUIRED or turn.constraint is not None:
+            if demanded or turn.constraint is not None:
                 callable_tools = tuple(t for t in callable_tools if t.name in talk.offered)
                 constraint = self._model.constraint(callable_tools, choice, turn.constraint)
         else:

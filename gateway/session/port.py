@@ -24,6 +24,10 @@ class TurnRunner(Protocol):
         """What is served; the first is the default."""
         ...
 
+    async def check(self, turn: Turn) -> None:
+        """Raise what `run` would raise because of the turn itself; nothing is done or counted."""
+        ...
+
     def run(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         """Answer one turn; nothing is done before it is first iterated."""
         ...

@@ -19,7 +19,7 @@ import msgspec
 from gateway.core.generation import Constraint, ConstraintKind
 from gateway.core.turn import Message, Role, ToolCall, ToolSpec
 from gateway.core.values import Kind, Said, said
-from gateway.session.phrases import HOW_LONG, HOW_MANY_DAYS, HOW_MUCH, WHICH_COUNTRY, WHICH_DAY
+from gateway.session import phrases
 from gateway.session.tool_arguments import check_arguments
 
 if TYPE_CHECKING:
@@ -29,16 +29,25 @@ if TYPE_CHECKING:
     from gateway.session.care import Arguments
 
 _SAID_ARGUMENTS: dict[str, dict[str, tuple[Kind, str]]] = {
-    "pay_bill": {"amount": (Kind.DOLLARS, HOW_MUCH)},
-    "pause_wifi": {"minutes": (Kind.MINUTES, HOW_LONG)},
+    "pay_bill": {"amount": (Kind.DOLLARS, phrases.HOW_MUCH)},
+    "pause_wifi": {"minutes": (Kind.MINUTES, phrases.HOW_LONG)},
     "add_roaming": {
-        "country": (Kind.COUNTRY, WHICH_COUNTRY),
-        "days": (Kind.DAYS, HOW_MANY_DAYS),
+        "country": (Kind.COUNTRY, phrases.WHICH_COUNTRY),
+        "days": (Kind.DAYS, phrases.HOW_MANY_DAYS),
     },
-    "book_technician": {"day": (Kind.DAY, WHICH_DAY)},
+    "book_technician": {"day": (Kind.DAY, phrases.WHICH_DAY)},
+    "change_plan": {"plan": (Kind.PLAN, phrases.WHICH_PLAN)},
+    "block_sim": {"reason": (Kind.REASON, phrases.LOST_OR_STOLEN)},
 }
 """Arguments whose values must have been said: their kind, and how to ask for them."""
-
+_DEMANDED_ARGUMENTS: dict[str, dict[str, tuple[Kind, str]]] = {
+    "restart_device": {"device": (Kind.DEVICE, phrases.WHICH_DEVICE)},
+    "pause_wifi": {"who": (Kind.GROUP, phrases.FOR_WHOM)},
+    "book_technician": {"window": (Kind.WINDOW, phrases.WHICH_WINDOW)},
+}
+"""Arguments that must have been said when a call was demanded: left to itself the model asks, and
+knows more words for them than any list."""
+_DEMANDED_KINDS = (Kind.DEVICE, Kind.GROUP, Kind.WINDOW)
 
 _MAX_NUM_KEPT = 256
 
@@ -59,6 +68,8 @@ class _Situation(NamedTuple):
     """The conversation's last call, which the present request may change."""
     numbers: tuple[str, ...] | None
     """The digits of the result to be read out; None when there is none."""
+    demanded: bool
+    """Whether the model has no choice but to call."""
 
 
 class SaidValues:
@@ -71,10 +82,13 @@ class SaidValues:
         self._model = model
         self._narrowed: OrderedDict[_Situation, Narrowed] = OrderedDict()
 
-    def narrow(self, messages: Sequence[Message]) -> Narrowed:
-        """The model's own tools as this turn may call them."""
-        values = tuple(said(utterances(messages)).values())
-        key = _Situation(values, _earlier_call(messages), _numbers_to_read(messages))
+    def narrow(self, messages: Sequence[Message], *, demanded: bool = False) -> Narrowed:
+        """The model's own tools as this turn may call them; `demanded`: it has to call one."""
+        found = said(utterances(messages))
+        if not demanded:
+            found |= dict.fromkeys(_DEMANDED_KINDS, Said())
+        values = tuple(found.values())
+        key = _Situation(values, _earlier_call(messages), _numbers_to_read(messages), demanded)
         narrowed = self._narrowed.get(key)
         if narrowed is None:
             narrowed = _narrow(self._model, key)
@@ -137,8 +151,10 @@ def utterances(messages: Sequence[Message]) -> list[str]:
 
 
 def _narrow_one(tool: ToolSpec, situation: _Situation, missing: dict[str, str]) -> ToolSpec:
-    wanted = _SAID_ARGUMENTS.get(tool.name)
-    if wanted is None:
+    wanted = _SAID_ARGUMENTS.get(tool.name, {})
+    if situation.demanded:
+        wanted = wanted | _DEMANDED_ARGUMENTS.get(tool.name, {})
+    if not wanted:
         return tool
     properties: dict[str, dict[str, Any]] = dict(tool.parameters["properties"])
     required = list(tool.parameters.get("required", ()))

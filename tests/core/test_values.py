@@ -142,8 +142,31 @@ def test_what_is_not_wanted_leaves_what_is(text: str, values: tuple[int, ...]) -
     assert (found.values, found.is_unclear) == (values, False)
 
 
-def test_a_number_that_names_a_thing_is_no_amount() -> None:
-    assert said(["pay bill 4821"])[Kind.DOLLARS] == Said()
+@pytest.mark.parametrize(
+    "text", ["pay bill 4821", "one more thing, pay my bill", "zero out my balance"]
+)
+def test_a_number_that_is_no_sum_is_no_amount(text: str) -> None:
+    assert said([text])[Kind.DOLLARS] == Said()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "values"),
+    [
+        ("move me to the plus plan", Kind.PLAN, ("plus",)),
+        ("change my plan", Kind.PLAN, ()),
+        ("not basic, unlimited", Kind.PLAN, ("unlimited",)),
+        ("block my sim", Kind.REASON, ()),
+        ("I can't find my phone", Kind.REASON, ("lost",)),
+        ("someone took my phone", Kind.REASON, ("stolen",)),
+        ("restart the set-top box", Kind.DEVICE, ("tv_box",)),
+        ("for my daughter", Kind.GROUP, ("kids",)),
+        ("some time in the evening", Kind.WINDOW, ("evening",)),
+        ("the day after tomorrow", Kind.DAY, ()),
+        ("this evening", Kind.DAY, ("today",)),
+    ],
+)
+def test_choices_are_known_by_their_names(text: str, kind: Kind, values: tuple[str, ...]) -> None:
+    assert said([text])[kind].values == values
 
 
 @pytest.mark.parametrize("text", ["-10 minutes", "don't pause it for ten minutes"])
@@ -271,9 +294,10 @@ def test_relative_amounts_are_told_apart() -> None:
 
 @given(st.lists(st.text(max_size=80), max_size=4))
 def test_any_text_is_taken(utterances: list[str]) -> None:
+    numbers = (Kind.DOLLARS, Kind.MINUTES, Kind.DAYS)
     for kind, found in said(utterances).items():
         for value in found.values:
-            assert isinstance(value, str if kind is Kind.COUNTRY else int)
+            assert isinstance(value, int if kind in numbers else str)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,9 @@ class ScriptedRunner:
     left: queue.Queue[bool] = field(default_factory=queue.Queue)
     """For every turn that ended: whether its script was played to the end."""
 
+    async def check(self, turn: Turn) -> None:
+        """Every turn can be played."""
+
     async def run(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         self.turns.append(turn)
         self.num_running += 1

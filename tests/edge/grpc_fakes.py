@@ -88,11 +88,14 @@ class ScriptedRunner:
     left: asyncio.Queue[bool] = field(default_factory=asyncio.Queue)
     """For every turn that ended: whether its script was played to the end."""
 
+    async def check(self, turn: Turn) -> None:
+        if turn.model not in ("default", "tiny"):
+            raise UnknownModel(turn.model, ("tiny",))
+
     async def run(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         script = self.scripts[min(len(self.turns), len(self.scripts) - 1)]
         self.turns.append(turn)
-        if turn.model not in ("default", "tiny"):
-            raise UnknownModel(turn.model, ("tiny",))
+        await self.check(turn)
         finished = False
         try:
             trail.site, trail.model = "edge-a", MODEL.full_name

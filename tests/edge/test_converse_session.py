@@ -77,6 +77,17 @@ async def test_an_unusable_start_ends_the_call(start: dict[str, Any], param: str
 
 
 @on_uvloop
+async def test_a_start_for_a_model_that_is_not_here_ends_the_call() -> None:
+    async with serve() as site:
+        session = Conversation(site)
+        await session.start(model="gpt-5")
+        code, _, trailing = await session.status()
+        assert site.runner.turns == []
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert trailing["firsthop-code"] == "model_not_found"
+
+
+@on_uvloop
 async def test_a_session_has_exactly_one_start() -> None:
     async with serve() as site:
         early, twice, none = (Conversation(site) for _ in range(3))

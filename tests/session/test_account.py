@@ -1,11 +1,12 @@
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from gateway.core.errors import SetupError
-from gateway.session.account import AccountStore
+from gateway.session.account import AccountStore, PendingCall
 from gateway.session.care import CARE_TOOLS, Account, Effect
 
 PAY_40 = {"amount": 40}
@@ -15,6 +16,12 @@ async def opened(path: Path) -> AccountStore:
     store = AccountStore(path)
     await store.open()
     return store
+
+
+async def held_by(store: AccountStore, *call: Any) -> PendingCall:
+    held = await store.hold(*call)
+    assert isinstance(held, PendingCall)
+    return held
 
 
 def test_a_call_repeated_with_its_id_is_applied_once(tmp_path: Path) -> None:
@@ -33,7 +40,7 @@ def test_a_call_repeated_with_its_id_is_applied_once(tmp_path: Path) -> None:
 def test_results_survive_a_restart(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = await opened(tmp_path / "account.db")
-        held = await store.hold("t", "pay_bill", PAY_40)
+        held = await held_by(store, "t", "pay_bill", PAY_40)
         paid = await store.confirm("t", held)
         await store.close()
         store = await opened(tmp_path / "account.db")
@@ -51,7 +58,7 @@ def test_results_survive_a_restart(tmp_path: Path) -> None:
 def test_a_declined_call_can_no_longer_be_confirmed(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = await opened(tmp_path / "account.db")
-        held = await store.hold("t", "block_sim", {"reason": "lost"})
+        held = await held_by(store, "t", "block_sim", {"reason": "lost"})
         declined = await store.decline("t", held)
         assert await store.confirm("t", held) == declined == '{"error":"declined_by_caller"}'
         assert (await store.account("t")).sim_blocked == ""
@@ -63,7 +70,7 @@ def test_a_declined_call_can_no_longer_be_confirmed(tmp_path: Path) -> None:
 def test_a_reference_belongs_to_its_tenant(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = await opened(tmp_path / "account.db")
-        held = await store.hold("t", "pay_bill", PAY_40)
+        held = await held_by(store, "t", "pay_bill", PAY_40)
         assert await store.pending("other", held.reference) is None
         await store.close()
 
@@ -73,7 +80,7 @@ def test_a_reference_belongs_to_its_tenant(tmp_path: Path) -> None:
 def test_two_sites_on_one_file_apply_a_call_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         sites = [await opened(tmp_path / "account.db") for _ in range(2)]
-        held = await sites[0].hold("t", "pay_bill", PAY_40)
+        held = await held_by(sites[0], "t", "pay_bill", PAY_40)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(site.confirm("t", held)) for site in sites for _ in range(5)]
         assert {task.result() for task in tasks} == {'{"paid_dollars":40,"open_dollars":24}'}

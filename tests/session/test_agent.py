@@ -395,6 +395,8 @@ def test_what_cannot_be_answered_is_refused_before_anything_is_generated(
     bench = Bench(model, None)
     with pytest.raises(error):
         run(bench, asked)
+    with pytest.raises(error):
+        asyncio.run(bench.agent.check(asked))
     assert bench.router.requests == []
 
 

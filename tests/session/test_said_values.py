@@ -10,7 +10,7 @@ from gateway.engine.bundle import load_bundle
 from gateway.engine.text_model import TextModel
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.session import phrases
-from gateway.session.said_values import Narrowed, SaidValues, utterances
+from gateway.session.said_values import _SAID_ARGUMENTS, Narrowed, SaidValues, utterances
 
 BUNDLE = Path(__file__).parents[2] / "models" / "subscriber_care" / "bundle"
 MODEL = TextModel.from_bundle(load_bundle(BUNDLE))
@@ -62,6 +62,8 @@ def test_values_not_said_are_asked_for() -> None:
     assert result.missing == {
         "pause_wifi": phrases.HOW_LONG,
         "add_roaming": phrases.WHICH_COUNTRY,
+        "change_plan": phrases.WHICH_PLAN,
+        "block_sim": phrases.LOST_OR_STOLEN,
         "book_technician": phrases.WHICH_DAY,
     }
     assert "minutes" not in parameters(result, "pause_wifi")["properties"]
@@ -106,7 +108,7 @@ def test_other_tools_are_as_they_were() -> None:
     result = narrowed("hello")
     same = {tool.name: tool for tool in MODEL.fixed_tools}
     for tool in result.tools:
-        if tool.name not in ("pay_bill", "pause_wifi", "add_roaming", "book_technician"):
+        if tool.name not in _SAID_ARGUMENTS:
             assert tool == same[tool.name]
 
 
@@ -158,3 +160,28 @@ def test_a_result_is_read_out_in_its_own_digits(answer: str, is_possible: bool) 
             break
         matcher.accept(token)
     assert admitted is is_possible
+
+
+def test_a_choice_that_cannot_be_undone_must_have_been_said() -> None:
+    messages = [user("block my sim"), assistant("Was it lost or stolen?"), user("yes")]
+    assert VALUES.narrow(messages).missing["block_sim"] == phrases.LOST_OR_STOLEN
+    stolen = VALUES.narrow([*messages[:2], user("it was stolen")])
+    assert parameters(stolen, "block_sim")["properties"]["reason"]["enum"] == ["stolen"]
+    assert narrowed("I want another plan").missing["change_plan"] == phrases.WHICH_PLAN
+
+
+@pytest.mark.parametrize("text", ["pay 12.50", "pay 10 euros", "don't pay 40 dollars"])
+def test_an_amount_that_cannot_be_paid_is_asked_about(text: str) -> None:
+    assert narrowed(text).missing["pay_bill"] == phrases.HOW_MUCH
+
+
+def test_a_bare_amount_cannot_be_left_out() -> None:
+    assert parameters(narrowed("pay 40 not 50"), "pay_bill")["required"] == ["amount"]
+
+
+def test_a_demanded_call_needs_every_choice_said() -> None:
+    left_free = narrowed("pause it for ten minutes")
+    demanded = VALUES.narrow([user("pause it for ten minutes")], demanded=True)
+    assert "pause_wifi" not in left_free.missing
+    assert demanded.missing["pause_wifi"] == phrases.FOR_WHOM
+    assert demanded.missing["restart_device"] == phrases.WHICH_DEVICE
