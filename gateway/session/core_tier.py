@@ -123,16 +123,29 @@ class TieredRunner:
         A turn that another site has escalated is answered here or not at all: two sites that are
         each other's core must not pass it to and fro.
         """
-        models, core = self._site.models, self._core
-        reason = None
-        if not trail.path:
-            reason = escalation_of(turn, core.policy, site=models, core=core.info)
-        if reason is not None and turn.server_tools:
-            raise UnsupportedTools("the server's tools go with the site's own model only")
-        chosen = self._at_site(turn, trail) if reason is None else core.answer(turn, trail, reason)
+        reason = None if trail.path else self._reason_to_escalate(turn)
+        at_core = self._core.answer
+        chosen = self._at_site(turn, trail) if reason is None else at_core(turn, trail, reason)
         async with aclosing(chosen) as events:
             async for event in events:
                 yield event
+
+    async def check(self, turn: Turn) -> None:
+        """See `TurnRunner.check`. What goes to the core is the core's to refuse."""
+        if self._reason_to_escalate(turn) is not None:
+            return
+        try:
+            await self._site.check(turn)
+        except (UnsupportedTools, ContextLengthExceeded):
+            if turn.server_tools or not self._core.policy.unsupported:
+                raise
+
+    def _reason_to_escalate(self, turn: Turn) -> EscalationReason | None:
+        core = self._core
+        reason = escalation_of(turn, core.policy, site=self._site.models, core=core.info)
+        if reason is not None and turn.server_tools:
+            raise UnsupportedTools("the server's tools go with the site's own model only")
+        return reason
 
     async def _at_site(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         """The site's answer; where its model would have to refuse, the policy may send it on."""

@@ -66,13 +66,17 @@ class Relay:
 
     async def run(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
         """See `TurnRunner.run`."""
+        await self.check(turn)
+        async with aclosing(self.answer(turn, turn.messages, turn.budget, trail)) as events:
+            async for event in events:
+                yield event
+
+    async def check(self, turn: Turn) -> None:
+        """See `TurnRunner.check`; what else the server refuses, only it knows."""
         if not self._info.answers_to(turn.model):
             raise UnknownModel(turn.model, (self._info.model_id, *self._info.aliases))
         if turn.server_tools:
             raise UnsupportedTools("this model has no tools of its own to run on the server")
-        async with aclosing(self.answer(turn, turn.messages, turn.budget, trail)) as events:
-            async for event in events:
-                yield event
 
     async def answer(
         self, turn: Turn, messages: Sequence[Message], budget: Budget, trail: TurnTrail

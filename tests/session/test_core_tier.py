@@ -56,6 +56,10 @@ class Scripted:
                 raise step
             yield step
 
+    async def check(self, turn: Turn) -> None:
+        if self.script and isinstance(self.script[0], Exception):
+            raise self.script[0]
+
     def answer(
         self, turn: Turn, messages: Sequence[Message], budget: Budget, trail: TurnTrail
     ) -> AsyncGenerator[TurnEvent, None]:
@@ -195,3 +199,17 @@ def test_a_hand_over_to_where_the_turn_may_not_go_is_said_too() -> None:
     assert bench.take_over(turn())[0] == TextDelta(phrases.CORE_FAILED)
     assert bench.trail.escalation_error == "region_not_allowed"
     assert bench.relay.num_turns == 0
+
+
+def test_a_start_is_checked_by_whoever_would_answer_it() -> None:
+    refusing = (UnsupportedTools("no"),)
+
+    def check(bench: Bench, asked: Turn) -> None:
+        asyncio.run(TieredRunner(bench.site, bench.core).check(asked))
+
+    check(Bench(site=refusing), turn(model="big"))
+    check(Bench(site=refusing, policy=EscalationPolicy(unsupported=True)), turn())
+    with pytest.raises(UnsupportedTools):
+        check(Bench(site=refusing), turn())
+    with pytest.raises(UnsupportedTools):
+        check(Bench(), turn(model="big", server_tools=True))
