@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from gateway.core.admission import estimate_first_token_s
+from gateway.core.estimate import estimate_first_token_s
 
 if TYPE_CHECKING:
     import random
