@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from gateway.core.budget import TurnClass
-from gateway.core.estimate import num_free_slots, slot_interval_s, step_s, wait_s
+from gateway.core.estimate import first_token_s, num_free_slots, slot_interval_s, step_s, token_s
 from gateway.core.generation import CLASS_RANK, SERVICE_ORDER
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class LoadReport(msgspec.Struct, frozen=True, array_like=True):
     credit_us: tuple[Micros, Micros, Micros]
     """Work of the class that it will still accept."""
     prefill_ns_per_token: Annotated[int, msgspec.Meta(ge=0, le=_MAX_NS)]
+    """At present, beside the rows that decode."""
     step_us: Micros
     """The decode step a prefill may have to wait for; 0 while nothing runs."""
     slot_us: Micros
@@ -140,7 +141,8 @@ def report_load(
     A class has no credit while its queue is full, the site drains or its capacity is cut to
     nothing.
     """
-    waits_s = [wait_s(load, rank) for rank in CLASS_RANK.values()]
+    last_s = step_s(load)
+    waits_s = [first_token_s(load, 0, rank) - last_s for rank in CLASS_RANK.values()]
     num_ahead = [load.ahead_of(turn_class).num_queued for turn_class in SERVICE_ORDER]
     num_free = num_free_slots(load)
     takes_work = state is not SiteState.DRAINING and capacity_ratio > 0.0
@@ -161,8 +163,8 @@ def report_load(
         num_ahead=_three(min(_MAX_COUNT, num) for num in num_ahead),
         wait_us=_three(map(_micros, waits_s)),
         credit_us=_three(map(_micros, credits_s)),
-        prefill_ns_per_token=min(_MAX_NS, round(load.prefill_s_per_token * 1e9)),
-        step_us=_micros(step_s(load)),
+        prefill_ns_per_token=min(_MAX_NS, round(token_s(load) * 1e9)),
+        step_us=_micros(last_s),
         slot_us=_micros(slot_interval_s(load)),
         received=received,
         models=models,
