@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.core.estimate import estimate_first_token_s
+
 if TYPE_CHECKING:
     from gateway.core.budget import TurnClass
     from gateway.core.generation import EngineLoad
@@ -41,37 +43,6 @@ class Admission(msgspec.Struct, frozen=True):
     admitted: bool
     reason: AdmissionReason
     estimate_s: float
-
-
-def estimate_first_token_s(load: EngineLoad, prompt_tokens: int, turn_class: TurnClass) -> float:
-    """Predicted seconds from submission to the first token.
-
-    Four parts: until the engine works, if it does not; the wait for a slot; the prefill of
-    everything before this prompt, and of it; and one decode step at the end, in which a prefill
-    may have to wait its turn. Queued work of later classes costs nothing: it is overtaken.
-    """
-    ahead = load.ahead_of(turn_class)
-    num_without_slot = max(0, ahead.num_queued + 1 - max(0, load.num_slots - load.num_active))
-    prefill_s = (ahead.prompt_tokens + prompt_tokens) * load.prefill_s_per_token
-    return (
-        load.available_in_s
-        + _slot_wait_s(load, num_without_slot)
-        + prefill_s
-        + (load.decode_step_s if load.num_active else 0.0)
-    )
-
-
-def _slot_wait_s(load: EngineLoad, num_without_slot: int) -> float:
-    """How long until so many slots have become free, at the rate at which generations end.
-
-    The generations in slots now end first; what comes after them runs a whole answer.
-    """
-    num_running = min(num_without_slot, load.num_slots)
-    tokens = (
-        num_running * load.mean_remaining_tokens
-        + (num_without_slot - num_running) * load.answer_tokens
-    )
-    return tokens * load.decode_step_s / load.num_slots
 
 
 def admit(

@@ -84,3 +84,19 @@ def budget_for(
         left_s = max(0.0, call_deadline_s - started_s)
         first_token_s = left_s if first_token_s is None else min(first_token_s, left_s)
     return Budget(started_s, first_token_s, call_deadline_s, requested_s is not None)
+
+
+def forwarded_budget(remaining_s: float | None, *, one_way_s: float, received_s: float) -> Budget:
+    """The budget of a turn that came from a peer with so much left when it was sent.
+
+    The way here is taken off, so that a budget shrinks with every hop. None: it has none. Raises
+    InvalidRequest for a remainder that is no time.
+    """
+    if remaining_s is None:
+        return Budget(received_s, None)
+    if not 0.0 <= remaining_s < 86_400.0:
+        raise InvalidRequest(
+            "what is left of a latency budget must be at least 0 and below a day",
+            param="remaining_ms",
+        )
+    return Budget(received_s, max(0.0, remaining_s - max(0.0, one_way_s)))

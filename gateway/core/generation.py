@@ -240,6 +240,8 @@ class EngineLoad(msgspec.Struct, frozen=True, array_like=True):
     backlog: ClassBacklogs = NO_BACKLOG
     available_in_s: float = 0.0
     """Expected time until the engine works again; 0 while it does."""
+    chunk_tokens: int = 0
+    """The most prompt tokens of one step; 0: whole prompts."""
     cached_ratio: float = 0.0
     """Prompt tokens that were not prefilled because they were cached, of all that came lately."""
 

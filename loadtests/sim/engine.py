@@ -172,6 +172,7 @@ class Engine:
             self._answer_tokens,
             self._answer_tokens,
             backlog,
+            chunk_tokens=scheduler.chunk_tokens,
         )
 
     def receive(self, event: EngineEvent, now_s: float) -> Sequence[EngineEffect]:

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 
 from gateway.core.generation import NO_BACKLOG, add_backlogs, subtract_backlogs
+from gateway.core.load_report import NOTHING_RECEIVED, with_turn
 from loadtests.sim.engine import Cancel, Ended, FirstToken, Submit, backlog_of
 from loadtests.sim.events import Events
 from loadtests.sim.outcome import Fate, Outcome
-from loadtests.sim.policy import NOWHERE, Ask, Report
+from loadtests.sim.policy import NOWHERE, Ask, News, Report
 from loadtests.sim.reports import Mailboxes, Reporting
 from loadtests.sim.site import Shed, Site
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.generation import ClassBacklogs
+    from gateway.core.load_report import ByClass
     from gateway.core.step_time import StepTimes
     from loadtests.sim.engine import EngineEvent
     from loadtests.sim.links import Links
@@ -50,7 +52,16 @@ class Clients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Node:
     """A site with what has befallen it."""
 
-    __slots__ = ("coming", "frozen_since_s", "held", "is_alive", "planned_s", "site")
+    __slots__ = (
+        "coming",
+        "frozen_since_s",
+        "held",
+        "is_alive",
+        "num_starts",
+        "planned_s",
+        "received",
+        "site",
+    )
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -61,13 +72,16 @@ class Node:
         self.planned_s = inf
         self.coming = NO_BACKLOG
         """Offers on their way here."""
+        self.num_starts = 0
+        self.received: dict[int, ByClass] = {}
+        """Offers that have come from other sites since the start."""
 
 
 class Grid:
     """One run of one policy. Also the `View` that policies see."""
 
     max_num_tries = 3
-    """Sites a request is offered to before it is shed."""
+    """Other sites a request is offered to."""
 
     def __init__(
         self,
@@ -100,6 +114,7 @@ class Grid:
         """Let clients send and sites work until `until_s`."""
         if self._policy.uses_reports:
             for index in range(len(self.nodes)):
+                self._mailboxes.publish(index, self.own(index))  # as links come up
                 # Sites start at different times, so their reports do not coincide.
                 self.events.at(self.rng.random() * self._reporting.interval_s, self._report, index)
         arrivals_s = np.frombuffer(self._workload.sent_s) + self._clients.access_delay_s
@@ -135,6 +150,13 @@ class Grid:
         """The round trip between two sites, without jitter and loss."""
         return self.links.rtt_s(a, b)
 
+    def own(self, site: int) -> Report:
+        """What a site knows of itself."""
+        node, now_s = self.nodes[site], self.events.now_s
+        load = node.site.engine.load(now_s)
+        received = dict(node.received)
+        return Report(load, now_s, node.site.is_draining, node.num_starts, received)
+
     def exact(self, site: int) -> Report | None:
         """The true state of a site now, offers on their way included; None if it is down."""
         node = self.nodes[site]
@@ -161,18 +183,30 @@ class Grid:
 
     def _route(self, key: int, tried: tuple[int, ...]) -> None:
         entry = self._entry[key]
-        here = self._submission(key, entry)
-        deadline_s = here.deadline_s
-        remaining_s = None if deadline_s is None else deadline_s - self.events.now_s
-        site, reason = self._policy.route(
-            Ask(key, entry, here.prompt_tokens, here.turn_class, remaining_s, tried), self
-        )
+        site, reason = self._policy.route(self._ask(key, entry, tried), self)
         if site == NOWHERE:
             self._end(key, Fate.SHED, reason)
         elif site == entry:
-            self._submit(entry, here)
+            self._submit(entry, self._submission(key, entry))
+        elif len(tried) >= self.max_num_tries:
+            self._end(key, Fate.SHED, "too_many_tries")
         else:
             self._forward(key, site)
+
+    def _ask(self, key: int, site: int, tried: tuple[int, ...] = ()) -> Ask:
+        """The request as it stands at `site`."""
+        request = self._submission(key, site)
+        deadline_s = request.deadline_s
+        remaining_s = None if deadline_s is None else deadline_s - self.events.now_s
+        return Ask(
+            key,
+            self._entry[key],
+            request.prompt_tokens,
+            request.turn_class,
+            remaining_s,
+            tried,
+            may_forward=len(tried) < self.max_num_tries,
+        )
 
     def _submission(self, key: int, site: int) -> Submit:
         """The request as `site` sees it: the ways back are taken off its budget."""
@@ -209,6 +243,10 @@ class Grid:
         site = self._tried[key][-1]
         node = self.nodes[site]
         node.coming = subtract_backlogs(node.coming, self._backlog_of(key))
+        if node.is_alive:
+            entry, here = self._entry[key], self._submission(key, site)
+            received = node.received.get(entry, NOTHING_RECEIVED)
+            node.received[entry] = with_turn(received, here.turn_class, here.prompt_tokens)
         self._accept(key)
 
     def _backlog_of(self, key: int) -> ClassBacklogs:
@@ -223,24 +261,35 @@ class Grid:
             self._answer_late(key)
         elif node.frozen_since_s is not None:
             node.held.append((self._accept, key))
+        elif self._policy.refuses(self._ask(key, site), site, self):
+            self._refuse(site, key)
         else:
             self._submit(site, self._submission(key, site))
 
     def _answer_late(self, key: int) -> None:
         """Nobody answers the offer: the entry notices after twice the usual round trip."""
         rtt_s = self.links.rtt_s(self._entry[key], self._tried[key][-1])
-        self.events.at(self.events.now_s + 2.0 * rtt_s, self._refused, key)
+        self.events.at(self.events.now_s + 2.0 * rtt_s, self._unanswered, key)
+
+    def _unanswered(self, key: int) -> None:
+        site = self._tried[key][-1]
+        news = News.UNANSWERED if self.nodes[site].is_alive else News.BROKEN
+        self._policy.told(self._entry[key], key, site, news, self.events.now_s)
+        self._try_again(key)
 
     def _refused(self, key: int) -> None:
-        """The entry learns that its offer came to nothing."""
+        entry, site = self._entry[key], self._tried[key][-1]
+        self._policy.told(entry, key, site, News.REFUSED, self.events.now_s)
+        self._try_again(key)
+
+    def _try_again(self, key: int) -> None:
+        """The entry knows that its offer came to nothing."""
         tried = self._tried[key]
         node = self.nodes[self._entry[key]]
         if not node.is_alive:
             self._client_turns_away(key)
         elif node.frozen_since_s is not None:
-            node.held.append((self._refused, key))
-        elif len(tried) >= self.max_num_tries:
-            self._end(key, Fate.SHED, "too_many_tries")
+            node.held.append((self._try_again, key))
         else:
             self._route(key, tried)
 
@@ -305,7 +354,7 @@ class Grid:
             kind = type(effect)
             if kind is FirstToken or kind is Ended:
                 self._deliver((site, effect.key, kind is Ended))
-            elif effect.key in self._tried:
+            elif site != self._entry[effect.key]:
                 self._refuse(site, effect.key)
             else:
                 reason = effect.reason if isinstance(effect, Shed) else kind.__name__.lower()
@@ -328,7 +377,15 @@ class Grid:
                 self._tell(site, Cancel(key))
                 return
             arrives_s += self._answer_s(site, entry)
+        if not is_last:
+            self.events.at(arrives_s, self._first_token, (entry, key, site))
         self._note(key, site, arrives_s + self._client_delay_s(key), is_last=is_last)
+
+    def _first_token(self, answer: tuple[int, int, int]) -> None:
+        """It has reached the entry: (entry, key, who gave it)."""
+        entry, key, site = answer
+        if self.nodes[entry].is_alive:
+            self._policy.told(entry, key, site, News.FIRST_TOKEN, self.events.now_s)
 
     def _note(self, key: int, site: int, at_client_s: float, *, is_last: bool) -> None:
         """Tokens reach the client; later ones never overtake earlier ones."""
@@ -345,7 +402,8 @@ class Grid:
     def _answer_s(self, site: int, entry: int) -> float:
         """How long an answer of a site travels to the entry; it carries the site's report."""
         travel_s = self.links.sample_s(site, entry, self._network)
-        if self._policy.uses_reports and (report := self.exact(site)):
+        if self._policy.uses_reports:
+            report = self.own(site)
             arrives_s = self.events.now_s + travel_s
             self._mailboxes.piggy_back(entry, site, report, arrives_s)
         return travel_s
@@ -362,9 +420,7 @@ class Grid:
     def _report(self, site: int) -> None:
         node = self.nodes[site]
         if node.is_alive and node.frozen_since_s is None:
-            now_s = self.events.now_s
-            report = Report(node.site.engine.load(now_s), now_s, node.site.is_draining)
-            self._mailboxes.publish(site, report)
+            self._mailboxes.publish(site, self.own(site))
         self.events.at(self.events.now_s + self._reporting.interval_s, self._report, site)
 
     # What befalls sites: called by the fault plan.
@@ -393,7 +449,10 @@ class Grid:
 
     def restart(self, site: int) -> None:
         """A killed site is back, empty."""
-        self.nodes[site].is_alive = True
+        node = self.nodes[site]
+        node.is_alive = True
+        node.num_starts += 1
+        node.received = {}
 
     def freeze(self, site: int) -> None:
         """Nothing happens at a site from now on."""

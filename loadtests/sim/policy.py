@@ -6,16 +6,18 @@ received, round trips it has measured. Only references look at the exact state o
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from gateway.core.admission import estimate_first_token_s
+from gateway.core.estimate import estimate_first_token_s
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.core.budget import TurnClass
     from gateway.core.generation import EngineLoad
+    from gateway.core.load_report import ByClass
 
 NOWHERE = -1
 
@@ -31,6 +33,8 @@ class Ask(NamedTuple):
     """Left of the first-token budget, the way back to the client already taken off."""
     tried: tuple[int, ...]
     """Sites that refused or lost it."""
+    may_forward: bool = True
+    """Whether it may be offered to one more."""
 
 
 class Report(NamedTuple):
@@ -39,6 +43,21 @@ class Report(NamedTuple):
     load: EngineLoad
     at_s: float
     is_draining: bool
+    num_starts: int = 0
+    """How often the site has been started again."""
+    received: Mapping[int, ByClass] = {}
+    """What it had received from every other site."""
+
+
+class News(Enum):
+    """What became of a request at a site, in the order of how bad it is."""
+
+    FIRST_TOKEN = auto()
+    REFUSED = auto()
+    UNANSWERED = auto()
+    """No answer in time."""
+    BROKEN = auto()
+    """The connection was reset."""
 
 
 class View(Protocol):
@@ -66,10 +85,14 @@ class View(Protocol):
         """The measured round trip between two sites, without jitter."""
         ...
 
+    def own(self, site: int) -> Report:
+        """What a site knows of itself. For decisions made at that site."""
+        ...
+
     def exact(self, site: int) -> Report | None:
         """The true state of any site now, offers on their way included; None if it is down.
 
-        For a site's own load, and for references.
+        For references.
         """
         ...
 
@@ -96,8 +119,27 @@ class Policy(Protocol):
         """Decide. A request sent to its own entry is still admitted or shed there."""
         ...
 
+    def refuses(self, ask: Ask, site: int, view: View) -> str:
+        """Why `site` does not take an offer that has reached it, or ""."""
+        ...
 
-class Local:
+    def told(self, entry: int, key: int, site: int, news: News, now_s: float) -> None:
+        """What the entry learns of a request that it sent to `site`, which may be itself."""
+        ...
+
+
+class Unmoved:
+    """A policy that learns nothing from what becomes of requests."""
+
+    def refuses(self, ask: Ask, site: int, view: View) -> str:
+        """Nothing; the site's own admission decides."""
+        return ""
+
+    def told(self, entry: int, key: int, site: int, news: News, now_s: float) -> None:
+        """Nothing."""
+
+
+class Local(Unmoved):
     """Every site for itself."""
 
     uses_reports = False
@@ -107,7 +149,7 @@ class Local:
         return Route(ask.entry)
 
 
-class ExactGreedy:
+class ExactGreedy(Unmoved):
     """Reference: the earliest predicted first token over all sites, by their exact state now.
 
     No real policy can know this much. It is greedy, hence not an upper bound. Looks at every
@@ -133,7 +175,7 @@ class ExactGreedy:
         return Route(best, "" if best != NOWHERE else "no_site")
 
 
-class TwoChoices:
+class TwoChoices(Unmoved):
     """Baseline: here if it fits, else the better of two random peers whose reports say it fits.
 
     Reports are taken as they are, however old, without correction for what was sent since.
@@ -144,10 +186,9 @@ class TwoChoices:
     def route(self, ask: Ask, view: View) -> Route:
         """Here, a peer, or nowhere."""
         remaining_s = float("inf") if ask.remaining_s is None else ask.remaining_s
-        here = view.exact(ask.entry)
+        here = view.own(ask.entry)
         if (
-            here is not None
-            and not here.is_draining
+            not here.is_draining
             and estimate_first_token_s(here.load, ask.prompt_tokens, ask.turn_class) <= remaining_s
         ):
             return Route(ask.entry)
@@ -172,8 +213,67 @@ class TwoChoices:
         return fitting
 
 
-POLICIES: dict[str, type[Local] | type[ExactGreedy] | type[TwoChoices]] = {
-    "local": Local,
-    "two_choices": TwoChoices,
-    "exact_greedy": ExactGreedy,
-}
+class TwoRandom(Unmoved):
+    """Baseline: power of two choices over all places, the entry among them, by their reports."""
+
+    uses_reports = True
+
+    def route(self, ask: Ask, view: View) -> Route:
+        """The sooner of two places drawn at random; it is for them to shed."""
+        places = [ask.entry, *view.peers(ask.entry)]
+        two = view.rng.sample(places, 2) if len(places) > 1 else places
+        best, best_s = NOWHERE, float("inf")
+        for site in two:
+            estimate_s = _reported_s(ask, view, site)
+            if estimate_s is not None and estimate_s < best_s:
+                best, best_s = site, estimate_s
+        return Route(best, "" if best != NOWHERE else "no_site")
+
+
+class RoundRobin(Unmoved):
+    """Baseline: every place in turn, whatever its load."""
+
+    uses_reports = False
+
+    def __init__(self) -> None:
+        self._next: dict[int, int] = {}
+
+    def route(self, ask: Ask, view: View) -> Route:
+        """The next of the entry and its peers that has not refused."""
+        places = [ask.entry, *view.peers(ask.entry)]
+        for _ in places:
+            number = self._next[ask.entry] = self._next.get(ask.entry, -1) + 1
+            site = places[number % len(places)]
+            if site not in ask.tried:
+                return Route(site, "" if site == ask.entry else "its_turn")
+        return Route(NOWHERE, "no_site")
+
+
+class RankedList(Unmoved):
+    """Baseline: all places in the order of their reports; the first that has not refused.
+
+    What a gateway does that is given a sorted list now and then.
+    """
+
+    uses_reports = True
+
+    def route(self, ask: Ask, view: View) -> Route:
+        """The head of the list."""
+        ranked = [
+            (estimate_s, site)
+            for site in (ask.entry, *view.peers(ask.entry))
+            if (estimate_s := _reported_s(ask, view, site)) is not None
+        ]
+        return Route(min(ranked)[1], "ranked_first") if ranked else Route(NOWHERE, "no_site")
+
+
+def _reported_s(ask: Ask, view: View, site: int) -> float | None:
+    """The first token there by its last report, which for the entry itself is as old as others'."""
+    report = view.report(ask.entry, site)
+    if site in ask.tried or (report is not None and report.is_draining):
+        return None
+    if report is None:
+        return 0.0 if site == ask.entry else None
+    return view.rtt_s(ask.entry, site) + estimate_first_token_s(
+        report.load, ask.prompt_tokens, ask.turn_class
+    )

@@ -22,6 +22,8 @@ class Reporting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What collecting and publishing takes, on top of the link."""
     piggy_back: bool = True
     """Every answer and refusal carries a report."""
+    loss_ratio: float = 0.0
+    """Of the periodic reports, lost for good, beside what the link loses."""
     num_peers: int = 8
     """Nearest sites that a site reports to."""
 
@@ -29,6 +31,8 @@ class Reporting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Hold every field to its range."""
         if not 0.001 <= self.interval_s <= 3600.0 or not 0.0 <= self.delay_s <= 3600.0:
             raise ValueError("`interval_s` must be in 0.001..3600 and `delay_s` in 0..3600")
+        if not 0.0 <= self.loss_ratio < 1.0:
+            raise ValueError("`loss_ratio` must be at least 0 and below 1")
         if self.num_peers < 1:
             raise ValueError("`num_peers` must be at least 1")
 
@@ -73,10 +77,16 @@ class Mailboxes:
                 break
             if report.at_s + delay_s <= now_s:
                 pair.num_seen = max(pair.num_seen, number)
-                if not self._links.is_lost(site, reader, self._rng):
+                if not self._is_lost(site, reader):
                     pair.take(report)
                     break
         return pair.newest
+
+    def _is_lost(self, site: int, reader: int) -> bool:
+        ratio = self._reporting.loss_ratio
+        if ratio and self._rng.random() < ratio:
+            return True
+        return self._links.is_lost(site, reader, self._rng)
 
     def _pair(self, reader: int, site: int) -> _Pair:
         pair = self._pairs.get((reader, site))

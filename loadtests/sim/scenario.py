@@ -33,11 +33,11 @@ from gateway.config.toml_lines import TomlFile
 from gateway.core.errors import ConfigError
 from gateway.engine.step_profiles import load_profile
 from loadtests import arrivals
+from loadtests.sim.arms import POLICIES
 from loadtests.sim.bound import pooled_bound
 from loadtests.sim.faults import AnyFault, Partition, check_apart, schedule
 from loadtests.sim.grid import Clients, Grid
 from loadtests.sim.links import Link, Links
-from loadtests.sim.policy import POLICIES
 from loadtests.sim.reports import Reporting
 from loadtests.sim.site import SiteSpec
 from loadtests.sim.workload import Sizes, Slo, Workload
@@ -47,9 +47,12 @@ if TYPE_CHECKING:
 
     from gateway.core.step_time import StepTimes
     from loadtests.sim.outcome import Outcome
+    from loadtests.sim.policy import Policy
 
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
-Arm = Literal["local", "two_choices", "exact_greedy"]
+Arm = Literal[
+    "local", "round_robin", "ranked_list", "two_random", "two_choices", "exact_greedy", "shipped"
+]
 
 
 class SitesTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -139,7 +142,7 @@ class Prepared:
         site: tuple[SiteSpec, StepTimes] = (spec, load_profile(table.profile))
         self.sites = [site] * table.count
 
-    def grid(self, arm: Arm) -> Grid:
+    def grid(self, policy: Policy) -> Grid:
         """A grid at its beginning."""
         scenario = self.scenario
         network = scenario.network
@@ -153,7 +156,7 @@ class Prepared:
             self.workload,
             self.sites,
             links,
-            POLICIES[arm](),
+            policy,
             clients=scenario.clients,
             reporting=scenario.reporting,
             seed=scenario.seed,
@@ -163,7 +166,7 @@ class Prepared:
 
     def run(self, arm: Arm) -> Outcome:
         """One arm's raw samples."""
-        return self.grid(arm).run(self.until_s)
+        return self.grid(POLICIES[arm]()).run(self.until_s)
 
     def results(self) -> dict[str, Any]:
         """Every arm's summary and speed, and the bound, as JSON-like data."""
@@ -181,7 +184,7 @@ class Prepared:
         }
 
     def _timed(self, arm: Arm) -> dict[str, Any]:
-        grid = self.grid(arm)
+        grid = self.grid(POLICIES[arm]())
         # A run makes millions of small objects and no cycles worth collecting while it lasts.
         gc.collect()
         gc.disable()

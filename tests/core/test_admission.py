@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from gateway.core.admission import (
     AdmissionReason,
     admit,
-    estimate_first_token_s,
     retry_after_s,
 )
 from gateway.core.budget import TurnClass
+from gateway.core.estimate import estimate_first_token_s
 from gateway.core.generation import (
     CLASS_RANK,
     NO_BACKLOG,

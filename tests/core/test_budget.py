@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.budget import BudgetDefaults, TurnClass, budget_for
+from gateway.core.budget import BudgetDefaults, TurnClass, budget_for, forwarded_budget
 from gateway.core.errors import InvalidRequest
 
 DEFAULTS = BudgetDefaults(voice_s=0.5, agent_s=2.0)
@@ -97,3 +97,25 @@ def test_what_remains_never_grows_and_never_goes_below_nothing(
     assert len(numbers) == len(left_s)
     assert numbers == sorted(numbers, reverse=True)
     assert all(0.0 <= value <= budget_s + 1e-9 for value in numbers)
+
+
+@given(st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=3), st.floats(0.0, 86_399.0), instants_s)
+def test_a_budget_never_grows_on_its_way(
+    ways_s: list[float], remaining_s: float, received_s: float
+) -> None:
+    left_s = remaining_s
+    for one_way_s in ways_s:
+        budget = forwarded_budget(left_s, one_way_s=one_way_s, received_s=received_s)
+        assert budget.first_token_s is not None
+        assert 0.0 <= budget.first_token_s <= left_s
+        left_s = budget.first_token_s
+
+
+@pytest.mark.parametrize("absurd_s", [-1.0, math.inf, math.nan, 86_400.0])
+def test_a_remainder_that_is_no_time_is_refused(absurd_s: float) -> None:
+    with pytest.raises(InvalidRequest, match="below a day"):
+        forwarded_budget(absurd_s, one_way_s=0.0, received_s=0.0)
+
+
+def test_a_forwarded_turn_may_have_no_budget() -> None:
+    assert forwarded_budget(None, one_way_s=0.1, received_s=5.0).first_token_s is None

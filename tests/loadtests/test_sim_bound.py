@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.step_time import Curve
+from loadtests.sim.arms import POLICIES
 from loadtests.sim.bound import Bound, Demand, bound, capacity_s, demand, pooled_bound
 from loadtests.sim.faults import AnyFault, CapacityCut, Freeze, Kill, SlowDown
 from loadtests.sim.links import Link
-from loadtests.sim.policy import POLICIES
 from loadtests.sim.workload import Slo, Workload
 from tests.loadtests.simulations import SITE, SPEC, TIMES, grid, workload
 

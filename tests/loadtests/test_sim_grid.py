@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from gateway.core.generation import NO_BACKLOG
+from loadtests.sim.arms import POLICIES
 from loadtests.sim.faults import AnyFault, CapacityCut, Drain, Freeze, Kill, Partition, SlowDown
 from loadtests.sim.grid import Clients
 from loadtests.sim.links import Link
 from loadtests.sim.outcome import Fate, Outcome
-from loadtests.sim.policy import POLICIES, Ask, ExactGreedy, Route, TwoChoices, View
+from loadtests.sim.policy import Ask, ExactGreedy, Route, TwoChoices, Unmoved, View
 from loadtests.sim.reports import Reporting
 from loadtests.sim.workload import Slo
 from tests.loadtests.simulations import ALONE_S, TIMES, grid, workload
 
 
-class Always:
+class Always(Unmoved):
     """Sends everything to one site, once; tried in vain, it gives up."""
 
     uses_reports = False

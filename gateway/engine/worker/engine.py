@@ -239,6 +239,7 @@ class Engine:
             num_active=scheduler.num_active,
             prefill_s_per_token=pace.prefill_s_per_token,
             decode_step_s=pace.decode_step_s,
+            chunk_tokens=scheduler.chunk_tokens,
             mean_remaining_tokens=self._mean_tokens(active) if active else answer_tokens,
             answer_tokens=answer_tokens,
             backlog=self.backlog,

@@ -1,0 +1,71 @@
+"""All peers of a site: who may be ejected, and drawing some of them by chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gateway.core.peer_view import PeerView
+
+
+class Peers:
+    """The peers a site has links to. Not for several threads."""
+
+    __slots__ = ("_by_name", "_shuffled")
+
+    def __init__(self, views: Iterable[PeerView] = ()) -> None:
+        self._by_name = {view.name: view for view in views}
+        self._shuffled = list(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._shuffled)
+
+    def __iter__(self) -> Iterator[PeerView]:
+        return iter(self._by_name.values())
+
+    def get(self, name: str) -> PeerView | None:
+        """The peer of this name, or None."""
+        return self._by_name.get(name)
+
+    def add(self, view: PeerView) -> None:
+        """A peer that is new, or takes the place of the one of its name."""
+        self.remove(view.name)
+        self._by_name[view.name] = view
+        self._shuffled.append(view)
+
+    def remove(self, name: str) -> None:
+        """Forget a peer; unknown names are ignored."""
+        view = self._by_name.pop(name, None)
+        if view is not None:
+            self._shuffled.remove(view)
+
+    def drawn(self, random: Callable[[], float]) -> Iterator[PeerView]:
+        """All peers in random order, each drawn when it is asked for.
+
+        Fisher and Yates in place: whoever stops after two has paid for two, however many there
+        are. `random` gives numbers in [0, 1).
+        """
+        shuffled = self._shuffled
+        count = len(shuffled)
+        for index in range(count):
+            chosen = index + int(random() * (count - index))
+            view = shuffled[chosen]
+            shuffled[chosen] = shuffled[index]
+            shuffled[index] = view
+            yield view
+
+    def judge(self, view: PeerView, now_s: float) -> bool:
+        """Eject a peer if it is an outlier and not too many are; whether it was ejected.
+
+        Never more than half of all peers at once: were most of them outliers, the fault would
+        be on this side, or everywhere.
+        """
+        if not view.is_outlier:
+            return False
+        num_out = sum(other.ejected_until_s > now_s for other in self._shuffled)
+        if 2 * (num_out + (view.ejected_until_s <= now_s)) > len(self._shuffled):
+            return False
+        view.eject(now_s)
+        return True
