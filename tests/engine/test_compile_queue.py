@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
 
 from gateway.core.budget import TurnClass
 from gateway.core.generation import Constraint, ConstraintKind
 from gateway.engine.worker.compile_queue import CompileQueue
-
-if TYPE_CHECKING:
-    from gateway.engine.worker.grammar import Matcher
 
 VOICE, AGENT, BATCH = TurnClass.VOICE, TurnClass.AGENT, TurnClass.BATCH
 
@@ -19,13 +15,13 @@ def _regex(text: str) -> Constraint:
     return Constraint(ConstraintKind.REGEX, text)
 
 
-def _add(queue: CompileQueue, text: str, turn_class: TurnClass) -> Future[Matcher]:
-    waiter: Future[Matcher] = Future()
+def _add(queue: CompileQueue[str], text: str, turn_class: TurnClass) -> Future[str]:
+    waiter: Future[str] = Future()
     queue.add(_regex(text), turn_class, waiter)
     return waiter
 
 
-def _order(queue: CompileQueue) -> str:
+def _order(queue: CompileQueue[str]) -> str:
     order = ""
     while (constraint := queue.begin_next()) is not None:
         order += constraint.text
@@ -33,7 +29,7 @@ def _order(queue: CompileQueue) -> str:
 
 
 def test_classes_take_turns() -> None:
-    queue = CompileQueue()
+    queue = CompileQueue[str]()
     for text in "abcd":
         _add(queue, text, AGENT)
     for text in "xy":
@@ -43,7 +39,7 @@ def test_classes_take_turns() -> None:
 
 
 def test_a_grammar_is_begun_once_for_all_classes_and_at_the_first_ones_turn() -> None:
-    queue = CompileQueue()
+    queue = CompileQueue[str]()
     for text in "abc":
         _add(queue, text, AGENT)
     waiters = [_add(queue, "c", VOICE), _add(queue, "c", BATCH)]
@@ -53,7 +49,7 @@ def test_a_grammar_is_begun_once_for_all_classes_and_at_the_first_ones_turn() ->
 
 
 def test_what_all_have_given_up_is_passed_over_until_it_is_asked_for_again() -> None:
-    queue = CompileQueue()
+    queue = CompileQueue[str]()
     first, second = _add(queue, "a", AGENT), _add(queue, "a", AGENT)
     other = _add(queue, "b", AGENT)
     assert first.cancel()

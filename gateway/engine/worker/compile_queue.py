@@ -7,7 +7,7 @@ other. What nobody waits for any more is not compiled. It knows no threads and n
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gateway.core.generation import SERVICE_ORDER
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 
     from gateway.core.budget import TurnClass
     from gateway.core.generation import Constraint
-    from gateway.engine.worker.grammar import Matcher
+
+_Compiled = TypeVar("_Compiled")
 
 
-class CompileQueue:
+class CompileQueue(Generic[_Compiled]):
     """Not shared between threads without a lock around it."""
 
     def __init__(self) -> None:
-        self._waiters: dict[Constraint, list[Future[Matcher]]] = {}
+        self._waiters: dict[Constraint, list[Future[_Compiled]]] = {}
         self._begun: set[Constraint] = set()
         self._queued: dict[TurnClass, dict[Constraint, None]] = {one: {} for one in SERVICE_ORDER}
         self._turns = deque(SERVICE_ORDER)
         """Whose turn it is; the class served last comes last."""
 
-    def add(self, constraint: Constraint, turn_class: TurnClass, waiter: Future[Matcher]) -> None:
+    def add(self, constraint: Constraint, turn_class: TurnClass, waiter: Future[_Compiled]) -> None:
         """Somebody waits for this grammar, perhaps not the first one."""
         self._waiters.setdefault(constraint, []).append(waiter)
         if constraint not in self._begun:
@@ -49,7 +50,7 @@ class CompileQueue:
                     return constraint
         return None
 
-    def end(self, constraint: Constraint) -> list[Future[Matcher]]:
+    def end(self, constraint: Constraint) -> list[Future[_Compiled]]:
         """A grammar is compiled; those who waited for it."""
         self._begun.discard(constraint)
         return self._waiters.pop(constraint, [])

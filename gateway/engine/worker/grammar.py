@@ -147,7 +147,7 @@ class GrammarCompiler:
         self._end_token_ids = list(end_token_ids)
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="grammar")
         self._lock = Lock()
-        self._queue = CompileQueue()
+        self._queue: CompileQueue[Matcher] = CompileQueue()
         self._outcomes = _Outcomes()
 
     def compile(
