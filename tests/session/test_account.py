@@ -121,6 +121,7 @@ def test_a_locked_file_holds_no_reader_and_fails_writers_together(
     async def scenario() -> None:
         store = await opened(tmp_path / "account.db")
         held = await store.hold("t", "pay_bill", PAY_40)
+        assert isinstance(held, PendingCall)
         other = sqlite3.connect(tmp_path / "account.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         began_s = time.monotonic()
