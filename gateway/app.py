@@ -190,17 +190,18 @@ class _Site:
             reloading = serving.create_task(self._reload_keys(asked.reload))
             watching = serving.create_task(watch_loop_lag(self.telemetry.observe_loop_lag))
             await asked.end.wait()
-            await self._drain(agents)
+            await self._drain(public, agents)
             reloading.cancel()
             watching.cancel()
             public.stop()
             admin.stop()
 
-    async def _drain(self, agents: grpc_server.GrpcServer) -> None:
+    async def _drain(self, public: http_server.HttpServer, agents: grpc_server.GrpcServer) -> None:
         """Refuse new turns, let the running ones end, then cut what is left."""
         timeout_s = self._config.limits.drain_timeout_s
         _log.info("draining", extra={"turns": self.desk.num_active, "timeout_s": timeout_s})
         self.desk.drain()
+        public.drain()
         await agents.drain()
         try:
             async with asyncio.timeout(timeout_s):
@@ -276,7 +277,7 @@ async def _engine_backend(
     if agent.usual_constraint is not None:
         engine.prepare(agent.usual_constraint)
     source = EngineSource(engine.load, lambda: engine.restarts)
-    return _Backend(agent, source, lambda: engine.is_available)
+    return _Backend(agent, source, lambda: engine.is_ready)
 
 
 async def _upstream_backend(

@@ -32,7 +32,7 @@ KEY_PREFIX = "fh"
 _ID_BYTES, _SECRET_BYTES, _SALT_BYTES = 4, 24, 16
 _HEADER = "# Keys of a Firsthop site, kept by `firsthop key`; comments in this file are not kept.\n"
 
-_Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]+\Z", min_length=32, max_length=64)]
+_Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z", min_length=32, max_length=64)]
 
 
 class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

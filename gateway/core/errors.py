@@ -8,6 +8,7 @@
     │   ├── ContextLengthExceeded
     │   ├── UnsupportedTools    tools or instructions this model cannot follow
     │   ├── PayloadTooLarge
+    │   ├── UnsupportedEncoding the body is compressed
     │   ├── RegionNotAllowed    the request may not be answered there
     │   └── RecordNotFound      no turn with that id is kept here
     ├── AccessError             the caller may not do this
@@ -127,6 +128,16 @@ class PayloadTooLarge(RequestError):
     def __init__(self, *, limit_bytes: int) -> None:
         super().__init__(f"the request body is larger than {limit_bytes} bytes")
         self.limit_bytes = limit_bytes
+
+
+class UnsupportedEncoding(RequestError):
+    """The request body has a content coding, such as gzip; the site reads plain bodies only."""
+
+    code = "unsupported_encoding"
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"content-encoding is {quoted(given)}; send the body as it is")
+        self.given = given
 
 
 class RegionNotAllowed(RequestError):

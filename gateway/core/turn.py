@@ -102,6 +102,8 @@ class Principal(msgspec.Struct, frozen=True):
 
     tenant: str = "local"
     key_id: str = ""
+    max_concurrent: int | None = None
+    """How many turns its key may have running at once; None does not limit."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
+import uuid
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from gateway.core.budget import TurnClass
-from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest, quoted
+from gateway.core.errors import (
+    ClientStalled,
+    GatewayError,
+    InvalidRequest,
+    UnsupportedEncoding,
+    quoted,
+)
 from gateway.core.stages import Stage
 from gateway.core.turn import TurnEnd, is_content
 from gateway.edge.chat_request import ChatRequest, decode_chat, turn_of
 from gateway.edge.chat_response import ChatBody, ChatStream, turn_headers
+from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.http_errors import error_body, error_headers
 from gateway.edge.http_exchange import Exchange
 from gateway.edge.sse import SSE_HEADERS, sse_event
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000.0
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?", re.ASCII)
 
 
 class ChatCompletions:
@@ -50,6 +60,7 @@ class ChatCompletions:
         exchange = Exchange(scope, receive, send, stall_limit_s=self._stall_limit_s)
         trail: TurnTrail | None = None
         try:
+            refuse_repeated(name.decode("latin-1") for name, _ in scope["headers"])
             visit = self._desk.visit(
                 interface="openai",
                 request_id=exchange.header(b"x-request-id"),
@@ -68,6 +79,9 @@ class ChatCompletions:
         visit.authenticate(exchange.header(b"authorization"))
         visit.keep_to_regions(exchange.header(b"x-firsthop-residency"))
         visit.came_through(exchange.header(b"x-firsthop-path"))
+        encoding = exchange.header(b"content-encoding") or "identity"
+        if encoding.lower() != "identity":
+            raise UnsupportedEncoding(encoding)
         body = await exchange.read_body(self._max_body_bytes)
         if body is None:
             return
@@ -129,7 +143,8 @@ async def _refuse(exchange: Exchange, trail: TurnTrail | None, error: GatewayErr
         if exchange.started:
             await exchange.write(sse_event(error_body(error)), more=False)
         else:
-            headers = [*error_headers(error), *(turn_headers(trail) if trail else ())]
+            own = turn_headers(trail) if trail else [(b"x-request-id", uuid.uuid4().hex.encode())]
+            headers = [*error_headers(error), *own]
             await _send_json(exchange, status_of(error).http, error_body(error), headers)
     except ClientStalled:
         exchange.abort()
@@ -158,10 +173,7 @@ def _class_and_budget(exchange: Exchange, visit: Visit) -> tuple[TurnClass, Budg
 
 
 def _budget_s(given_ms: str) -> float:
-    try:
-        budget_ms = float(given_ms)
-    except ValueError:
-        budget_ms = math.nan
+    budget_ms = float(given_ms) if _DECIMAL.fullmatch(given_ms) else math.nan
     if not 0.0 < budget_ms < _DAY_MS:
         raise InvalidRequest(
             f"x-slo-ttft-ms takes milliseconds above 0 and below a day, not {quoted(given_ms)}",

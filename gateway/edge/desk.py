@@ -43,6 +43,11 @@ _SITE = r"[a-z0-9-]{1,63}"
 _PATH = re.compile(rf"{_SITE}(,{_SITE}){{0,{_MAX_PATH - 1}}}")
 
 
+def is_request_id(text: str) -> bool:
+    """Whether this can be a request's id."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
 class Lease(Protocol):
     """A turn's hold on its key's limits."""
 
@@ -96,7 +101,7 @@ class Desk:
         self, *, interface: str, request_id: str | None = None, traceparent: str = ""
     ) -> Visit:
         """Begin a turn now. Raises InvalidRequest for a malformed request id."""
-        if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
+        if request_id is not None and not is_request_id(request_id):
             raise InvalidRequest(
                 "x-request-id takes up to 128 letters, digits and . _ : / -", param="x-request-id"
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -14,6 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
+from gateway.edge.desk import is_request_id
 from gateway.wire.agent_convert import error_metadata
 from gateway.wire.status import status_of
 
@@ -31,9 +33,6 @@ _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_DETAILS_CHARS = 600
 """Details travel percent-encoded, up to nine bytes a character, and clients accept 8 KiB of
 trailing metadata by default."""
-
-_MAX_ID_CHARS = 128
-"""A malformed id is refused with no more of it than a valid one has."""
 
 
 class Undecodable(NamedTuple):
@@ -139,11 +138,16 @@ class InboundCall(Generic[_Request, _Event]):
             await self._refuse(GatewayError("internal error"), request_id)
 
     async def _refuse(self, error: GatewayError, request_id: str) -> NoReturn:
-        """End the call. A client that has stalled learns it when it reads on or goes away."""
+        """End the call. A client that has stalled learns it when it reads on or goes away.
+
+        A refusal has an id also when the request brought none, or a malformed one.
+        """
+        if not is_request_id(request_id):
+            request_id = uuid.uuid4().hex
         await self._context.abort(
             _STATUS_CODES[status_of(error).grpc],
             error.message[:_MAX_DETAILS_CHARS],
-            error_metadata(error, request_id[:_MAX_ID_CHARS]),
+            error_metadata(error, request_id),
         )
 
 

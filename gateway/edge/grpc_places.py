@@ -1,23 +1,28 @@
 """How many gRPC calls are open at once, decided before anything of a call is read.
 
-Calls of the agent API need a key and have places of their own. Health and reflection are open to
-everyone, so they have a few other places, those that answer once and those that go on apart, and
-a time limit: whoever watches the site's health for long keeps neither an agent out nor a probe.
+Calls of the agent API need a key and have places of their own, of which one key gets a share: a
+quarter, or as many as it may have turns at once. Without keys there is nobody to share with.
+Health and reflection are open to everyone, so they have a few other places, those that answer once
+and those that go on apart, and a time limit: whoever watches the site's health for long keeps
+neither an agent out nor a probe.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from gateway.core.errors import AccessError
+from gateway.core.errors import AccessError, InvalidRequest
+from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.grpc_call import InboundCall
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from gateway.core.errors import GatewayError
     from gateway.edge.desk import Gatekeeper
@@ -28,6 +33,8 @@ MAX_OPEN_CALLS: Final = 64
 """Of each kind."""
 PROBE_LIMIT_S: Final = 10.0
 WATCH_LIMIT_S: Final = 3600.0
+KEY_SHARE: Final = 1 / 4
+"""Of the agents' places, that one key may take."""
 REFUSAL_PLACES: Final = 64
 """For calls on their way to being refused, so that they are refused with a reason."""
 
@@ -49,6 +56,7 @@ class CallPlaces(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         self._gatekeeper = gatekeeper
         self._stall_limit_s = stall_limit_s
         self._agent_places = _Places(max_agent_calls)
+        self._key_share = max(1, int(max_agent_calls * KEY_SHARE))
         self._probe_places = _Places(max_open_calls)
         self._watch_places = _Places(max_open_calls)
         self._watch_limit_s = watch_limit_s
@@ -64,17 +72,22 @@ class CallPlaces(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         if handler is None:
             return _UNKNOWN
         if handler_call_details.method.startswith(self._agent_prefix):
-            return self._for_agents(handler, _authorization(handler_call_details))
+            return self._for_agents(handler, handler_call_details)
         if handler.response_streaming:
             return _for_everyone(handler, self._watch_places, self._watch_limit_s)
         return _for_everyone(handler, self._probe_places, PROBE_LIMIT_S)
 
-    def _for_agents(self, handler: Handler, authorization: str | None) -> Handler:
+    def _for_agents(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
+        metadata = tuple(details.invocation_metadata or ())
         try:
-            self._gatekeeper.authenticate(authorization)
-        except AccessError as error:
+            refuse_repeated(key for key, _ in metadata)
+            principal = self._gatekeeper.authenticate(_authorization(metadata))
+        except (AccessError, InvalidRequest) as error:
             return self._refusal(error)
-        return handler if self._agent_places.take() else _FULL
+        if not principal.key_id:
+            return handler if self._agent_places.take() else _FULL
+        share = max(self._key_share, principal.max_concurrent or 0)
+        return handler if self._agent_places.take(principal.key_id, share) else _FULL
 
     def _refusal(self, error: GatewayError) -> Handler:
         return grpc.stream_stream_rpc_method_handler(
@@ -85,18 +98,26 @@ class CallPlaces(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generi
 class _Places:
     def __init__(self, num_free: int) -> None:
         self._num_free = num_free
+        self._num_taken: Counter[str] = Counter()
 
-    def take(self) -> bool:
-        """Take a place until the running task, which is the call's, ends; False without one."""
+    def take(self, holder: str = "", share: float = math.inf) -> bool:
+        """Take a place until the running task, which is the call's, ends.
+
+        False without one, and when the holder has `share` places already.
+        """
         call = asyncio.current_task()
-        if call is None or not self._num_free:
+        if call is None or not self._num_free or self._num_taken[holder] >= share:
             return False
         self._num_free -= 1
-        call.add_done_callback(self._give_back)
+        self._num_taken[holder] += 1
+        call.add_done_callback(partial(self._give_back, holder))
         return True
 
-    def _give_back(self, _: object) -> None:
+    def _give_back(self, holder: str, _: object) -> None:
         self._num_free += 1
+        self._num_taken[holder] -= 1
+        if not self._num_taken[holder]:
+            del self._num_taken[holder]
 
 
 def _for_everyone(handler: Handler, places: _Places, limit_s: float) -> Handler:
@@ -135,8 +156,8 @@ async def _within(
         )
 
 
-def _authorization(details: grpc.HandlerCallDetails) -> str | None:
-    for key, value in details.invocation_metadata or ():
+def _authorization(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    for key, value in metadata:
         if key == "authorization" and isinstance(value, str):
             return value
     return None

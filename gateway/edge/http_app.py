@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.core.errors import GatewayError, UnknownModel
 from gateway.core.turn import model_named
 from gateway.edge.chat_http import ChatCompletions
+from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.http_errors import error_body, error_headers, route_error_body
 from gateway.wire.status import status_of
 
@@ -143,6 +144,7 @@ class _Models:
         return Response(msgspec.json.encode(_model(info)), media_type=_JSON)
 
     def _authenticate(self, request: Request) -> None:
+        refuse_repeated(request.headers.keys())
         self._desk.gatekeeper.authenticate(request.headers.get("authorization"))
 
 

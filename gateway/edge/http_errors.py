@@ -8,21 +8,17 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.core.errors import (
-    ContextLengthExceeded,
     GatewayError,
-    InvalidRequest,
     PayloadTooLarge,
     RateLimited,
-    RegionNotAllowed,
     SiteDraining,
     SloUnattainable,
     Unauthenticated,
-    UnknownModel,
-    UnsupportedTools,
+    UnsupportedEncoding,
     UpstreamBusy,
 )
 from gateway.edge.turn_view import ms, optional_ms
-from gateway.wire.status import status_of
+from gateway.wire.status import param_of, status_of
 
 HttpHeader = tuple[bytes, bytes]
 
@@ -51,7 +47,7 @@ _encoder = msgspec.json.Encoder()
 
 def error_body(error: GatewayError) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`; a shed turn adds its figures in ms."""
-    body = _Error(error.message, status_of(error).openai_type, _param_of(error), error.code)
+    body = _Error(error.message, status_of(error).openai_type, param_of(error), error.code)
     if isinstance(error, SloUnattainable):
         body.reason = error.reason
         body.estimate_ms = ms(error.estimate_s)
@@ -76,8 +72,9 @@ def error_headers(error: GatewayError) -> list[HttpHeader]:
         headers.append((b"x-should-retry", b"false"))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, PayloadTooLarge):
-        # What is left of the body would have to be read before another request.
+    if isinstance(error, PayloadTooLarge | UnsupportedEncoding | SiteDraining):
+        # What is left of the body would have to be read before another request; a draining site
+        # wants none.
         headers.append((b"connection", b"close"))
     return headers
 
@@ -88,17 +85,3 @@ def _retry_helps_here(error: GatewayError) -> bool:
     if isinstance(error, SloUnattainable):
         return math.isfinite(error.retry_after_s)
     return error.retryable
-
-
-def _param_of(error: GatewayError) -> str | None:
-    match error:
-        case InvalidRequest() | UnsupportedTools():
-            return error.param
-        case UnknownModel():
-            return "model"
-        case RegionNotAllowed():
-            return "x-firsthop-residency"
-        case ContextLengthExceeded():
-            return "messages"
-        case _:
-            return None

@@ -55,7 +55,7 @@ class Exchange:
         """Whether the status line has left."""
 
     def header(self, name: bytes) -> str | None:
-        """A request header by its lower-case name; of several the last."""
+        """A request header by its lower-case name; of several that decide nothing the last."""
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
 

@@ -1,7 +1,8 @@
 """uvicorn's HTTP/1.1 protocol with what a public port needs beside it.
 
 - Connections have places; see `connection_places`.
-- A request head has a size and a time limit, so that half a request holds nothing for long.
+- A request head has a size and a time limit, so that half a request holds nothing for long. What
+  frames a body in chunks has the same size limit, and in a drain the body a time limit.
 - An offer of another protocol is declined: the request is served over HTTP/1.1.
 - A client that ends its side of the connection after the request still gets its answer.
 - The application may cut a connection whose client no longer reads.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.core.errors import CapacityError, InvalidRequest
+from gateway.core.errors import CapacityError, InvalidRequest, SiteDraining
 from gateway.edge.gathering import GatheringTransport
 from gateway.edge.http_errors import error_body
 from gateway.edge.http_exchange import CONNECTION_EXTENSION
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEAD_S: Final = 20.0
+DRAIN_BODY_S: Final = 2.0
+"""What the rest of a request may take once the site drains."""
+_CHUNK_BYTES: Final = 16
+"""Around the data of one chunk: its length and line ends."""
 _PROBE_INTERVAL_S: Final = 0.25
 _PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _OFFER_HEADERS: Final = frozenset((b"connection", b"upgrade", b"http2-settings"))
@@ -53,6 +58,10 @@ class SiteHttpProtocol(HttpToolsProtocol):
     """Of the same head, parsed or not, but for the data it began in."""
     _head_timer: asyncio.TimerHandle | None = None
     _probe_timer: asyncio.TimerHandle | None = None
+    _body_timer: asyncio.TimerHandle | None = None
+    _framing_bytes = 0
+    """Of the body that is coming in, beside its data: chunk extensions and trailers."""
+    _in_body = False
     _refused = False
     _is_offer = False
 
@@ -72,6 +81,7 @@ class SiteHttpProtocol(HttpToolsProtocol):
         """Tell the running request; uvicorn tells only the last one received."""
         self._places.leave(self)
         self._end_head()
+        self._end_body()
         self._end_probes()
         running = self._running
         if running is not None and not running.response_complete:
@@ -95,6 +105,12 @@ class SiteHttpProtocol(HttpToolsProtocol):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
+    def shutdown(self) -> None:
+        """Close once the running answer is out, at once without one; half a request is cut soon."""
+        super().shutdown()
+        if self._in_body and self._body_timer is None:
+            self._body_timer = self.loop.call_later(DRAIN_BODY_S, self._body_overdue)
+
     def give_way(self) -> None:
         """Close at once; what waits has nothing left to send."""
         self.transport.abort()
@@ -105,7 +121,10 @@ class SiteHttpProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         head = self._head_timer
+        self._framing_bytes += len(data)
         self._parse(data)
+        if self._in_body and self._framing_bytes > MAX_HEAD_BYTES:
+            self._refuse_large_head()
         if head is not None and self._head_timer is head:
             self._raw_head_bytes += len(data)
         if self._head_timer is not None:
@@ -145,12 +164,18 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; with it go a colon, a space and the end of its line."""
         self._head_bytes += len(name) + len(value) + 4
+        if self._in_body:  # a trailer
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_large_head()
+            return
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is in; from here on the application sets the limits."""
         self._check_head()
         self._end_head()
+        self._in_body = True
+        self._framing_bytes -= self._head_bytes
         self._is_offer = self.parser.should_upgrade()
         if not self._refused and not self._is_offer:
             self._places.begin_answer(self)
@@ -158,11 +183,17 @@ class SiteHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._framing_bytes -= len(body)
         if not self._refused:
             super().on_body(body)
 
+    def on_chunk_header(self) -> None:
+        """A chunk begins; of its frame this much is no extension."""
+        self._framing_bytes -= _CHUNK_BYTES
+
     def on_message_complete(self) -> None:
         """The end of the body."""
+        self._end_body()
         if not self._refused and not self._is_offer:
             super().on_message_complete()
 
@@ -214,7 +245,7 @@ class SiteHttpProtocol(HttpToolsProtocol):
             self._probe_timer = None
 
     def _begin_head(self) -> None:
-        self._head_bytes = self._raw_head_bytes = 0
+        self._head_bytes = self._raw_head_bytes = self._framing_bytes = 0
         self._head_timer = self.loop.call_later(MAX_HEAD_S, self._head_overdue)
 
     def _end_head(self) -> None:
@@ -223,10 +254,27 @@ class SiteHttpProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _check_head(self) -> None:
-        if max(self._head_bytes, self._raw_head_bytes) > MAX_HEAD_BYTES and not self._refused:
+        if max(self._head_bytes, self._raw_head_bytes) > MAX_HEAD_BYTES:
+            self._refuse_large_head()
+
+    def _refuse_large_head(self) -> None:
+        if not self._refused:
             self._refuse(
                 b"431 Request Header Fields Too Large", InvalidRequest("the headers are too large")
             )
+
+    def _end_body(self) -> None:
+        self._in_body = False
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _body_overdue(self) -> None:
+        """Half a request is no turn to wait for; nothing was done for it."""
+        if self._running is None or not self._running.response_started:
+            self._refuse(b"503 Service Unavailable", SiteDraining())
+        else:
+            self.reset()
 
     def _head_overdue(self) -> None:
         self._head_timer = None

@@ -127,6 +127,11 @@ class HttpServer:
         """Return once connections are accepted."""
         await self._server.accepting.wait()
 
+    def drain(self) -> None:
+        """Close idle connections now, the others after their answer; new ones are still served."""
+        for connection in list(self._server.server_state.connections):
+            connection.shutdown()
+
     def stop(self) -> None:
         """Accept nothing new, close idle connections, let `serve` return when the rest is done."""
         self._server.should_exit = True

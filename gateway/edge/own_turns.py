@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.errors import RecordNotFound
+from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.turn_view import record_json
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def own_turn_route(desk: Desk, ring: RecordRing) -> Route:
     """The route. A turn of another tenant is not found, as if it had never been."""
 
     async def own_turn(request: Request) -> Response:
+        refuse_repeated(request.headers.keys())
         principal = desk.gatekeeper.authenticate(request.headers.get("authorization"))
         request_id = request.path_params["request_id"]
         turn = ring.find(request_id, tenant=principal.tenant)

@@ -44,6 +44,9 @@ _SUSPECT_CRASHES, _GUILTY_CRASHES = 2, 4
 _MAX_CRASHES = 12
 _STALL_LIMIT_S = 30.0
 """A busy engine reports its load several times a second; one silent for so long is killed."""
+_QUIET_WAITS = 4
+"""That limit in waits, each of which counts only as a whole: while the site itself stood still, it
+did not listen."""
 _SILENCE_S = 0.5
 """One silent for so long is not counted on."""
 
@@ -121,6 +124,11 @@ class EngineClient:
     def is_available(self) -> bool:
         """Whether a process is running and ready."""
         return self._worker is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a process is running and, when it has work, is heard from."""
+        return self._worker is not None and not self._available_in_s(time.monotonic())
 
     @property
     def pid(self) -> int | None:
@@ -254,30 +262,35 @@ class EngineClient:
                 backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
             else:
                 self.restarts += 1
+                _log.info(
+                    "the engine is back after %.1f s: process %d, %d generations go on",
+                    self._startup_s,
+                    self.pid,
+                    len(self._streams),
+                )
                 self._resume_streams()
 
     async def _serve(self, worker: WorkerProcess) -> bool:
         """Receive until the process is gone or stalled; whether it produced anything."""
         produced = False
+        num_quiet = 0
         while True:
             try:
-                async with asyncio.timeout(_STALL_LIMIT_S / 4):
+                async with asyncio.timeout(_STALL_LIMIT_S / _QUIET_WAITS):
                     frames = await worker.receive()
             except TimeoutError:
-                if self._has_stalled():
+                num_quiet = 0 if self._waiting_since_s is None else num_quiet + 1
+                if num_quiet > _QUIET_WAITS:  # the first may have begun before there was work
                     _log.error("engine %d: silent for %g s, killed", worker.pid, _STALL_LIMIT_S)
                     worker.kill()
                 continue
             if not frames:
                 return produced
+            num_quiet = 0
             for frame in frames:
                 produced |= isinstance(frame, Batch)
                 self._handle(frame)
             self._waiting_since_s = time.monotonic() if self._in_worker else None
-
-    def _has_stalled(self) -> bool:
-        since_s = self._waiting_since_s
-        return since_s is not None and time.monotonic() - since_s > _STALL_LIMIT_S
 
     def _handle(self, frame: WorkerFrame) -> None:
         match frame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Self
 
-from gateway.core.errors import ContextLengthExceeded, UnsupportedTools
+from gateway.core.errors import ContextLengthExceeded, InvalidRequest, UnsupportedTools
 from gateway.core.turn import Role, ToolChoice
 from gateway.engine.assembly import TurnAssembler
 from gateway.engine.bundle_facts import BundleUnreadable, read_text
@@ -22,7 +22,7 @@ from gateway.engine.tool_format.toolset import ToolSet, check_supported
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.core.generation import Constraint
+    from gateway.core.generation import Constraint, Sampling
     from gateway.core.turn import Message, ToolSpec
     from gateway.engine.bundle_facts import Bundle
 
@@ -83,6 +83,15 @@ class TextModel:
             fixed_tools=_fixed_tools(bundle),
             new_call_id=new_call_id,
         )
+
+    def check_sampling(self, sampling: Sampling) -> None:
+        """Raises InvalidRequest for a bias on a token that this model does not have."""
+        beyond = max(sampling.logit_bias, default=0)
+        if beyond >= self.tokenizer.vocab_size:
+            raise InvalidRequest(
+                f"logit_bias names token {beyond}; this model has {self.tokenizer.vocab_size}",
+                param="logit_bias",
+            )
 
     def render(
         self,

@@ -101,6 +101,11 @@ class TextTokenizer:
         """No token stands for more characters of text: a bound on a text's number of tokens."""
         return max(map(len, self._tokenizer.get_vocab()), default=1)
 
+    @cached_property
+    def vocab_size(self) -> int:
+        """How many tokens there are, added ones included."""
+        return int(self._tokenizer.get_vocab_size())
+
     def token_id(self, token: str) -> int | None:
         """The id of a token given by its string, or None."""
         return self._tokenizer.token_to_id(token)

@@ -85,6 +85,7 @@ class Router:
             request, request_id=generation_id, must_answer=must_answer
         )
         self._running[generation_id] = trail
+        trail.prompt_tokens += len(request.prompt)  # what the engine was given counts, used or not
         try:
             async with aclosing(self._engine.generate(request)) as events:
                 async for event in events:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -59,6 +61,8 @@ _REFERENCE_ALPHABET = "ACDEFGHJKLMNPQRTUVWXY34679"
 _REFERENCE_LENGTH = 5
 DECLINED_TEXT = msgspec.json.encode(DECLINED).decode()
 """The kept result of a call that the caller decided against."""
+_LOCK_WAIT_S, _LOCK_RETRY_S = 1.0, 0.01
+"""How long a call waits for another writer of the file before it fails, and how often it looks."""
 _NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 
 
@@ -78,8 +82,17 @@ class PendingCall(msgspec.Struct, frozen=True):
         return ToolCall(call_id=self.reference, name=self.tool, arguments=arguments)
 
 
+class _Locked(Exception):
+    """Another writer has the file now."""
+
+
 class AccountStore:
-    """Accounts on disk. Statements run in one thread of their own, never on the loop."""
+    """Accounts on disk. Statements run in one thread of their own, never on the loop.
+
+    Nobody waits in that thread: a call that finds the file locked by another writer tries again
+    later, and one that only reads is never locked out. Every call raises CapacityError when the
+    file cannot be used or stays locked.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -97,7 +110,7 @@ class AccountStore:
 
     async def account(self, tenant: str) -> Account:
         """The tenant's account; the demo subscriber's state at first sight."""
-        return await self._in_transaction(_load_account, tenant)
+        return await self._reading(_load_account, tenant)
 
     async def read(self, tenant: str, tool: str, arguments: Arguments) -> str:
         """The result of a tool that changes nothing, as JSON text."""
@@ -112,53 +125,85 @@ class AccountStore:
         The same `call_id` within `repeat_s` is a retry and returns the kept result, unless
         another call has changed the account since: then it is a new call in the same words.
         """
-        return await self._in_transaction(_run_again, tenant, call_id, tool, arguments, repeat_s)
+        return await self._writing(_run_again, tenant, call_id, tool, arguments, repeat_s)
 
     async def hold(self, tenant: str, tool: str, arguments: Arguments) -> PendingCall | str:
         """Keep an irreversible call until it is confirmed; returns it with a new reference.
 
         A call that would fail now is not kept: what it failed with is returned, as JSON text.
         """
-        return await self._in_transaction(_hold, tenant, tool, arguments)
+        return await self._writing(_hold, tenant, tool, arguments)
 
     async def pending(self, tenant: str, reference: str) -> PendingCall | None:
         """The call read back under this reference, or None when it is unknown or too old."""
-        return await self._in_transaction(_find_pending, tenant, reference)
+        return await self._reading(_find_pending, tenant, reference)
 
     async def confirm(self, tenant: str, pending: PendingCall) -> str:
         """Apply a held call, once; returns its result as JSON text."""
-        return await self._in_transaction(
+        return await self._writing(
             _run_once, tenant, pending.reference, pending.tool, pending.arguments, _KEPT_S
         )
 
     async def decline(self, tenant: str, pending: PendingCall) -> str:
         """Decide against a held call, unless it was applied already; returns the kept result."""
-        return await self._in_transaction(_decline, tenant, pending)
+        return await self._writing(_decline, tenant, pending)
 
-    async def _in_transaction(
+    async def _reading(
         self,
         work: Callable[Concatenate[sqlite3.Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        def transact() -> T:
-            if self._db is None:
-                raise sqlite3.ProgrammingError("the account store is closed")
-            # IMMEDIATE: several sites of a local grid share one file.
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(self._db, *args, **kwargs)
-            except BaseException:
-                self._db.rollback()
-                raise
-            self._db.commit()
-            return result
+        """`work` on one state of the file, which others may be changing meanwhile."""
+        return await self._in_thread(partial(self._transact, "BEGIN", work, *args, **kwargs))
 
+    async def _writing(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """`work` while nobody else changes the file: sites of a local grid share one."""
+        transact = partial(self._transact, "BEGIN IMMEDIATE", work, *args, **kwargs)
+        give_up_s = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                return await self._in_thread(transact)
+            except _Locked:
+                if time.monotonic() >= give_up_s:
+                    raise CapacityError("the account is in use by another writer") from None
+            await asyncio.sleep(_LOCK_RETRY_S)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
         # A cancelled turn must not interrupt a transaction: the thread finishes it regardless.
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+            return await loop.run_in_executor(self._thread, call)
         except sqlite3.Error as error:
             raise CapacityError(f"the account store cannot be used now: {error}") from error
+
+    def _transact(
+        self,
+        begin: str,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        if self._db is None:
+            raise sqlite3.ProgrammingError("the account store is closed")
+        try:
+            self._db.execute(begin)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise _Locked from None
+            raise
+        try:
+            result = work(self._db, *args, **kwargs)
+            self._db.commit()
+        except BaseException:
+            self._db.rollback()
+            raise
+        return result
 
     def _connect(self) -> None:
         try:
@@ -167,6 +212,7 @@ class AccountStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
             _forget_old(self._db)
+            self._db.execute("PRAGMA busy_timeout=0")
         except (OSError, sqlite3.Error) as error:
             raise SetupError(
                 f"the account database {self._path} cannot be used: {error}; "

@@ -207,6 +207,7 @@ class Agent:
                 f"max_tokens is {turn.max_tokens}; this model's context holds {limit_tokens}",
                 param="max_tokens",
             )
+        self._model.check_sampling(turn.sampling)
         may_call = turn.tool_choice.mode is not ToolChoiceMode.NONE
         if not turn.server_tools:
             return _Talk(list(turn.messages), turn.tools, may_call)
@@ -247,12 +248,8 @@ class Agent:
         assembler = self._model.new_assembler(this.callable_tools, stop=turn.stop)
         trail.clock.mark(Stage.PROMPT, self._monotonic())
         cut_short = False
-        num_events = 0
         async with aclosing(self._router.generate(request, turn.budget, trail)) as events:
             async for event in events:
-                num_events += 1
-                if num_events == 1:
-                    trail.prompt_tokens += len(prompt)
                 if not isinstance(event, TokenFrame):
                     trail.cached_tokens += event.cached_tokens
                     this.reason = event.reason

@@ -16,7 +16,6 @@ from gateway.core.errors import (
     InvalidRequest,
     RateLimited,
     SloUnattainable,
-    UnsupportedTools,
     UpstreamBusy,
 )
 from gateway.core.generation import Constraint, ConstraintKind, Sampling
@@ -39,6 +38,7 @@ from gateway.core.turn import (
     name_and_digest,
 )
 from gateway.wire.pb import agent_pb2 as pb
+from gateway.wire.status import param_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -332,7 +332,7 @@ def turn_error(error: GatewayError, request_id: str) -> pb.TurnError:
     message = pb.TurnError(
         code=error.code,
         message=error.message,
-        param=_param(error),
+        param=param_of(error) or "",
         retryable=error.retryable,
         request_id=request_id,
     )
@@ -349,7 +349,7 @@ def error_metadata(error: GatewayError, request_id: str) -> tuple[tuple[str, str
     """What a failed call's trailing metadata says besides status and message."""
     pairs = [
         ("firsthop-code", error.code),
-        ("firsthop-param", _param(error)),
+        ("firsthop-param", param_of(error) or ""),
         ("firsthop-retryable", "true" if error.retryable else "false"),
         ("x-request-id", request_id),
     ]
@@ -404,11 +404,3 @@ def _digest(full_name: str, models: Iterable[ModelInfo]) -> str:
         if info.full_name == full_name:
             return info.digest
     return name_and_digest(full_name)[1]
-
-
-def _param(error: GatewayError) -> str:
-    match error:
-        case InvalidRequest(param=param) | UnsupportedTools(param=param):
-            return param or ""
-        case _:
-            return ""

@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.core.errors import (
+    ContextLengthExceeded,
+    InvalidRequest,
+    RegionNotAllowed,
+    UnknownModel,
+    UnsupportedTools,
+)
+
 if TYPE_CHECKING:
     from gateway.core.errors import GatewayError
 
@@ -28,6 +36,7 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "unsupported_tools": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
     "context_length_exceeded": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
     "payload_too_large": WireStatus(413, "invalid_request_error", _EXHAUSTED),
+    "unsupported_encoding": WireStatus(415, "invalid_request_error", _INVALID_ARGUMENT),
     "model_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
     "region_not_allowed": WireStatus(403, "permission_error", _PRECONDITION),
     "request_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
@@ -54,3 +63,18 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
 def status_of(error: GatewayError) -> WireStatus:
     """How to answer this error; set-up errors never reach a client and look internal."""
     return STATUS_OF_CODE.get(error.code, STATUS_OF_CODE["internal_error"])
+
+
+def param_of(error: GatewayError) -> str | None:
+    """Which field of the request, or which header, the caller must change; None: none of them."""
+    match error:
+        case InvalidRequest() | UnsupportedTools():
+            return error.param
+        case UnknownModel():
+            return "model"
+        case RegionNotAllowed():
+            return "x-firsthop-residency"
+        case ContextLengthExceeded():
+            return "messages"
+        case _:
+            return None

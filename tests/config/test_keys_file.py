@@ -55,6 +55,16 @@ def test_a_file_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> Non
         read_keys(path)
 
 
+def test_a_digest_that_is_no_whole_number_of_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    entry = made()[2]
+    with edit_keys(path) as keys:
+        keys["a"] = entry
+    path.write_text(path.read_text().replace(entry.salt, f"{entry.salt}0"))
+    with pytest.raises(ConfigError, match=r"keys\.a: .*salt"):
+        read_keys(path)
+
+
 def test_a_failed_edit_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     with edit_keys(path) as keys:

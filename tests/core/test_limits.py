@@ -46,6 +46,13 @@ def test_tokens_are_charged_afterwards_and_debt_is_waited_for() -> None:
     assert meter.admit(60.1) is None
 
 
+def test_what_was_not_used_for_long_does_not_pay_for_more_than_a_minute() -> None:
+    meter = LimitMeter(Limits(tokens_per_minute=60), 0.0)
+    meter.charge_tokens(60, 0.0)
+    meter.charge_tokens(60, 600.0)
+    assert meter.admit(600.0) == LimitReached("tokens per minute", 60, 1.0)
+
+
 def test_concurrency_is_given_back() -> None:
     meter = LimitMeter(Limits(max_concurrent=1), 0.0)
     assert meter.admit(0.0) is None

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -183,9 +183,21 @@ class Site:
             drain_timeout_s=drain_timeout_s,
             max_connections=max_connections,
         )
+        self.loop: Future[asyncio.AbstractEventLoop] = Future()
+        """On which the server runs."""
         self.port = self.server.port
         self.url = f"http://127.0.0.1:{self.port}"
         self.v1 = f"{self.url}/v1"
+
+    def drain(self) -> None:
+        """Drain desk and server, as a site that is told to end does."""
+
+        async def drain() -> None:
+            self.desk.drain()
+            self.server.drain()
+
+        loop = self.loop.result(timeout=WAIT_S)
+        asyncio.run_coroutine_threadsafe(drain(), loop).result(timeout=WAIT_S)
 
     def reset(self) -> None:
         """As new: the greeting as script, everyone let in, nothing recorded.
@@ -221,6 +233,7 @@ def serve(
 
     def run() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            site.loop.set_result(runner.get_loop())
             runner.run(site.server.serve())
 
     with ThreadPoolExecutor(1, thread_name_prefix="site") as threads:

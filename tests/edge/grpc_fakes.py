@@ -44,6 +44,7 @@ MODEL = ModelInfo(
     aliases=("small",),
 )
 KEY = "fh_test_secret"
+OTHER_KEY = "fh_other_secret"
 END = TurnEnd(TurnFinish.STOP, Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2))
 HELLO: tuple[TurnEvent, ...] = (TextDelta("Hel"), TextDelta("lo "), TextDelta("wörld"), END)
 EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined] # not in the stubs
@@ -139,11 +140,15 @@ class Gate:
     def __init__(self) -> None:
         self.keys_needed = False
         self.num_held = 0
+        self.charged_tokens: list[int] = []
+        self.max_concurrent: int | None = None
 
     def authenticate(self, authorization: str | None) -> Principal:
+        if authorization == f"Bearer {OTHER_KEY}":
+            return Principal("other", "other")
         if self.keys_needed and authorization != f"Bearer {KEY}":
             raise Unauthenticated("this site does not know that key")
-        return Principal("acme", "test")
+        return Principal("acme", "test", self.max_concurrent)
 
     def admit(self, principal: Principal, turn_class: TurnClass) -> Gate:
         if turn_class is TurnClass.BATCH:
@@ -152,7 +157,7 @@ class Gate:
         return self
 
     def charge_tokens(self, num_tokens: int) -> None:
-        pass
+        self.charged_tokens.append(num_tokens)
 
     def release(self) -> None:
         self.num_held -= 1

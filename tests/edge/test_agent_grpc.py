@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from gateway.core.errors import (
 )
 from gateway.core.generation import Constraint, ConstraintKind
 from gateway.core.stages import Outcome
-from gateway.core.turn import LogprobEntry, ServerToolRun, TextDelta, ToolCall, ToolCallDelta
+from gateway.core.turn import LogprobEntry, ServerToolRun, TextDelta, ToolCall, ToolCallDelta, Usage
 from gateway.wire.pb import agent_pb2 as pb
 from tests.edge.grpc_fakes import (
     HELLO,
@@ -25,6 +26,7 @@ from tests.edge.grpc_fakes import (
     Conversation,
     Flood,
     Hold,
+    Spent,
     ask,
     calling,
     kinds,
@@ -265,8 +267,8 @@ async def test_calls_cancelled_amid_their_writes_leave_nothing_behind(
         ),
         (ask(turn_class=7), "INVALID_ARGUMENT", "invalid_request", "turn_class"),
         (ask(turn_class=pb.TURN_CLASS_BATCH), "PERMISSION_DENIED", "class_not_allowed", None),
-        (ask(model="gpt-9"), "NOT_FOUND", "model_not_found", None),
-        (ask(model="m" * 100_000), "NOT_FOUND", "model_not_found", None),
+        (ask(model="gpt-9"), "NOT_FOUND", "model_not_found", "model"),
+        (ask(model="m" * 100_000), "NOT_FOUND", "model_not_found", "model"),
     ],
 )
 @on_uvloop
@@ -287,12 +289,34 @@ async def test_a_bad_request_is_refused_with_the_field_at_fault(
 
 
 @on_uvloop
+async def test_a_key_pays_for_prompt_and_answer_also_when_it_hangs_up() -> None:
+    spent = Usage(prompt_tokens=300, completion_tokens=4, cached_tokens=100)
+    async with serve((Spent(spent), TextDelta("Once upon"), Hold())) as site:
+        call = site.stub.Generate(ask())
+        await call.read()
+        call.cancel()
+        await site.records.next()
+    assert site.gate.charged_tokens == [304]
+
+
+@on_uvloop
 async def test_a_malformed_request_id_is_refused() -> None:
     async with serve() as site:
         call = site.stub.Generate(ask(), metadata=(("x-request-id", "no spaces"),))
         code, _, trailing = await refusal(call)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert trailing["firsthop-param"] == "x-request-id"
+    assert re.fullmatch("[0-9a-f]{32}", trailing["x-request-id"])
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-request-id", "x-firsthop-residency"])
+@on_uvloop
+async def test_metadata_that_decides_is_given_once(name: str) -> None:
+    async with serve() as site:
+        call = site.stub.Generate(ask(), metadata=((name, "a"), (name, "b"), ("x-other", "c")))
+        code, _, trailing = await refusal(call)
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert trailing["firsthop-param"] == name
 
 
 @on_uvloop

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,7 +15,7 @@ from openai import OpenAI
 from gateway.core.errors import SiteDraining
 from gateway.core.stages import Outcome
 from gateway.telemetry.trace_context import TurnTrace
-from tests.edge.fakes import KEY, Site
+from tests.edge.fakes import KEY, WAIT_S, Site
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
@@ -53,6 +56,9 @@ def test_keys(http_site: Site) -> None:
         ("x-slo-ttft-ms", "nan"),
         ("x-slo-ttft-ms", "soon"),
         ("x-slo-ttft-ms", "1e9"),
+        ("x-slo-ttft-ms", "1e3"),
+        ("x-slo-ttft-ms", "1_000"),
+        ("x-slo-ttft-ms", "+5"),
         ("x-firsthop-class", "vip"),
         ("x-firsthop-tools", "all"),
         ("x-request-id", "two words"),
@@ -65,7 +71,38 @@ def test_headers_that_cannot_be_meant(
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="default", messages=HI, extra_headers={header: value})
     assert caught.value.param == header
+    assert caught.value.response.headers["x-request-id"] not in ("", value)
     assert http_site.runner.turns == []
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization", "x-request-id", "x-slo-ttft-ms", "X-Firsthop-Class", "traceparent"]
+)
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/chat/completions"), ("GET", "/v1/models")]
+)
+def test_a_header_that_decides_is_given_once(
+    http_site: Site, method: str, path: str, name: str
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", http_site.port, timeout=WAIT_S)
+    connection.putrequest(method, path)
+    for header, value in ((name, "1"), (name.lower(), "1"), ("content-length", "0")):
+        connection.putheader(header, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    error = json.loads(response.read())["error"]
+    connection.close()
+    assert (response.status, error["param"]) == (400, name.lower())
+
+
+def test_a_compressed_body_is_refused_as_such(http_site: Site) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", http_site.port, timeout=WAIT_S)
+    body = gzip.compress(b'{"messages": [{"role": "user", "content": "hi"}]}')
+    connection.request("POST", "/v1/chat/completions", body, {"content-encoding": "gzip"})
+    response = connection.getresponse()
+    error = json.loads(response.read())["error"]
+    connection.close()
+    assert (response.status, error["code"]) == (415, "unsupported_encoding")
 
 
 def test_a_class_the_key_lacks(client: OpenAI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -26,7 +27,9 @@ from tests.edge.grpc_fakes import (
     END,
     KEY,
     MODEL,
+    OTHER_KEY,
     WAIT_S,
+    Conversation,
     Hold,
     Site,
     ask,
@@ -49,6 +52,33 @@ async def test_calls_beyond_the_limit_are_refused_at_once() -> None:
         code, _, _ = await refusal(site.stub.Generate(ask()))
         held.cancel()
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(("max_concurrent", "share"), [(None, 2), (1, 2), (5, 5)])
+@on_uvloop
+async def test_one_key_cannot_take_the_places_of_all(
+    max_concurrent: int | None, share: int
+) -> None:
+    async with serve(max_concurrent_calls=8) as site:
+        site.gate.max_concurrent = max_concurrent
+        sessions = [Conversation(site) for _ in range(share)]
+        for session in sessions:
+            await session.start()
+            await session.say()
+            await session.leg()
+        refused = await Conversation(site).status()
+        assert refused[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        other = (("authorization", f"Bearer {OTHER_KEY}"),)
+        events = [event async for event in site.stub.Generate(ask(), metadata=other)]
+        assert kinds(events)[-1] == "summary"
+        await sessions[0].close()
+        assert (await sessions[0].status())[0] is grpc.StatusCode.OK
+        again = Conversation(site)
+        await again.start()
+        await again.say()
+        await again.leg()
+        for session in (again, *sessions):
+            session.hang_up()
 
 
 def watch(site: Site) -> Any:
@@ -125,6 +155,7 @@ async def test_a_call_without_a_key_holds_nothing_though_it_sends_nothing(method
         code, _, trailing = await refusal(raw_call(site, f"{SERVICE}/{method}"))
     assert code is grpc.StatusCode.UNAUTHENTICATED
     assert trailing["firsthop-code"] == "invalid_api_key"
+    assert re.fullmatch("[0-9a-f]{32}", trailing["x-request-id"])
 
 
 @on_uvloop

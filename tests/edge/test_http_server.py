@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -164,6 +165,66 @@ def test_a_head_has_a_size_limit(http_site: Site) -> None:
     assert exchange(http_site, start + line * 9).startswith(b"HTTP/1.1 431")
     assert exchange(http_site, start + line * 9 + b"\r\n").startswith(b"HTTP/1.1 431")
     assert exchange(http_site, start + b"x-filler: " + b"f" * 70_000).startswith(b"HTTP/1.1 431")
+
+
+CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: site\r\ntransfer-encoding: chunked\r\n\r\n"
+CHAT = b'{"messages": [{"role": "user", "content": "hi"}]}'
+
+
+def test_what_frames_a_body_is_as_limited_as_the_head(http_site: Site) -> None:
+    trailers = (b"x-filler: " + b"f" * 8000 + b"\r\n") * 9
+    whole = b"%x\r\n%b\r\n0\r\n" % (len(CHAT), CHAT)
+    assert exchange(http_site, CHUNKED + whole + trailers).startswith(b"HTTP/1.1 431")
+    extension = b"%x;filler=" % len(CHAT) + b"f" * 70_000
+    assert exchange(http_site, CHUNKED + extension).startswith(b"HTTP/1.1 431")
+
+
+def test_a_body_in_many_chunks_is_no_offence(http_site: Site) -> None:
+    body = b'{"messages": [{"role": "user", "content": "%b"}]}' % (b"long " * 4_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    request = CHUNKED.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    assert exchange(http_site, request + chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_in_a_drain_connections_close_after_their_answer_and_idle_ones_at_once() -> None:
+    with serve() as site:
+        released = Until()
+        site.runner.script = (TextDelta("a"), released, TextDelta("b"), END)
+        idle, busy = dial(site), dial(site)
+        assert ask_health(idle) == 200
+        busy.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: site\r\ncontent-length: %d\r\n\r\n%b"
+            % (len(CHAT), CHAT)
+        )
+        site.runner.started.get(timeout=WAIT_S)
+        site.drain()
+        assert idle.recv(1) == b""
+        released.event.set()
+        received = b""
+        while more := busy.recv(65_536):  # until it is closed
+            received += more
+        assert b'"ab"' in received
+        refused = exchange(site, CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(CHAT), CHAT))
+        idle.close()
+        busy.close()
+    assert refused.startswith(b"HTTP/1.1 503")
+    assert b"site_draining" in refused
+
+
+def test_half_a_request_does_not_hold_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "DRAIN_BODY_S", 0.05)
+    with serve() as site, dial(site) as client:
+        client.sendall(CHUNKED + b"%x\r\n%b" % (len(CHAT), CHAT[:9]))
+        until_s = time.monotonic() + WAIT_S
+        while not site.desk.num_active and time.monotonic() < until_s:
+            time.sleep(0.001)
+        site.drain()
+        received = client.recv(65_536)
+        while site.desk.num_active and time.monotonic() < until_s:
+            time.sleep(0.001)
+        assert site.desk.num_active == 0
+    assert received.startswith(b"HTTP/1.1 503")
+    assert b"site_draining" in received
 
 
 def test_a_long_body_is_no_part_of_the_head(http_site: Site) -> None:

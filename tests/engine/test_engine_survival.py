@@ -264,9 +264,48 @@ def test_streams_fail_when_the_engine_does_not_come_back(tiny_dir: Path, tmp_pat
     run_bounded(main())
 
 
-def test_a_frozen_engine_is_booked_on_and_replaced(
+def test_a_site_that_stood_still_does_not_blame_its_engine(
     tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gateway.engine.client._STALL_LIMIT_S", 0.4)
+
+    async def main() -> None:
+        async with EngineClient(start_for(tiny_dir)) as engine, asyncio.TaskGroup() as group:
+            assert engine.pid is not None
+            request = make_request(1, max_tokens=5)
+            answer = group.create_task(events_of(engine, request))
+            os.kill(engine.pid, signal.SIGSTOP)
+            await load_when(engine, lambda load: load.num_queued == 1)
+            time.sleep(0.8)  # noqa: ASYNC251  what the test is about: the loop stands still
+            await asyncio.sleep(0.15)  # the wait that the stall was in ends
+            os.kill(engine.pid, signal.SIGCONT)
+            assert tokens_of(await answer) == lagged_answer(request)
+            assert engine.restarts == 0
+
+    run_bounded(main())
+
+
+def test_an_engine_that_is_silent_over_its_work_is_not_ready(tiny_dir: Path) -> None:
+    async def main() -> None:
+        async with EngineClient(start_for(tiny_dir)) as engine, asyncio.TaskGroup() as group:
+            assert engine.pid is not None
+            ready = [engine.is_ready]
+            os.kill(engine.pid, signal.SIGSTOP)
+            answer = group.create_task(events_of(engine, make_request(1)))
+            await load_when(engine, lambda load: load.available_in_s > 0.5)
+            assert engine.is_available
+            ready.append(engine.is_ready)
+            os.kill(engine.pid, signal.SIGCONT)
+            await answer
+            assert [*ready, engine.is_ready] == [True, False, True]
+
+    run_bounded(main())
+
+
+def test_a_frozen_engine_is_booked_on_and_replaced(
+    tiny_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway.engine.client")
     monkeypatch.setattr("gateway.engine.client._STALL_LIMIT_S", 0.4)
 
     async def main() -> None:
@@ -280,3 +319,4 @@ def test_a_frozen_engine_is_booked_on_and_replaced(
             assert engine.restarts == 1
 
     run_bounded(main())
+    assert "the engine is back" in caplog.text

@@ -142,10 +142,22 @@ def test_what_no_text_satisfies_is_unusable(
         (*_schema(_object(5000)), "longer than 65536 bytes"),
         (ConstraintKind.LARK, f"start: %json {json.dumps(_object(5000))}", "too big"),
         (*_schema({**_object(600), "required": []}), "items; max is"),
+        *(
+            (kind, text, "come to more than 16384")
+            for kind, text in (
+                (ConstraintKind.REGEX, "(a{1000}){1000}{1000}"),
+                (ConstraintKind.LARK, "start: A\nA: /(a{1000}){1000}/"),
+                _schema({"properties": {"x": {"type": "string", "pattern": "^(a{1000}){1000}$"}}}),
+                _schema({"allOf": [{"type": "integer", "multipleOf": 997}, {"multipleOf": 991}]}),
+            )
+        ),
         (ConstraintKind.LARK, 'start: a\na: "x" a', "[Tt]oo many items"),
-        (ConstraintKind.LARK, f"start: /{'y' * 60_000}/", "ms to follow at each token"),
+        (ConstraintKind.LARK, "start: /(y|yy){5000}/", "too many expressions"),
     ],
-    ids=["bytes", "const", "enum", "regex", "large", "properties", "options", "recursion", "masks"],
+    ids=[
+        *("bytes", "const", "enum", "regex", "large", "properties", "options"),
+        *("repeated", "repeated in Lark", "repeated pattern", "remainders", "recursion", "masks"),
+    ],
 )
 def test_what_would_take_too_long_is_unusable(
     compiler: GrammarCompiler, kind: ConstraintKind, text: str, reason: str
@@ -216,25 +228,68 @@ def test_a_known_grammar_does_not_wait_for_others_to_compile(compiler: GrammarCo
     assert all(blocker.result() for blocker in blockers)
 
 
-def test_one_grammar_that_takes_long_keeps_no_other_waiting(compiler: GrammarCompiler) -> None:
-    release = threading.Event()
-    blocker = compiler._threads.submit(release.wait, 10)
-    other = compiler.compile(Constraint(ConstraintKind.REGEX, "[a-c]{1,40}"))
+class _SlowGrammar:
+    """Compiles one grammar only when released, and counts what is compiled."""
+
+    def __init__(self, compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slow = Constraint(ConstraintKind.REGEX, f"slow{time.monotonic_ns()}")
+        self.begun = threading.Event()
+        self.release = threading.Event()
+        self.compiled: list[str] = []
+        compile_ = compiler._compile
+
+        def recorded(constraint: Constraint) -> Matcher:
+            self.compiled.append(constraint.text)
+            if constraint == self.slow:
+                self.begun.set()
+                assert self.release.wait(10)
+            return compile_(constraint)
+
+        monkeypatch.setattr(compiler, "_compile", recorded)
+
+
+def test_a_slow_grammar_asked_for_twice_takes_one_thread(
+    compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = _SlowGrammar(compiler, monkeypatch)
+    waiters = [compiler.compile(script.slow) for _ in range(4)]
+    other = compiler.compile(Constraint(ConstraintKind.REGEX, "[a-c]{1,41}"))
     assert _admitted(other.result(timeout=5)) == set(b"abc")
-    assert not blocker.done()
+    assert not any(waiter.done() for waiter in waiters)
+    script.release.set()
+    matchers = [waiter.result(timeout=5) for waiter in waiters]
+    matchers[0].accept(ord("s"))
+    assert [_admitted(one) for one in matchers] == [set(b"l"), *[set(b"s")] * 3]
+    assert script.compiled.count(script.slow.text) == 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_compiled(
+    compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = _SlowGrammar(compiler, monkeypatch)
+    release = threading.Event()
+    blockers = [compiler._threads.submit(release.wait, 10) for _ in range(2)]
+    given_up = compiler.compile(Constraint(ConstraintKind.REGEX, "given up"))
+    shared = [compiler.compile(Constraint(ConstraintKind.REGEX, "shared")) for _ in range(2)]
+    assert given_up.cancel()
+    assert shared[0].cancel()
     release.set()
-    assert blocker.result()
+    assert all(blocker.result() for blocker in blockers)
+    assert _admitted(shared[1].result(timeout=5)) == set(b"s")
+    assert script.compiled == ["shared"]
 
 
-def test_what_is_kept_is_bounded_by_its_source(compiler: GrammarCompiler) -> None:
+def test_what_is_kept_is_bounded_by_what_it_takes(compiler: GrammarCompiler) -> None:
     padding = {"examples": ["x" * 4000] * 10}
     texts = [json.dumps({"const": number, **padding}) for number in range(20)]
+    texts += [json.dumps({"pattern": f"^a{{{10_000 + number}}}$"}) for number in range(30)]
     texts += [json.dumps({"const": number}) for number in range(80)]
+    outcomes = compiler._outcomes
     for text in texts:
         _matcher(compiler, ConstraintKind.JSON_SCHEMA, text)
-        assert compiler._outcomes._num_bytes <= 1 << 19
-    kept = compiler._outcomes._by_constraint
-    sizes = [len(constraint.text) for constraint in kept]
-    assert sum(sizes) == compiler._outcomes._num_bytes
-    assert len(sizes) == 64
+        assert outcomes._weight <= 1 << 19
+        assert sum("^a{" in one.text for one in outcomes._by_constraint) <= 17
+    kept = outcomes._by_constraint
+    assert sum(weight for _, weight in kept.values()) == outcomes._weight
+    assert len(kept) == 64
     assert texts[-1] in {constraint.text for constraint in kept}

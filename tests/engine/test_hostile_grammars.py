@@ -44,7 +44,7 @@ def _object(num_properties: int, first: int) -> dict[str, object]:
 
 def _hidden(first: str) -> Constraint:
     """Cheap until an answer has gone some way."""
-    rules = ["start: A B", f"A: /{first}{{30}}/", f"B: /{'y' * 60_000}/"]
+    rules = ["start: A B", f"A: /{first}{{30}}/", "B: /(y|yy){5000}/"]
     return Constraint(ConstraintKind.LARK, "\n".join(rules))
 
 
@@ -55,6 +55,10 @@ _HOSTILE = [
     *(Constraint(ConstraintKind.LARK, f"start: /{char * 60_000}/") for char in "xyz"),
     *(_hidden(first) for first in ("[a-z]", "[0-9]")),
     _schema({"$ref": "#"}),
+    *(
+        Constraint(ConstraintKind.REGEX, f"(a{{1000}}){{1000}}{{{times}}}")
+        for times in range(9, 17)
+    ),
 ]
 
 

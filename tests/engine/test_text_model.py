@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ContextLengthExceeded, InvalidRequest, UnsupportedTools
-from gateway.core.generation import TokenLogprob
+from gateway.core.generation import Sampling, TokenLogprob
 from gateway.core.turn import (
     Message,
     Role,
@@ -344,3 +344,12 @@ def test_a_bundle_that_does_not_fit_together_says_so(
         TextModel.from_bundle(bundle(folder, CHATML_JSON, QWEN, end_tokens=("<nope>",)))
     with pytest.raises(BundleUnreadable, match="the chat template, line 1"):
         TextModel.from_bundle(bundle(folder, CHATML_JSON, "{% if %}"))
+
+
+def test_a_bias_names_tokens_of_this_model(chatml: TextModel) -> None:
+    last = chatml.tokenizer.vocab_size - 1
+    chatml.check_sampling(Sampling())
+    chatml.check_sampling(Sampling(logit_bias={0: 1.0, last: -5.0}))
+    with pytest.raises(InvalidRequest, match=f"names token {last + 1}") as caught:
+        chatml.check_sampling(Sampling(logit_bias={0: 1.0, last + 1: -5.0}))
+    assert caught.value.param == "logit_bias"

@@ -107,6 +107,28 @@ def test_events_pass_through_and_stages_add_up() -> None:
     assert bench.trail.decisions[0].chosen == "edge-a"
 
 
+def test_two_rounds_on_one_site_are_one_hop_and_pay_for_both_prompts() -> None:
+    bench = Bench(ANSWER)
+    for _ in range(2):
+        asyncio.run(bench.collect())
+    assert bench.trail.path == ["edge-a"]
+    assert bench.trail.prompt_tokens == 2 * 3
+
+
+def test_a_prompt_is_paid_for_as_soon_as_the_engine_has_it() -> None:
+    bench = Bench([])
+
+    async def given_up() -> None:
+        budget = Budget(bench.clock.now_s, 0.5)
+        events = bench.router.generate(bench.request(budget), budget, bench.trail)
+        async with aclosing(events):
+            await anext(events, None)
+
+    asyncio.run(given_up())
+    assert len(bench.engine.requests) == 1
+    assert bench.trail.prompt_tokens == 3
+
+
 def test_a_turn_that_cannot_meet_its_budget_is_shed_before_the_engine_is_asked() -> None:
     bench = Bench(ANSWER)
     bench.engine.reported = BUSY
@@ -117,6 +139,7 @@ def test_a_turn_that_cannot_meet_its_budget_is_shed_before_the_engine_is_asked()
     assert shed.value.reason == "estimate_over_budget"
     assert shed.value.retry_after_s == 5.0
     assert bench.engine.requests == []
+    assert bench.trail.prompt_tokens == 0
     assert bench.trail.decisions[0].chosen == ""
 
 

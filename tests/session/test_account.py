@@ -1,11 +1,13 @@
 import asyncio
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from gateway.core.errors import SetupError
+from gateway.core.errors import CapacityError, SetupError
 from gateway.session.account import AccountStore, PendingCall
 from gateway.session.care import CARE_TOOLS, Account, Effect
 
@@ -101,6 +103,75 @@ def test_a_cancelled_caller_does_not_tear_a_transaction(tmp_path: Path) -> None:
         result = await store.run("t", "call-1", "pay_bill", PAY_40, repeat_s=60.0)
         assert result == '{"paid_dollars":40,"open_dollars":24}'
         assert (await store.account("t")).open_dollars == 24
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+async def refused_payment(store: AccountStore, tenant: str) -> None:
+    with pytest.raises(CapacityError, match="in use by another writer"):
+        await store.run(tenant, "c", "pay_bill", PAY_40, repeat_s=60.0)
+
+
+def test_a_locked_file_holds_no_reader_and_fails_writers_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.session.account._LOCK_WAIT_S", 0.2)
+
+    async def scenario() -> None:
+        store = await opened(tmp_path / "account.db")
+        held = await store.hold("t", "pay_bill", PAY_40)
+        assert isinstance(held, PendingCall)
+        other = sqlite3.connect(tmp_path / "account.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        began_s = time.monotonic()
+        async with asyncio.timeout(5.0), asyncio.TaskGroup() as group:
+            writers = [group.create_task(refused_payment(store, f"t{n}")) for n in range(20)]
+            await asyncio.sleep(0)
+            assert (await store.account("t")).open_dollars == 64
+            assert await store.pending("t", held.reference) == held
+            assert not any(writer.done() for writer in writers)
+        assert time.monotonic() - began_s < 20 * 0.2 / 2  # not one after the other
+        other.execute("COMMIT")
+        other.close()
+        assert await store.confirm("t", held) == '{"paid_dollars":40,"open_dollars":24}'
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_writer_waits_for_the_one_before(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = await opened(tmp_path / "account.db")
+        other = sqlite3.connect(tmp_path / "account.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.TaskGroup() as group:
+            paying = group.create_task(store.run("t", "c", "pay_bill", PAY_40, repeat_s=60.0))
+            await asyncio.sleep(0)
+            await store.account("t")
+            other.execute("COMMIT")
+            other.close()
+        assert paying.result() == '{"paid_dollars":40,"open_dollars":24}'
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_transaction_that_fails_leaves_nothing_and_blocks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> str:
+        raise RuntimeError("in the middle")
+
+    async def scenario() -> None:
+        store = await opened(tmp_path / "account.db")
+        with monkeypatch.context() as patched:
+            patched.setattr("gateway.session.account._keep_result", fails)
+            with pytest.raises(RuntimeError, match="in the middle"):
+                await store.run("t", "call-1", "pay_bill", PAY_40, repeat_s=60.0)
+        assert (await store.account("t")).open_dollars == 64
+        paid = await store.run("t", "call-1", "pay_bill", PAY_40, repeat_s=60.0)
+        assert paid == '{"paid_dollars":40,"open_dollars":24}'
         await store.close()
 
     asyncio.run(scenario())

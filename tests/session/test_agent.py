@@ -90,6 +90,7 @@ class ScriptedRouter:
         self.requests.append(request)
         if self.fails_with is not None:
             raise self.fails_with
+        trail.prompt_tokens += len(request.prompt)
         ids = self._model.tokenizer.encode(self._answers.pop(0))
         try:
             for index, token_id in enumerate(ids):

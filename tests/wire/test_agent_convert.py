@@ -11,6 +11,7 @@ from gateway.core.errors import (
     ContextLengthExceeded,
     InvalidRequest,
     RateLimited,
+    SiteDraining,
     SloUnattainable,
     UnsupportedTools,
     UpstreamBusy,
@@ -233,5 +234,6 @@ def test_an_error_names_the_field_at_fault() -> None:
     assert convert.turn_error(InvalidRequest("no", param="a.b"), "").param == "a.b"
     assert convert.turn_error(UnsupportedTools("no"), "").param == "tools"
     long = ContextLengthExceeded(limit_tokens=1, given_tokens=2)
-    assert convert.turn_error(long, "").param == ""
-    assert "firsthop-param" not in dict(convert.error_metadata(long, ""))
+    assert convert.turn_error(long, "").param == "messages"
+    assert dict(convert.error_metadata(long, ""))["firsthop-param"] == "messages"
+    assert "firsthop-param" not in dict(convert.error_metadata(SiteDraining(), ""))

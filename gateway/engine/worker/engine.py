@@ -156,7 +156,7 @@ class Engine:
         elif request.constraint is None:
             self._enqueue(generation)
         else:
-            future = self._compiler.compile(request.constraint)
+            future = self._compiler.compile(request.constraint, request.turn_class)
             self._compiling[key] = future
             future.add_done_callback(lambda _: self._note_compiled(key))
 

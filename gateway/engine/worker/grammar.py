@@ -1,14 +1,14 @@
 """Holds answers to a grammar, with llguidance.
 
-Grammars come from outside and may be hostile. Everything that may take long happens in threads of
-its own: compiling, and a trial of the first masks, which shows whether anything can be written at
-all and at what price. A step only asks for the next mask and reports the token that was drawn; what
-that may cost is bounded for each answer. llguidance is imported when the first grammar arrives.
+Grammars come from outside and may be hostile. What would take too long to compile is refused
+before (`grammar_size`). What takes some time happens in threads of its own: compiling, and a trial
+of the first masks, which shows whether anything can be written at all and at what price. A step
+only asks for the next mask and reports the token that was drawn; what that may cost is bounded for
+each answer. llguidance is imported when the first grammar arrives.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gateway.core.budget import TurnClass
 from gateway.core.errors import EngineFault
 from gateway.core.generation import ConstraintKind
+from gateway.engine.worker.compile_queue import CompileQueue
+from gateway.engine.worker.grammar_size import source_bytes, why_too_large, written_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +34,6 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import Constraint
 
-MAX_GRAMMAR_BYTES = 1 << 16
-MAX_LARK_BYTES = 1 << 18
-"""A turn's grammar holds the schemas of all its tools; 128 large ones take 180 kB."""
-MAX_STRING_CHARS = 1 << 12
-"""Of one literal, or of a regular expression: a mask takes time in proportion, some 0.5 µs each."""
 MASK_BUDGET_S = 0.005
 """CPU time that a mask of one answer may take on average. Usual ones take 0.05 ms."""
 
@@ -44,10 +42,9 @@ _TRIAL_TOKENS = 8
 _TRIAL_SEED = 0
 _NUM_THREADS = 2  # so that one grammar that takes long does not keep the next one waiting
 _MAX_NUM_KEPT = 64
-_MAX_KEPT_BYTES = 1 << 19  # of source; compiled, a grammar may take a hundred times as much
+_MAX_KEPT_WEIGHT = 1 << 19  # in units of some hundred bytes
 _MAX_REASON_CHARS = 300
 _UNSATISFIABLE = "no text can satisfy it"
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # As Python's json.dumps writes, or compact: given the choice, a weak model fills up with blanks.
 _JSON_OPTIONS: JsonCompileOptions = {
     "whitespace_flexible": False,
@@ -149,36 +146,50 @@ class GrammarCompiler:
         self._vocab_size = vocab_size
         self._end_token_ids = list(end_token_ids)
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="grammar")
+        self._lock = Lock()
+        self._queue: CompileQueue[Matcher] = CompileQueue()
         self._outcomes = _Outcomes()
 
-    def compile(self, constraint: Constraint) -> Future[Matcher]:
+    def compile(
+        self, constraint: Constraint, turn_class: TurnClass = TurnClass.VOICE
+    ) -> Future[Matcher]:
         """A matcher at the grammar's beginning; at once for a grammar that is known.
 
+        Cancelling the future before it is begun saves the work, unless others wait for the same.
         The future raises UnusableGrammar, and EngineFault when llguidance cannot serve this model.
         """
-        outcome = self._outcomes.settled(constraint)
+        waiter: Future[Matcher] = Future()
+        with self._lock:
+            outcome = self._outcomes.get(constraint)
+            if outcome is None:
+                self._queue.add(constraint, turn_class, waiter)
         if outcome is None:
-            return self._threads.submit(self._matcher, constraint)
-        done: Future[Matcher] = Future()
-        try:
-            done.set_result(_fork(outcome))
-        except EngineFault as error:
-            done.set_exception(error)
-        return done
+            self._threads.submit(self._compile_next)
+        else:
+            _settle(waiter, outcome)
+        return waiter
 
     def close(self) -> None:
         """Let the threads end; what was not begun is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _matcher(self, constraint: Constraint) -> Matcher:
-        _check_size(constraint)
-        outcome, is_mine = self._outcomes.claim(constraint)
-        if is_mine:
-            outcome.set_result(self._outcome(constraint))
-        return _fork(outcome.result())
+    def _compile_next(self) -> None:
+        """Compile one grammar, if any still needs it, and tell all who wait for it."""
+        with self._lock:
+            constraint = self._queue.begin_next()
+        if constraint is None:
+            return
+        outcome = self._outcome(constraint)
+        with self._lock:
+            self._outcomes.keep(constraint, outcome)
+            waiters = self._queue.end(constraint)
+        for waiter in waiters:
+            _settle(waiter, outcome)
 
     def _outcome(self, constraint: Constraint) -> _Outcome:
         try:
+            if reason := why_too_large(constraint):
+                return UnusableGrammar(reason)
             matcher = self._compile(constraint)
             _try_out(matcher)
         except UnusableGrammar as error:
@@ -220,67 +231,51 @@ _Outcome = Matcher | EngineFault
 
 
 class _Outcomes:
-    """What became of the constraints asked for last, of those too that cannot be used."""
+    """What became of the constraints asked for last, of those too that cannot be used.
+
+    Not shared between threads without a lock around it.
+    """
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._by_constraint: dict[Constraint, Future[_Outcome]] = {}
-        self._num_bytes = 0
+        self._by_constraint: dict[Constraint, tuple[_Outcome, float]] = {}
+        self._weight = 0.0
 
-    def settled(self, constraint: Constraint) -> _Outcome | None:
+    def get(self, constraint: Constraint) -> _Outcome | None:
         """The outcome, if there is one already."""
-        with self._lock:
-            outcome = self._by_constraint.pop(constraint, None)
-            if outcome is not None:
-                self._by_constraint[constraint] = outcome  # as the latest
-        return outcome.result() if outcome is not None and outcome.done() else None
+        kept = self._by_constraint.pop(constraint, None)
+        if kept is None:
+            return None
+        self._by_constraint[constraint] = kept  # as the latest
+        return kept[0]
 
-    def claim(self, constraint: Constraint) -> tuple[Future[_Outcome], bool]:
-        """The outcome, and whether the caller is the one who has to find it."""
-        with self._lock:
-            outcome = self._by_constraint.pop(constraint, None)
-            is_mine = outcome is None
-            if outcome is None:
-                outcome = Future()
-                self._num_bytes += _num_bytes(constraint)
-            self._by_constraint[constraint] = outcome
-            self._drop_oldest()
-        return outcome, is_mine
-
-    def _drop_oldest(self) -> None:
+    def keep(self, constraint: Constraint, outcome: _Outcome) -> None:
+        """Remember an outcome; the oldest make room for it."""
+        weight = _weight(constraint, outcome)
+        self._by_constraint[constraint] = (outcome, weight)
+        self._weight += weight
         kept = self._by_constraint
-        while len(kept) > _MAX_NUM_KEPT or self._num_bytes > _MAX_KEPT_BYTES:
-            oldest = next(iter(kept))
-            del kept[oldest]
-            self._num_bytes -= _num_bytes(oldest)
+        while len(kept) > _MAX_NUM_KEPT or self._weight > _MAX_KEPT_WEIGHT:
+            _, weight = kept.pop(next(iter(kept)))
+            self._weight -= weight
 
 
-def _fork(outcome: _Outcome) -> Matcher:
+def _weight(constraint: Constraint, outcome: _Outcome) -> float:
+    """The memory an outcome takes, in units of some hundred bytes."""
+    is_compiled = isinstance(outcome, Matcher)
+    return source_bytes(constraint) + (3 * written_out(constraint) if is_compiled else 0)
+
+
+def _settle(waiter: Future[Matcher], outcome: _Outcome) -> None:
+    if not waiter.set_running_or_notify_cancel():
+        return
     if isinstance(outcome, EngineFault):
-        raise type(outcome)(outcome.message)  # its own, since raising adds to a traceback
-    return outcome.fork()
-
-
-def _check_size(constraint: Constraint) -> None:
-    is_lark = constraint.kind is ConstraintKind.LARK
-    limit_bytes = MAX_LARK_BYTES if is_lark else MAX_GRAMMAR_BYTES
-    if _num_bytes(constraint) > limit_bytes:
-        raise UnusableGrammar(f"it is longer than {limit_bytes} bytes")
-    if max(map(len, _strings(constraint)), default=0) > MAX_STRING_CHARS:
-        raise UnusableGrammar(f"it holds a string longer than {MAX_STRING_CHARS} characters")
-
-
-def _strings(constraint: Constraint) -> list[str]:
-    text = constraint.text
-    return [text] if constraint.kind is ConstraintKind.REGEX else _STRING.findall(text)
+        waiter.set_exception(type(outcome)(outcome.message))  # its own: raising adds to a traceback
+    else:
+        waiter.set_result(outcome.fork())
 
 
 def _one_line(reason: object) -> str:
     return " ".join(str(reason).split())[:_MAX_REASON_CHARS]
-
-
-def _num_bytes(constraint: Constraint) -> int:
-    return len(constraint.text.encode())
 
 
 def _try_out(matcher: Matcher) -> None:
