@@ -21,8 +21,9 @@ from gateway.core.escalation import EscalationPolicy
 from gateway.core.turn import ModelInfo
 from gateway.edge import grpc_server, http_server
 from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
-from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
+from gateway.edge.admin import EngineSource, GridSource, SiteIdentity, build_admin_app
 from gateway.edge.desk import Desk
+from gateway.edge.grid import Grid
 from gateway.edge.http_app import build_http_app
 from gateway.edge.own_turns import own_turn_route
 from gateway.engine.bundle import load_bundle
@@ -33,7 +34,6 @@ from gateway.engine.text_model import TextModel
 from gateway.engine.upstream.http_post import Origin
 from gateway.engine.upstream.server import UpstreamServer
 from gateway.engine.upstream.target import UpstreamTarget
-from gateway.router.router import Router
 from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.loop_lag import watch_loop_lag
@@ -111,6 +111,8 @@ class _Backend(NamedTuple):
     runner: TurnRunner
     engine: EngineSource
     is_available: Callable[[], bool]
+    grid: Grid | None = None
+    """A server that is not ours has no peers: they hand on token ids."""
 
 
 class _Site:
@@ -146,6 +148,7 @@ class _Site:
     ) -> None:
         """Open the ports, serve until asked to end, drain."""
         config, limits, tls = self._config, self._config.limits, self._config.tls
+        grid = self._backend.grid
         tls_files = http_server.TlsFiles(tls.cert, tls.key) if tls.enabled else None
         public = http_server.HttpServer(
             build_http_app(
@@ -165,6 +168,7 @@ class _Site:
                 identity=self._identity(),
                 desk=self.desk,
                 engine=self._backend.engine,
+                grid=GridSource() if grid is None else grid.source(),
                 telemetry=self.telemetry,
             ),
             listeners["admin"],
@@ -180,13 +184,14 @@ class _Site:
             session_idle_limit_s=limits.session_idle_limit_s,
             max_message_bytes=limits.max_body_bytes,
         )
+        peer_port = 0 if grid is None else await grid.listen()
         async with asyncio.TaskGroup() as serving:
             serving.create_task(public.serve())
             serving.create_task(admin.serve())
             await public.wait_started()
             await admin.wait_started()
             settle_garbage()
-            announce(_with_ports(config, public.port, agents.port, admin.port))
+            announce(_with_ports(config, public.port, agents.port, peer_port, admin.port))
             reloading = serving.create_task(self._reload_keys(asked.reload))
             watching = serving.create_task(watch_loop_lag(self.telemetry.observe_loop_lag))
             await asked.end.wait()
@@ -200,15 +205,21 @@ class _Site:
         """Refuse new turns, let the running ones end, then cut what is left."""
         timeout_s = self._config.limits.drain_timeout_s
         _log.info("draining", extra={"turns": self.desk.num_active, "timeout_s": timeout_s})
+        grid = self._backend.grid
         self.desk.drain()
         public.drain()
+        if grid is not None:
+            grid.drain()
         await agents.drain()
         try:
             async with asyncio.timeout(timeout_s):
                 await self.desk.wait_idle()
         except TimeoutError:
             _log.warning("cut off", extra={"turns": self.desk.num_active})
-        await agents.stop(grace_s=_CUT_OFF_S)
+        async with asyncio.TaskGroup() as stopping:
+            stopping.create_task(agents.stop(grace_s=_CUT_OFF_S))
+            if grid is not None:
+                stopping.create_task(grid.server.stop(grace_s=_CUT_OFF_S))
 
     async def _reload_keys(self, asked: asyncio.Event) -> None:
         """Read the keys file again when asked; on an error the keys in force stay."""
@@ -265,19 +276,20 @@ async def _engine_backend(
         except EngineUnavailable as error:
             raise SetupError(f"the engine does not start: {error}") from error
     model = loading.result()
-    router = Router(site=config.site.id, engine=engine, max_num_queued=config.limits.max_queued)
-    engine.on_resume = router.count_resume
+    info = _model_info(config, bundle, engine.max_context_tokens)
+    grid = await Grid.join(config, info, engine, stack)
+    engine.on_resume = grid.router.count_resume
     agent = Agent(
         model=model,
-        info=_model_info(config, bundle, engine.max_context_tokens),
-        router=router,
+        info=info,
+        router=grid.router,
         server_tools=await _server_tools(config, model, stack),
         core=core,
     )
     if agent.usual_constraint is not None:
         engine.prepare(agent.usual_constraint)
     source = EngineSource(engine.load, lambda: engine.restarts)
-    return _Backend(agent, source, lambda: engine.is_ready)
+    return _Backend(agent, source, lambda: engine.is_ready, grid)
 
 
 async def _upstream_backend(
@@ -396,11 +408,12 @@ def _precision(config: SiteConfig, bundle: Bundle) -> str:
     return accelerator if accelerator.startswith(PREFIX) else bundle.artifact("cpu").precision
 
 
-def _with_ports(config: SiteConfig, http: int, grpc: int, admin: int) -> SiteConfig:
+def _with_ports(config: SiteConfig, http: int, grpc: int, peer: int, admin: int) -> SiteConfig:
     change = msgspec.structs.replace
     return change(
         config,
         http=change(config.http, port=http),
         grpc=change(config.grpc, port=grpc),
+        peer=change(config.peer, port=peer),
         admin=change(config.admin, port=admin),
     )

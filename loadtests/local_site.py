@@ -131,7 +131,7 @@ def free_port_base() -> int:
     """A base whose site ports are free now, and that no outgoing connection is given meanwhile."""
     while True:
         base = random.randrange(*_PORT_BASES, 4)
-        if all(_is_free(base + offset) for offset in (0, 1, 3)):
+        if all(_is_free(base + offset) for offset in range(4)):
             return base
 
 

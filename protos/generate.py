@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PROTO: Final = "firsthop/v1/agent.proto"
+PACKAGE: Final = "firsthop/v1"
+NAMES: Final = ("agent", "peer")
+"""Contracts of the package, each `NAME.proto`."""
 OUTPUT: Final = ROOT / "gateway" / "wire" / "pb"
 OUTPUT_PACKAGE: Final = "gateway.wire.pb"
 
@@ -34,11 +36,15 @@ def generate() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         _run_protoc(out)
-        generated = out / PROTO.rpartition("/")[0]
+        generated = out / PACKAGE
         files = {path.name: _rehome(path.read_text()) for path in sorted(generated.iterdir())}
         contract = descriptor_pb2.FileDescriptorSet.FromString((out / "contract.bin").read_bytes())
-    files["agent_pb2_grpc.pyi"] = _service_types(contract.file[-1])
-    files["__init__.py"] = f'"""Generated from protos/{PROTO} by `python -m protos.generate`."""\n'
+    for file in contract.file:
+        name = Path(file.name).stem
+        files[f"{name}_pb2_grpc.pyi"] = _service_types(file, name)
+    files["__init__.py"] = (
+        f'"""Generated from protos/{PACKAGE} by `python -m protos.generate`."""\n'
+    )
     return files
 
 
@@ -51,7 +57,7 @@ def _run_protoc(out: Path) -> None:
             f"--pyi_out={out}",
             f"--grpc_python_out={out}",
             f"--descriptor_set_out={out / 'contract.bin'}",
-            PROTO,
+            *(f"{PACKAGE}/{name}.proto" for name in NAMES),
         ]
     )
     if code != 0:
@@ -60,30 +66,32 @@ def _run_protoc(out: Path) -> None:
 
 def _rehome(text: str) -> str:
     """Point module names at the package the files live in; the proto's own name stays."""
-    folder = PROTO.rpartition("/")[0].replace("/", ".")
+    folder = PACKAGE.replace("/", ".")
     text = text.replace(f"from {folder} import", f"from {OUTPUT_PACKAGE} import")
-    text = text.replace(f"'{folder}.agent_pb2'", f"'{OUTPUT_PACKAGE}.agent_pb2'")
+    for name in NAMES:
+        text = text.replace(f"'{folder}.{name}_pb2'", f"'{OUTPUT_PACKAGE}.{name}_pb2'")
     # protoc writes messages given as dictionaries without type arguments, which mypy refuses.
     return text.replace(", _Mapping]", ", _Mapping[str, object]]")
 
 
-def _service_types(contract: descriptor_pb2.FileDescriptorProto) -> str:
+def _service_types(contract: descriptor_pb2.FileDescriptorProto, name: str) -> str:
     """Types of the service's asyncio client, which protoc leaves untyped."""
-    lines = ["import grpc.aio", "", f"from {OUTPUT_PACKAGE} import agent_pb2"]
+    lines = ["import grpc.aio", "", f"from {OUTPUT_PACKAGE} import {name}_pb2"]
     for service in contract.service:
         lines += ["", f"class {service.name}Stub:"]
         lines.append("    def __init__(self, channel: grpc.aio.Channel) -> None: ...")
-        lines += [f"    {method.name}: {_callable_type(method)}" for method in service.method]
+        lines += [f"    {method.name}: {_callable_type(method, name)}" for method in service.method]
     return "\n".join(lines) + "\n"
 
 
-def _callable_type(method: descriptor_pb2.MethodDescriptorProto) -> str:
+def _callable_type(method: descriptor_pb2.MethodDescriptorProto, module: str) -> str:
     shape = "".join(
         "Stream" if streaming else "Unary"
         for streaming in (method.client_streaming, method.server_streaming)
     )
     messages = ", ".join(
-        f"agent_pb2.{name.rpartition('.')[2]}" for name in (method.input_type, method.output_type)
+        f"{module}_pb2.{name.rpartition('.')[2]}"
+        for name in (method.input_type, method.output_type)
     )
     return f"grpc.aio.{shape}MultiCallable[{messages}]"
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.cli.machine import Check, State, check_ports, machine_checks
-from gateway.cli.up import ADMIN_OFFSET, DEFAULT_PORT_BASE, GRPC_OFFSET, HTTP_OFFSET, add_port_base
+from gateway.cli.up import (
+    ADMIN_OFFSET,
+    DEFAULT_PORT_BASE,
+    GRPC_OFFSET,
+    HTTP_OFFSET,
+    PEER_OFFSET,
+    add_port_base,
+)
 from gateway.config.site import Model
 from gateway.core.errors import SetupError
 from gateway.engine.bundle import load_bundle
@@ -47,7 +54,12 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run every check and print it; 1 when one fails."""
     base: int = args.port_base or DEFAULT_PORT_BASE
-    ports = {"HTTP": base + HTTP_OFFSET, "gRPC": base + GRPC_OFFSET, "admin": base + ADMIN_OFFSET}
+    ports = {
+        "HTTP": base + HTTP_OFFSET,
+        "gRPC": base + GRPC_OFFSET,
+        "peer": base + PEER_OFFSET,
+        "admin": base + ADMIN_OFFSET,
+    }
     checks = [*machine_checks(), *engine_checks(args.model), *check_ports(ports)]
     if args.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(checks)).decode() + "\n")

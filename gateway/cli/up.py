@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.config.load import LoadedConfig
     from gateway.config.site import SiteConfig
 
-HTTP_OFFSET, GRPC_OFFSET, ADMIN_OFFSET = 0, 1, 3
+HTTP_OFFSET, GRPC_OFFSET, PEER_OFFSET, ADMIN_OFFSET = 0, 1, 2, 3
 """From the port base to each listener of the first site."""
 DEFAULT_PORT_BASE = 8080
 _HIGHEST_BASE = 65_535 - ADMIN_OFFSET
@@ -81,7 +81,7 @@ def add_port_base(parser: argparse.ArgumentParser) -> None:
         "--port-base",
         type=_port_base,
         metavar="PORT",
-        help=f"HTTP port; gRPC is one above, admin three above (default {DEFAULT_PORT_BASE})",
+        help=f"HTTP port; gRPC is one above, peers two, admin three (default {DEFAULT_PORT_BASE})",
     )
 
 
@@ -106,6 +106,7 @@ def local_site(
     if port_base is not None:
         overrides["http.port"] = port_base + HTTP_OFFSET
         overrides["grpc.port"] = port_base + GRPC_OFFSET
+        overrides["peer.port"] = port_base + PEER_OFFSET
         overrides["admin.port"] = port_base + ADMIN_OFFSET
     if model is not None:
         overrides["model.directory"] = model

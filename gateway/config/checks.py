@@ -18,6 +18,7 @@ def check_site(site: SiteConfig, origins: Mapping[str, str]) -> None:
     """Raise ConfigError for a whole that is unsafe or cannot work, though each value is fine."""
     _check_tls(site, origins)
     _check_public(site, origins)
+    _check_peers(site, origins)
     _check_ports(site, origins)
     _check_upstream("upstream", site.upstream, origins)
     _check_upstream("core", site.core, origins)
@@ -66,11 +67,30 @@ def _check_public(site: SiteConfig, origins: Mapping[str, str]) -> None:
             )
 
 
+def _check_peers(site: SiteConfig, origins: Mapping[str, str]) -> None:
+    peer, names = site.peer, [one.partition("=")[0] for one in site.grid.peers]
+    if peer.authority and not site.tls.enabled:
+        raise ConfigError(
+            f"{origins['peer.authority']}: peer.authority: set tls.cert and tls.key too, which the "
+            "peers are to check"
+        )
+    if not (peer.authority or peer.allow_plaintext or is_loopback(peer.host)):
+        raise ConfigError(
+            f"{origins['peer.host']}: peer.host: {peer.host} is a public address; set "
+            "peer.authority so that peers prove who they are, or bind 127.0.0.1"
+        )
+    if len(set(names)) < len(names) or site.site.id in names:
+        raise ConfigError(
+            f"{origins['grid.peers']}: grid.peers: a site is listed twice, or is this site itself"
+        )
+
+
 def _check_ports(site: SiteConfig, origins: Mapping[str, str]) -> None:
     taken: dict[int, str] = {}
     for section, port in (
         ("http", site.http.port),
         ("grpc", site.grpc.port),
+        ("peer", site.peer.port),
         ("admin", site.admin.port),
     ):
         if port and port in taken:

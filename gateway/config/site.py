@@ -66,6 +66,42 @@ class AdminListener(Listener, frozen=True):
     port: Port = 8083
 
 
+class PeerListener(Listener, frozen=True):
+    """The port on which the grid's other sites hand turns to this one."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8082
+    authority: Annotated[
+        str,
+        Meta(
+            description="PEM file of the authority that signs the certificates of all sites, whose"
+            " names they carry; with `tls.cert` and `tls.key` it makes links prove both sides.",
+            extra={"path": True},
+        ),
+    ] = ""
+    allow_plaintext: Annotated[
+        bool,
+        Meta(
+            description="Listen on a public address without certificates: for a network on which"
+            " every machine is trusted."
+        ),
+    ] = False
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """The other sites."""
+
+    peers: Annotated[
+        tuple[
+            Annotated[
+                str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}=(\[[0-9A-Fa-f:]+\]|[^:=]+):\d+\Z")
+            ],
+            ...,
+        ],
+        Meta(description="Sites to hand turns to, each `NAME=HOST:PORT` of its peer port."),
+    ] = ()
+
+
 class Tls(msgspec.Struct, frozen=True):
     """The certificate of the HTTP and gRPC listeners; both keys or neither."""
 
@@ -359,7 +395,9 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     site: Identity = Identity()
     http: HttpListener = HttpListener()
     grpc: GrpcListener = GrpcListener()
+    peer: PeerListener = PeerListener()
     admin: AdminListener = AdminListener()
+    grid: Grid = Grid()
     tls: Tls = Tls()
     model: Model = Model()
     upstream: Upstream = Upstream()

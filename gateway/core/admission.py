@@ -35,6 +35,8 @@ class AdmissionReason(StrEnum):
     """Nothing was left before the engine was even asked."""
     EXPIRED_IN_QUEUE = "expired_in_queue"
     """Admitted, but no slot became free in time."""
+    ENGINE_FAILED = "engine_failed"
+    """The engine here was lost with the turn in it, and did not come back."""
 
 
 class Admission(msgspec.Struct, frozen=True):

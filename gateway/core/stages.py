@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from gateway.core.budget import TurnClass
+from gateway.core.hops import SiteName
 
 
 class Stage(StrEnum):
@@ -52,6 +54,28 @@ class StageSpan(msgspec.Struct, frozen=True, array_like=True):
     def end_s(self) -> float:
         """Where the stretch ends, as an offset from the turn's start."""
         return self.offset_s + self.duration_s
+
+
+class SiteStages(msgspec.Struct, frozen=True, array_like=True):
+    """What another site's part of a turn took, on that site's own clock."""
+
+    site: SiteName
+    took_us: Annotated[tuple[int, ...], Meta(max_length=32)]
+    """Microseconds for each `Stage`, in the order of their declaration."""
+
+    @classmethod
+    def of(cls, site: str, clock: StageClock) -> SiteStages:
+        """From the clock of the part this site did."""
+        took_s = clock.durations_s()
+        return cls(site, tuple(round(took_s.get(stage, 0.0) * 1e6) for stage in Stage))
+
+    def durations_s(self) -> dict[Stage, float]:
+        """Seconds by stage; those that took none are left out."""
+        return {
+            stage: took_us / 1e6
+            for stage, took_us in zip(Stage, self.took_us, strict=False)
+            if took_us > 0
+        }
 
 
 _STREAMED = frozenset({Stage.DECODE, Stage.LINK, Stage.EGRESS})
@@ -220,6 +244,8 @@ class TurnTrail:
     num_resumes: int = 0
     """How often the stream went on in another engine."""
     tools_run: list[str] = field(default_factory=list)
+    peer_stages: list[SiteStages] = field(default_factory=list)
+    """What the parts of other sites took, one entry for each site and generation."""
 
     def close(self, outcome: Outcome, finish: str, now_s: float, *, error: str = "") -> TurnRecord:
         """The record of the turn; time since the last mark goes to egress."""
@@ -250,6 +276,7 @@ class TurnTrail:
             completion_tokens=self.completion_tokens,
             num_resumes=self.num_resumes,
             tools_run=tuple(self.tools_run),
+            peer_stages=tuple(self.peer_stages),
         )
 
 
@@ -282,6 +309,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int
     num_resumes: int
     tools_run: tuple[str, ...]
+    peer_stages: tuple[SiteStages, ...] = ()
 
     @property
     def within_budget(self) -> bool | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,8 +22,10 @@ from gateway.core.errors import EngineUnavailable, GatewayError, InvalidRequest,
 from gateway.core.generation import SERVICE_ORDER, EngineLoad
 from gateway.core.stages import Outcome
 from gateway.core.turn import ModelInfo
+from gateway.edge.grid_view import grid_view
 from gateway.edge.http_app import answer_gateway_error, answer_route_error
 from gateway.edge.turn_view import TurnView, record_json, view_of
+from gateway.peers.link import LinkFigures
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -57,20 +59,29 @@ class EngineSource(msgspec.Struct, frozen=True):
     num_restarts: Callable[[], int]
 
 
+class GridSource(msgspec.Struct, frozen=True):
+    """Where the figures of the grid come from."""
+
+    links: Callable[[], Sequence[LinkFigures]] = tuple
+    num_turns_for_peers: Callable[[], int] = int
+
+
 def build_admin_app(
     *,
     identity: SiteIdentity,
     desk: Desk,
     engine: EngineSource,
+    grid: GridSource,
     telemetry: SiteTelemetry,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Starlette:
     """The application of the admin port."""
-    admin = _Admin(identity, desk, engine, telemetry, monotonic)
+    admin = _Admin(identity, desk, engine, grid, telemetry, monotonic)
     app = Starlette(
         routes=[
             Route("/metrics", admin.metrics),
             Route("/v1/site", admin.site),
+            Route("/v1/grid", admin.grid),
             Route("/v1/requests", admin.requests),
             Route("/v1/requests/{request_id:path}", admin.request),
             Route("/healthz", admin.healthz),
@@ -134,12 +145,14 @@ class _Admin:
         identity: SiteIdentity,
         desk: Desk,
         engine: EngineSource,
+        grid: GridSource,
         telemetry: SiteTelemetry,
         monotonic: Callable[[], float],
     ) -> None:
         self._identity = identity
         self._desk = desk
         self._engine = engine
+        self._grid = grid
         self._telemetry = telemetry
         self._monotonic = monotonic
 
@@ -174,6 +187,12 @@ class _Admin:
             engine=self._engine_figures(now_s),
         )
         return Response(msgspec.json.encode(state), media_type=_JSON)
+
+    async def grid(self, _: Request) -> Response:
+        """The site's peers."""
+        grid = self._grid
+        view = grid_view(self._identity.site, grid.num_turns_for_peers(), grid.links())
+        return Response(msgspec.json.encode(view), media_type=_JSON)
 
     async def requests(self, request: Request) -> Response:
         """Recent turns, newest first. Raises InvalidRequest."""

@@ -145,7 +145,7 @@ class InboundCall(Generic[_Request, _Event]):
         if not is_request_id(request_id):
             request_id = uuid.uuid4().hex
         await self._context.abort(
-            _STATUS_CODES[status_of(error).grpc],
+            status_code_of(error),
             error.message[:_MAX_DETAILS_CHARS],
             error_metadata(error, request_id),
         )
@@ -160,6 +160,11 @@ def _head(request_id: str, trail: TurnTrail | None) -> tuple[tuple[str, str], ..
             ("x-firsthop-model", trail.model),
         ]
     return tuple(pair for pair in pairs if pair[1])
+
+
+def status_code_of(error: GatewayError) -> grpc.StatusCode:
+    """The gRPC status a call ends with."""
+    return _STATUS_CODES[status_of(error).grpc]
 
 
 def decoder(kind: type[_Request]) -> Callable[[bytes], Arrival[_Request]]:

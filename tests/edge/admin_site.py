@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.core.budget import BudgetDefaults
 from gateway.core.errors import EngineUnavailable
 from gateway.core.generation import Backlog, EngineLoad
-from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
+from gateway.edge.admin import EngineSource, GridSource, SiteIdentity, build_admin_app
 from gateway.edge.desk import Desk
 from gateway.edge.http_server import HttpServer, bind_listener
 from gateway.telemetry.metrics import SiteFigures
@@ -19,6 +19,8 @@ from tests.edge.fakes import WAIT_S, Gate, ScriptedRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gateway.peers.link import LinkFigures
 
 LOAD = EngineLoad(
     as_of_s=999.75,
@@ -40,6 +42,7 @@ class AdminSite:
 
     def __init__(self) -> None:
         self.engine_is_gone = False
+        self.links: list[LinkFigures] = []
         self.telemetry = SiteTelemetry(
             site="edge-a",
             version="1.2.3",
@@ -56,6 +59,7 @@ class AdminSite:
             identity=SiteIdentity("edge-a", "lab", "1.2.3", started_s=600.0),
             desk=self.desk,
             engine=EngineSource(load=self._load, num_restarts=lambda: 3),
+            grid=GridSource(lambda: self.links, lambda: 2),
             telemetry=self.telemetry,
             monotonic=lambda: NOW_S,
         )

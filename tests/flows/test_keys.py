@@ -40,6 +40,8 @@ def write_config(folder: Path, bundle: Path, base: int, extra: str = "") -> None
         port = {base}
         [grpc]
         port = {base + 1}
+        [peer]
+        port = {base + 2}
         [admin]
         port = {base + 3}
         [model]

@@ -1,1 +1,1 @@
-"""Generated from protos/firsthop/v1/agent.proto by `python -m protos.generate`."""
+"""Generated from protos/firsthop/v1 by `python -m protos.generate`."""

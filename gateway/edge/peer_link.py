@@ -1,0 +1,321 @@
+"""One link that a peer has opened to this site: its turns, served as long as it keeps the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import grpc
+import msgspec
+
+from gateway.core.budget import Budget
+from gateway.core.errors import GatewayError, SloUnattainable
+from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
+from gateway.core.hops import MAX_HOPS, Admitted
+from gateway.core.load_report import LoadReport
+from gateway.core.stages import SiteStages, StageClock, TurnTrail
+from gateway.runtime.outbox import Outbox
+from gateway.runtime.tasks import first_cause
+from gateway.wire.peer_frames import (
+    MAX_WINDOW_TOKENS,
+    Accept,
+    Beat,
+    Cancel,
+    Drain,
+    End,
+    FrameError,
+    Hello,
+    Offer,
+    Refuse,
+    Tokens,
+    Window,
+    caller_frames,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from gateway.core.generation import GenerationEvent
+    from gateway.core.hops import Hops
+    from gateway.wire.peer_frames import CallerFrame, ServerFrame
+
+_logger = logging.getLogger(__name__)
+
+MAX_NUM_TURNS = 512
+"""Of one link at a time."""
+SILENCE_LIMIT_S = 3.0
+"""Longer than a caller waits for us: a site that stood still for a moment finds its work done."""
+_MAX_NUM_UNWRITTEN = 4096
+_DRAINING = "draining"
+
+
+class ServesPeers(Protocol):
+    """What a link hands its turns to."""
+
+    def serve(
+        self, request: GenerationRequest, budget: Budget, trail: TurnTrail, hops: Hops
+    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+        """See `Router.serve`."""
+        ...
+
+
+class PeerContract(msgspec.Struct, frozen=True):
+    """What this site offers its peers."""
+
+    hello: Hello
+    vocab_size: int
+    max_context_tokens: int
+    report: Callable[[str], LoadReport | None]
+    """For the site of that name."""
+    receive: Callable[[str, GenerationRequest], None]
+    """The site of that name has sent this; it counts, taken or not."""
+
+
+class LinkOver(Exception):
+    """The link has ended in good order, or the caller is gone."""
+
+
+@dataclass(slots=True)
+class _Served:
+    """A turn of the link."""
+
+    room_tokens: int
+    has_room: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    refusal: str = ""
+    """Why it is given back, when it is cancelled from this side."""
+
+    def grant(self, num_tokens: int) -> None:
+        """The caller has read so many. Raises FrameError for more than can ever be unread."""
+        self.room_tokens += num_tokens
+        if self.room_tokens > 2 * MAX_WINDOW_TOKENS:
+            raise FrameError("a window is wider than any can be")
+        self.has_room.set()
+
+    async def room(self) -> None:
+        """Wait until at least one token may be sent."""
+        while self.room_tokens <= 0:
+            self.has_room.clear()
+            await self.has_room.wait()
+
+
+class InboundLink:
+    """The called side of a `PeerService.Link` call; `run` serves it to its end."""
+
+    def __init__(
+        self,
+        context: grpc.aio.ServicerContext[bytes, bytes],
+        router: ServesPeers,
+        contract: PeerContract,
+        *,
+        admit_caller: Callable[[Hello, InboundLink], None],
+        is_draining: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._context: Any = context
+        self._router = router
+        self._contract = contract
+        self._admit_caller = admit_caller
+        self._monotonic = monotonic
+        self._site = contract.hello.site
+        self._outbox: Outbox[ServerFrame] = Outbox(max_num_items=_MAX_NUM_UNWRITTEN)
+        self._turns: dict[int, _Served] = {}
+        self._last_key = 0
+        self._heard_s = monotonic()
+        self._is_draining = is_draining
+        self._is_closing = False
+        self.caller: Hello | None = None
+
+    @property
+    def num_turns(self) -> int:
+        """Turns that are being served."""
+        return len(self._turns)
+
+    def drain(self) -> None:
+        """Take nothing new; what runs goes on."""
+        self._is_draining = True
+        self._outbox.put(Drain())
+
+    def close(self) -> None:
+        """Give every turn back to the caller, who goes on elsewhere, and end the link."""
+        self._is_closing = True
+        for turn in self._turns.values():
+            self._cancel(turn, _DRAINING)
+        self._outbox.put(Drain())
+
+    async def run(self) -> None:
+        """Serve. Raises LinkOver, FrameError when the caller breaks a rule, GatewayError."""
+        self._outbox.put(self._contract.hello)
+        if self._is_draining:
+            self._outbox.put(Drain())
+        with first_cause():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write())
+                tasks.create_task(self._watch())
+                await self._read(tasks)
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        reader = caller_frames()
+        while True:
+            message = await self._context.read()
+            if not isinstance(message, bytes):
+                raise LinkOver
+            self._heard_s = self._monotonic()
+            for frame in reader.read(message):
+                self._receive(frame, tasks)
+            await self._outbox.room()
+
+    async def _write(self) -> None:
+        while True:
+            frames = await self._outbox.take()
+            try:
+                await self._context.write(encode(frames))
+            except grpc.aio.InternalError as error:
+                raise LinkOver from error
+            if self._is_closing and not self._turns:
+                raise LinkOver
+
+    async def _watch(self) -> None:
+        """End the link of a caller that is silent, and with it the turns nobody reads."""
+        while True:
+            since_s = self._monotonic()
+            await asyncio.sleep(SILENCE_LIMIT_S / 3)
+            now_s = self._monotonic()
+            is_late = now_s - since_s > SILENCE_LIMIT_S
+            if not is_late and now_s - self._heard_s > SILENCE_LIMIT_S:
+                raise LinkOver
+
+    def _receive(self, frame: CallerFrame, tasks: asyncio.TaskGroup) -> None:
+        if self.caller is None:
+            if not isinstance(frame, Hello):
+                raise FrameError("a site says hello first")
+            self._admit_caller(frame, self)
+            self.caller = frame
+            return
+        match frame:
+            case Beat(number):
+                self._outbox.put(Beat(number, self._contract.report(self.caller.site)))
+            case Offer():
+                self._take(frame, self.caller.site, tasks)
+            case Window(key, num_tokens):
+                if key in self._turns:
+                    self._turns[key].grant(num_tokens)
+            case Cancel(key):
+                if key in self._turns:
+                    self._cancel(self._turns[key], "")
+            case Hello():
+                raise FrameError("a site says hello once")
+
+    def _take(self, offer: Offer, caller: str, tasks: asyncio.TaskGroup) -> None:
+        """Serve an offered turn, or refuse it before anything is done for it."""
+        self._check(offer, caller)
+        self._last_key = offer.key
+        self._contract.receive(caller, offer.request)
+        reason = self._objection(offer)
+        if reason:
+            self._refuse(offer.key, reason)
+            return
+        turn = self._turns[offer.key] = _Served(offer.window_tokens)
+        turn.task = tasks.create_task(self._serve(offer, turn))
+        turn.task.add_done_callback(partial(self._end, offer.key, turn))
+
+    def _check(self, offer: Offer, caller: str) -> None:
+        """Raises FrameError for what no honest site would send."""
+        request, num_ids = offer.request, self._contract.vocab_size
+        if offer.key <= self._last_key:
+            raise FrameError("an offer came twice, or out of order")
+        if offer.hops.path[-1:] != (caller,):
+            raise FrameError(f"a turn handed on by {caller} came as if from elsewhere")
+        if not request.prompt or not 0 <= len(request.resume) < request.max_tokens:
+            raise FrameError("a turn has a prompt and lacks at least one token")
+        if not all(0 <= one < num_ids for part in (request.prompt, request.resume) for one in part):
+            raise FrameError("a token id is none of the model's")
+        if len(request.request_id) > 256:
+            raise FrameError("a request id is longer than any")
+
+    def _objection(self, offer: Offer) -> str:
+        """Why a turn is not even asked about; "" when it is."""
+        contract = self._contract
+        if self._is_draining or self._is_closing:
+            return _DRAINING
+        if self._site in offer.hops.path:
+            return "loop"
+        if offer.model not in contract.hello.models:
+            return "model_not_served"
+        if len(offer.request.prompt) + offer.request.max_tokens > contract.max_context_tokens:
+            return "context_length_exceeded"
+        if len(self._turns) >= MAX_NUM_TURNS:
+            return "too_many_turns"
+        return ""
+
+    async def _serve(self, offer: Offer, turn: _Served) -> None:
+        key = offer.key
+        try:
+            await self._generate(offer, turn)
+        except SloUnattainable as error:
+            self._refuse(key, error.reason, error.estimate_s)
+        except GatewayError as error:
+            self._refuse(key, error.code)
+        except Exception:
+            request_id = offer.request.request_id
+            _logger.exception("a peer's turn failed", extra={"request_id": request_id})
+            self._refuse(key, "internal_error")
+
+    def _end(self, key: int, turn: _Served, task: asyncio.Task[None]) -> None:
+        """Also of a task that was cancelled before it ran."""
+        del self._turns[key]
+        if task.cancelled() and turn.refusal:
+            self._refuse(key, turn.refusal)
+
+    async def _generate(self, offer: Offer, turn: _Served) -> None:
+        now_s = self._monotonic()
+        remaining_s = None if offer.remaining_ms is None else offer.remaining_ms / 1e3
+        budget = Budget(now_s, remaining_s)
+        request = msgspec.structs.replace(
+            offer.request, first_token_deadline_s=budget.first_token_deadline_s
+        )
+        trail = TurnTrail(
+            request.request_id,
+            StageClock(now_s),
+            turn_class=request.turn_class,
+            interface="peer",
+            traceparent=offer.traceparent,
+            budget_s=remaining_s,
+        )
+        is_accepted = False
+        items = self._router.serve(request, budget, trail, offer.hops.received())
+        async with aclosing(items):
+            async for item in items:
+                match item:
+                    case Admitted(path):
+                        if not is_accepted:
+                            self._outbox.put(Accept(offer.key, path, self._report()))
+                        is_accepted = True
+                    case TokenFrame():
+                        if turn.room_tokens <= 0:
+                            await turn.room()
+                        turn.room_tokens -= len(item.ids)
+                        self._outbox.put(Tokens(offer.key, item))
+                    case GenerationEnd():
+                        own = SiteStages.of(self._site, trail.clock)
+                        stages = (own, *trail.peer_stages)[:MAX_HOPS]
+                        self._outbox.put(End(offer.key, item, stages, self._report()))
+
+    def _refuse(self, key: int, reason: str, estimate_s: float = 0.0) -> None:
+        estimate_ms = min(86_400_000.0, max(0.0, estimate_s * 1e3))
+        self._outbox.put(Refuse(key, reason, estimate_ms, self._report()))
+
+    def _report(self) -> LoadReport | None:
+        return None if self.caller is None else self._contract.report(self.caller.site)
+
+    def _cancel(self, turn: _Served, refusal: str) -> None:
+        turn.refusal = refusal
+        if turn.task is not None:
+            turn.task.cancel()

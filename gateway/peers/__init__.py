@@ -1,0 +1,1 @@
+"""Outbound links to other sites: what they say of themselves, and turns handed to them."""

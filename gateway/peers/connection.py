@@ -1,0 +1,277 @@
+"""One open stream to a peer: frames both ways, for as long as both sides are heard.
+
+The peer's silence and its breach of the rules end the connection, and every turn on it with
+PeerLost. A new connection begins with nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import grpc
+import msgspec
+
+from gateway.core.errors import PeerLost, PeerRefused
+from gateway.core.generation import TokenFrame
+from gateway.peers.offered_turn import OfferedTurn, is_end
+from gateway.runtime.outbox import Outbox
+from gateway.runtime.tasks import first_cause
+from gateway.wire.peer_frames import (
+    BEAT_INTERVAL_S,
+    NUM_SILENT_BEATS,
+    PROTOCOL,
+    WINDOW_TOKENS,
+    Accept,
+    Beat,
+    Cancel,
+    Drain,
+    End,
+    FrameError,
+    Hello,
+    Offer,
+    Refuse,
+    Tokens,
+    Window,
+    encode,
+    server_frames,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from gateway.core.generation import GenerationEvent, GenerationRequest
+    from gateway.core.hops import Admitted, Hops
+    from gateway.core.load_report import LoadReport
+    from gateway.core.stages import TurnTrail
+    from gateway.peers.port import PeerObserver
+    from gateway.wire.peer_frames import CallerFrame, ServerFrame
+
+    Call = grpc.aio.StreamStreamCall[bytes, bytes]
+
+_SILENCE_LIMIT_S = NUM_SILENT_BEATS * BEAT_INTERVAL_S
+_GREETING_LIMIT_S = 5.0
+"""To connect, prove who one is and say hello."""
+_NUM_ROUND_TRIPS = 40
+"""The shortest of the last 10 s: what the way takes when nobody was busy."""
+_MAX_NUM_UNWRITTEN = 4096
+
+
+class PeerConnection:
+    """The caller's side of a `PeerService.Link` call, until `run` ends."""
+
+    def __init__(
+        self,
+        site: str,
+        call: Call,
+        *,
+        hello: Hello,
+        vocab_size: int,
+        observer: PeerObserver,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._site = site
+        self._call = call
+        self._own_hello = hello
+        self._vocab_size = vocab_size
+        self._observer = observer
+        self._monotonic = monotonic
+        self._keys = itertools.count(1)
+        self._turns: dict[int, OfferedTurn] = {}
+        self._outbox: Outbox[CallerFrame] = Outbox(max_num_items=_MAX_NUM_UNWRITTEN)
+        self._beats_s: dict[int, float] = {}
+        """When each beat that has no answer yet was sent."""
+        self._round_trips_s: deque[float] = deque(maxlen=_NUM_ROUND_TRIPS)
+        self.hello: Hello | None = None
+        """The peer's, while the link is up."""
+        self._greeted = asyncio.Event()
+        self.heard_s = monotonic()
+        self.report: LoadReport | None = None
+        self.reported_s = 0.0
+        self.is_draining = False
+
+    @property
+    def was_linked(self) -> bool:
+        """Whether the link was up at any time."""
+        return self._greeted.is_set()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a turn may be offered: the peer is heard, takes work and serves our model."""
+        hello = self.hello
+        return (
+            hello is not None
+            and not self.is_draining
+            and self._own_hello.models[0] in hello.models
+            and self._monotonic() - self.heard_s <= _SILENCE_LIMIT_S
+        )
+
+    @property
+    def rtt_s(self) -> float | None:
+        """The shortest of the last round trips, None before the first."""
+        return min(self._round_trips_s, default=None)
+
+    @property
+    def num_turns(self) -> int:
+        """Turns the peer has now."""
+        return len(self._turns)
+
+    async def run(self) -> None:
+        """Serve until it ends. Raises PeerLost, and FrameError when the peer broke a rule."""
+        self._outbox.put(self._own_hello)
+        try:
+            with first_cause():
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._read())
+                    tasks.create_task(self._write())
+                    tasks.create_task(self._beat())
+        finally:
+            self.hello = None
+            self._call.cancel()
+            for turn in self._turns.values():
+                turn.fail(PeerLost(self._site, "the link broke"))
+            self._turns.clear()
+
+    async def generate(
+        self, request: GenerationRequest, hops: Hops, trail: TurnTrail
+    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+        """See `PeerSites.generate`."""
+        if not self.is_usable:
+            raise PeerLost(self._site, "not linked")
+        key = next(self._keys)
+        turn = OfferedTurn(request, trail, vocab_size=self._vocab_size)
+        self._turns[key] = turn
+        self._outbox.put(self._offer(key, request, hops, trail.traceparent))
+        try:
+            item = await turn.next()
+            yield item
+            while not is_end(item):
+                item = await turn.next()
+                if isinstance(item, TokenFrame):
+                    granted = turn.grant(len(item.ids))
+                    if granted and key in self._turns:
+                        self._outbox.put(Window(key, granted))
+                yield item
+        finally:
+            if self._turns.pop(key, None) is not None:
+                self._outbox.put(Cancel(key))
+
+    def _offer(self, key: int, request: GenerationRequest, hops: Hops, traceparent: str) -> Offer:
+        deadline_s, remaining_ms = request.first_token_deadline_s, None
+        if deadline_s is not None:
+            left_s = deadline_s - self._monotonic() - (self.rtt_s or 0.0)
+            remaining_ms = max(0.0, left_s * 1e3)
+        return Offer(
+            key,
+            msgspec.structs.replace(request, first_token_deadline_s=None),
+            remaining_ms,
+            hops,
+            self._own_hello.models[0],
+            WINDOW_TOKENS,
+            traceparent,
+        )
+
+    async def _write(self) -> None:
+        while True:
+            frames = await self._outbox.take()
+            try:
+                await self._call.write(encode(frames))
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                return  # the reader learns why
+
+    async def _read(self) -> None:
+        reader = server_frames()
+        while True:
+            try:
+                message: object = await self._call.read()
+            except grpc.aio.AioRpcError as error:
+                raise PeerLost(self._site, _reason(error)) from error
+            if not isinstance(message, bytes):
+                raise PeerLost(self._site, await self._ended())
+            self.heard_s = self._monotonic()
+            for frame in reader.read(message):
+                self._receive(frame)
+
+    async def _ended(self) -> str:
+        code, details = await self._call.code(), await self._call.details()
+        return f"it ended the link: {details or code.name.lower()}"
+
+    async def _beat(self) -> None:
+        """Ask for a sign of life, and give up on a peer that gives none.
+
+        Whoever was late himself, because his own loop or machine stood still, judges nobody.
+        """
+        try:
+            async with asyncio.timeout(_GREETING_LIMIT_S):
+                await self._greeted.wait()
+        except TimeoutError:
+            raise PeerLost(self._site, f"no answer within {_GREETING_LIMIT_S:g} s") from None
+        for number in itertools.count(1):
+            sent_s = self._beats_s[number] = self._monotonic()
+            self._outbox.put(Beat(number))
+            await asyncio.sleep(BEAT_INTERVAL_S)
+            now_s = self._monotonic()
+            is_late = now_s - sent_s > 2 * BEAT_INTERVAL_S
+            if not is_late and now_s - self.heard_s > _SILENCE_LIMIT_S:
+                raise PeerLost(self._site, f"silent for {now_s - self.heard_s:.2f} s")
+
+    def _receive(self, frame: ServerFrame) -> None:
+        if self.hello is None:
+            self._greet(frame)
+            return
+        if isinstance(frame, Beat | Accept | Refuse | End) and frame.report is not None:
+            self.report, self.reported_s = frame.report, self._monotonic()
+            self._observer.reported(self._site, frame.report, self.rtt_s or 0.0)
+        match frame:
+            case Beat(number):
+                self._take_round_trip(number)
+            case Drain():
+                self.is_draining = True
+            case Hello():
+                raise FrameError("a site says hello once")
+            case Accept() | Refuse() | Tokens() | End():
+                self._receive_of_turn(frame)
+
+    def _receive_of_turn(self, frame: Accept | Refuse | Tokens | End) -> None:
+        turn = self._turns.get(frame.key)
+        if turn is None:
+            return  # cancelled while this was on its way
+        match frame:
+            case Accept():
+                turn.receive_accept(frame)
+            case Tokens():
+                turn.receive_tokens(frame.frame)
+            case End():
+                turn.receive_end(frame)
+                del self._turns[frame.key]
+            case Refuse():
+                estimate_s = frame.estimate_ms / 1e3
+                turn.fail(PeerRefused(self._site, reason=frame.reason, estimate_s=estimate_s))
+                del self._turns[frame.key]
+
+    def _greet(self, frame: ServerFrame) -> None:
+        """The peer must be who was dialled and speak our version."""
+        if not isinstance(frame, Hello):
+            raise FrameError("a site says hello first")
+        if frame.site != self._site:
+            raise FrameError(f"it says it is {frame.site}")
+        if frame.protocol != PROTOCOL:
+            raise PeerLost(self._site, f"it speaks protocol {frame.protocol}, not {PROTOCOL}")
+        self.hello = frame
+        self._greeted.set()
+        self._observer.linked(self._site, frame)
+
+    def _take_round_trip(self, number: int) -> None:
+        sent_s = self._beats_s.pop(number, None)
+        if sent_s is None:
+            raise FrameError("a beat was answered that was not sent")
+        self._round_trips_s.append(self._monotonic() - sent_s)
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    code = error.code().name.lower().replace("_", " ")
+    details = error.details()
+    return f"{code}: {details}" if details else code
