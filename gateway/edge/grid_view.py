@@ -42,6 +42,7 @@ class PeerView(msgspec.Struct, frozen=True):
     state: str
     """`usable`, `linked` (no turns: it drains, or serves another model) or `unlinked`."""
     last_error: str
+    retry_in_ms: float | None
     source: str
     """Of the round trip: our own beats on the link."""
     age_ms: float | None
@@ -76,6 +77,7 @@ def _peer(link: LinkFigures) -> PeerView:
         address=link.address,
         state="usable" if link.is_usable else "linked" if link.is_linked else "unlinked",
         last_error=link.last_error,
+        retry_in_ms=optional_ms(link.retry_in_s),
         source="peer link",
         age_ms=optional_ms(link.heard_age_s),
         rtt_ms=optional_ms(link.rtt_s),

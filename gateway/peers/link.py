@@ -52,6 +52,8 @@ class LinkFigures(msgspec.Struct, frozen=True, kw_only=True):
     is_usable: bool
     last_error: str
     """Why the link was last down; "" when it never was."""
+    retry_in_s: float | None = None
+    """Until it is dialled again; None while it is, or is linked."""
     addresses: tuple[str, ...] = ()
     rtt_s: float | None = None
     heard_age_s: float | None = None
@@ -86,6 +88,7 @@ class PeerLink:
         self._monotonic = monotonic
         self._connection: PeerConnection | None = None
         self._last_error = ""
+        self._retry_at_s: float | None = None
         self._backoff_s = _FIRST_BACKOFF_S
         self._ban_s = _FIRST_BAN_S
         self._num_offered = self._num_accepted = self._num_refused = self._num_lost = 0
@@ -109,6 +112,7 @@ class PeerLink:
             is_linked=False,
             is_usable=self.is_usable,
             last_error=self._last_error,
+            retry_in_s=None if self._retry_at_s is None else max(0.0, self._retry_at_s - now_s),
             num_offered=self._num_offered,
             num_accepted=self._num_accepted,
             num_refused=self._num_refused,
@@ -136,7 +140,9 @@ class PeerLink:
             except Exception as error:
                 _logger.exception("the link to %s failed", self.peer.site)
                 self._last_error, pause_s = str(error), _MAX_BACKOFF_S
+            self._retry_at_s = self._monotonic() + pause_s
             await asyncio.sleep(pause_s)
+            self._retry_at_s = None
 
     async def generate(
         self, request: GenerationRequest, hops: Hops, trail: TurnTrail

@@ -1,0 +1,162 @@
+"""Turns handed on between sites over real links."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.core.errors import SloUnattainable
+from gateway.core.generation import GenerationEnd, TokenFrame
+from gateway.core.stages import Stage
+from gateway.wire.peer_frames import WINDOW_TOKENS
+from tests.edge.grpc_fakes import on_uvloop
+from tests.peers.grid import BUSY, IDLE, Site, answer_to, grid, request_of, until
+
+pytestmark = pytest.mark.flow
+
+
+@on_uvloop
+async def test_a_forwarded_answer_is_the_local_one() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a, b = sites["edge-a"], sites["edge-b"]
+        local = await a.ask(request_of())
+        a.engine.reported = BUSY
+        forwarded = await a.ask(request_of())
+    assert forwarded == local == answer_to(request_of())
+    assert len(b.engine.requests) == 1
+    trail = a.trails[1]
+    assert (trail.site, trail.path) == ("edge-b", ["edge-a", "edge-b"])
+    (decision,) = trail.decisions
+    assert (decision.chosen, decision.candidates[0].reason) == ("edge-b", "estimate_over_budget")
+    (stages,) = trail.peer_stages
+    assert stages.site == "edge-b"
+    assert stages.durations_s().keys() <= set(Stage)
+    assert Stage.PREFILL in trail.clock.durations_s()
+
+
+@on_uvloop
+async def test_reports_ride_on_answers_and_count_what_was_sent() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a = sites["edge-a"]
+        a.engine.reported = BUSY
+        await a.ask(request_of(prompt=(5, 6)))
+        (figures,) = a.links.figures()
+    assert (figures.num_offered, figures.num_accepted) == (1, 1)
+    assert figures.report is not None
+    assert figures.report.received[1] == (1, 2)
+    assert figures.report_age_s is not None
+
+
+@on_uvloop
+async def test_a_peer_refuses_before_its_engine_is_asked_and_another_takes_it() -> None:
+    async with grid("edge-a", "edge-b", "edge-c") as sites:
+        a, b, c = (sites[name] for name in sorted(sites))
+        for site in (a, b, c):
+            site.engine.reported = BUSY
+        with pytest.raises(SloUnattainable) as shed:
+            await a.ask(request_of())
+        assert [site.engine.requests for site in (a, b, c)] == [[], [], []]
+        assert shed.value.reason == "estimate_over_budget"
+        assert {one.site for one in a.trails[0].decisions[-1].candidates} == set(sites)
+        c.engine.reported = IDLE
+        assert await a.ask(request_of()) == answer_to(request_of())
+        assert (len(b.engine.requests), len(c.engine.requests)) == (0, 1)
+    assert a.trails[1].path[0] == "edge-a"
+    assert a.trails[1].path[-1] == "edge-c"
+
+
+@on_uvloop
+async def test_no_turn_goes_in_circles() -> None:
+    async with grid("edge-a", "edge-b", "edge-c", "edge-d") as sites:
+        for site in sites.values():
+            site.engine.reported = BUSY
+        with pytest.raises(SloUnattainable):
+            await sites["edge-a"].ask(request_of())
+        offered = {name: sum(f.num_offered for f in s.links.figures()) for name, s in sites.items()}
+    assert offered.pop("edge-a") == 3
+    # Each of the others was offered it by edge-a, may hand it on once to two, who may not.
+    assert set(offered.values()) == {2}
+
+
+@on_uvloop
+async def test_when_the_generating_site_goes_the_stream_goes_on_elsewhere() -> None:
+    async with grid("edge-a", "edge-b", "edge-c") as sites, asyncio.TaskGroup() as tasks:
+        a, b, c = (sites[name] for name in sorted(sites))
+        a.engine.reported = BUSY
+        b.engine.hold_at = c.engine.hold_at = 12
+        asked = tasks.create_task(a.ask(request_of(40)))
+        await until(lambda: b.engine.holding.is_set() or c.engine.holding.is_set())
+        holder, other = (b, c) if b.engine.holding.is_set() else (c, b)
+        other.engine.go.set()
+        await _break_links_to(holder)
+        assert await asked == answer_to(request_of(40))
+        await until(lambda: holder.engine.num_running == 0)
+    (trail,) = a.trails
+    assert trail.num_resumes == 1
+    assert trail.path[:2] == ["edge-a", holder.name]
+    (resumed,) = a.engine.requests + other.engine.requests
+    assert resumed.resume == tuple(answer_to(request_of(40))[:12])
+
+
+async def _break_links_to(site: Site) -> None:
+    """Without a word, as when the process is killed."""
+    server = site.server._server
+    assert server is not None
+    await server.stop(0)
+
+
+@on_uvloop
+async def test_a_draining_site_gives_its_turns_back() -> None:
+    async with grid("edge-a", "edge-b") as sites, asyncio.TaskGroup() as tasks:
+        a, b = sites["edge-a"], sites["edge-b"]
+        a.engine.reported = BUSY
+        b.engine.hold_at = 8
+        asked = tasks.create_task(a.ask(request_of()))
+        await b.engine.holding.wait()
+        b.server.drain()
+        await a.linked()
+        await b.server.stop(grace_s=5.0)
+        assert await asked == answer_to(request_of())
+        assert b.engine.num_running == 0
+    assert a.trails[0].path == ["edge-a", "edge-b", "edge-a"]
+
+
+@on_uvloop
+async def test_closing_the_stream_frees_the_peers_slot() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a, b = sites["edge-a"], sites["edge-b"]
+        a.engine.reported = BUSY
+        b.engine.hold_at = 8
+        events = a.stream(request_of())
+        await anext(events)
+        await b.engine.holding.wait()
+        await events.aclose()
+        await until(lambda: b.engine.num_running == 0)
+        assert b.server.num_turns == 0
+
+
+@on_uvloop
+async def test_a_slow_reader_stops_nobody_else_and_fills_no_memory() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a, b = sites["edge-a"], sites["edge-b"]
+        a.engine.reported = BUSY
+        slow = a.stream(request_of(5_000))
+        await anext(slow)
+        assert await a.ask(request_of(2_000, (9,))) == answer_to(request_of(2_000, (9,)))
+        ahead = b.engine.num_tokens - 2_000
+        assert ahead <= WINDOW_TOKENS + 2 * b.engine.frame_tokens
+        num_tokens = 4
+        async for event in slow:
+            num_tokens += len(event.ids) if isinstance(event, TokenFrame) else 0
+            if isinstance(event, GenerationEnd):
+                assert event.completion_tokens == num_tokens == 5_000
+
+
+@on_uvloop
+async def test_a_stream_also_leaves_a_failing_engine_of_its_own_site() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a = sites["edge-a"]
+        a.engine.fail_at = 8
+        assert await a.ask(request_of()) == answer_to(request_of())
+    assert a.trails[0].path == ["edge-a", "edge-b"]
