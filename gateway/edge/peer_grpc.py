@@ -8,6 +8,7 @@ are counted for.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.peers.tls import PeerTls
     from gateway.wire.peer_frames import Hello
 
+    _Refusal = tuple[grpc.StatusCode, str]
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
 _logger = logging.getLogger(__name__)
@@ -34,6 +36,9 @@ _logger = logging.getLogger(__name__)
 MAX_LINKS: Final = 1024
 _FIRST_BAN_S, _MAX_BAN_S = 5.0, 60.0
 """How long a proven peer that broke the rules is kept out; doubled each time."""
+_LAST_WRITE_LIMIT_S = 1.0
+"""A caller that does not read what was said last keeps its call open, without turns, until its
+connection fails to answer a ping."""
 _IDENTITY_ONLY: Final = 1 << 0
 
 
@@ -73,6 +78,9 @@ class PeerServer:
             ("grpc.max_metadata_size", 16 << 10),
             ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
             ("grpc.server_handshake_timeout_ms", 10_000),
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
         ]
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_LINKS)
         service, name = METHOD.strip("/").split("/")
@@ -122,17 +130,29 @@ class PeerServer:
         )
         self._links.add(link)
         try:
+            async with asyncio.TaskGroup() as tasks:
+                writing = tasks.create_task(link.write())
+                refusal = await self._serve(link, names)
+                await asyncio.wait({writing}, timeout=_LAST_WRITE_LIMIT_S)
+                writing.cancel()
+            if refusal is not None:
+                await context.abort(*refusal)
+        finally:
+            self._forget(link)
+
+    async def _serve(self, link: InboundLink, names: frozenset[str] | None) -> _Refusal | None:
+        """Serve a link to its end; the status it ends with, when that is not a good one."""
+        try:
             await link.run()
         except LinkOver:
-            return
+            return None
         except FrameError as error:
             caller = self._ban(link, names)
             _logger.warning("peer %s broke the link's rules: %s", caller, error)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:200])
+            return grpc.StatusCode.INVALID_ARGUMENT, str(error)[:200]
         except GatewayError as error:
-            await context.abort(status_code_of(error), error.message)
-        finally:
-            self._forget(link)
+            return status_code_of(error), error.message
+        return None
 
     def _admit(self, hello: Hello, link: InboundLink, names: frozenset[str] | None) -> None:
         """Let a caller in, or raise Unauthenticated; a proven one leaves its older link."""

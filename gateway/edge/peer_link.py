@@ -131,6 +131,7 @@ class InboundLink:
         self._heard_s = monotonic()
         self._is_draining = is_draining
         self._is_closing = False
+        self._is_closed = asyncio.Event()
         self.caller: Hello | None = None
 
     @property
@@ -148,18 +149,33 @@ class InboundLink:
         self._is_closing = True
         for turn in self._turns.values():
             self._cancel(turn, _DRAINING)
-        self._outbox.put(Drain())
+        if not self._turns:
+            self._is_closed.set()
 
     async def run(self) -> None:
         """Serve. Raises LinkOver, FrameError when the caller breaks a rule, GatewayError."""
         self._outbox.put(self._contract.hello)
         if self._is_draining:
             self._outbox.put(Drain())
-        with first_cause():
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write())
-                tasks.create_task(self._watch())
-                await self._read(tasks)
+        try:
+            with first_cause():
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._watch())
+                    tasks.create_task(self._end_when_closed())
+                    await self._read(tasks)
+        finally:
+            self._outbox.close()
+
+    async def write(self) -> None:
+        """Write until the link is over and all is said.
+
+        In a task that is not cancelled with the others: gRPC ends no call in the middle of a write.
+        """
+        while frames := await self._outbox.take():
+            try:
+                await self._context.write(encode(frames))
+            except grpc.aio.InternalError:
+                return  # the caller is gone, and the call about to be cancelled
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         reader = caller_frames()
@@ -172,15 +188,9 @@ class InboundLink:
                 self._receive(frame, tasks)
             await self._outbox.room()
 
-    async def _write(self) -> None:
-        while True:
-            frames = await self._outbox.take()
-            try:
-                await self._context.write(encode(frames))
-            except grpc.aio.InternalError as error:
-                raise LinkOver from error
-            if self._is_closing and not self._turns:
-                raise LinkOver
+    async def _end_when_closed(self) -> None:
+        await self._is_closed.wait()
+        raise LinkOver
 
     async def _watch(self) -> None:
         """End the link of a caller that is silent, and with it the turns nobody reads."""
@@ -273,6 +283,8 @@ class InboundLink:
         del self._turns[key]
         if task.cancelled() and turn.refusal:
             self._refuse(key, turn.refusal)
+        if self._is_closing and not self._turns:
+            self._is_closed.set()
 
     async def _generate(self, offer: Offer, turn: _Served) -> None:
         now_s = self._monotonic()

@@ -20,6 +20,7 @@ class Outbox(Generic[_Item]):
         self._max_num_items = max_num_items
         self._items: list[_Item] = []
         self._filled = asyncio.Event()
+        self._is_closed = False
         self._has_room = asyncio.Event()
         self._has_room.set()
 
@@ -30,10 +31,16 @@ class Outbox(Generic[_Item]):
         if len(self._items) >= self._max_num_items:
             self._has_room.clear()
 
+    def close(self) -> None:
+        """Nothing will be put any more; the writer takes what is left, then nothing."""
+        self._is_closed = True
+        self._filled.set()
+
     async def take(self) -> list[_Item]:
-        """All items, at least one."""
+        """All items, at least one until it is closed."""
         await self._filled.wait()
-        self._filled.clear()
+        if not self._is_closed:
+            self._filled.clear()
         self._has_room.set()
         items, self._items = self._items, []
         return items

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from gateway.core.errors import PortInUse, SetupError
-from gateway.core.generation import FinishReason, GenerationRequest
-from gateway.core.hops import Hops
+from gateway.core.generation import FinishReason
+from gateway.core.hops import Admitted, Hops
 from gateway.edge.peer_grpc import PeerServer
 from gateway.peers.tls import PeerTls
 from gateway.router.router import Router
@@ -48,9 +48,12 @@ from tests.peers.grid import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
+    from gateway.core.budget import Budget
+    from gateway.core.generation import GenerationEvent, GenerationRequest
+    from gateway.core.stages import TurnTrail
     from gateway.wire.peer_frames import CallerFrame, ServerFrame
 
 pytestmark = pytest.mark.flow
@@ -79,7 +82,10 @@ class Caller:
         return await self.hear() if isinstance(frame, Hello) else frame
 
     async def refusal(self) -> tuple[grpc.StatusCode, str]:
-        """How the site ends the link."""
+        """How the site ends the link; the status comes after what was sent before."""
+        with suppress(grpc.aio.AioRpcError):
+            while isinstance(await self.call.read(), bytes):
+                pass
         return await self.call.code(), await self.call.details()
 
 
@@ -207,10 +213,11 @@ async def test_the_way_allows_no_more_hops_than_its_path() -> None:
     seen: list[Hops] = []
 
     class Asked:
-        async def serve(self, request: GenerationRequest, _: Any, __: Any, hops: Hops) -> Any:
+        async def serve(
+            self, request: GenerationRequest, _: Budget, __: TurnTrail, hops: Hops
+        ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
             seen.append(hops)
-            return
-            yield
+            yield Admitted((request.request_id,))
 
     server = PeerServer(Asked(), contract_of("edge-b", CountingEngine()))
     await server.start("127.0.0.1", 0, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -50,7 +50,7 @@ class LyingPeer:
         self.is_silent = False
         self.num_links = 0
 
-    async def link(self, _: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+    async def link(self, _: object, context: Any) -> None:
         self.num_links += 1
         async with asyncio.TaskGroup() as tasks:
             talking = tasks.create_task(self._talk(context))
@@ -64,7 +64,7 @@ class LyingPeer:
                         self.say(frame)
             talking.cancel()
 
-    async def _talk(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+    async def _talk(self, context: Any) -> None:
         while True:
             await context.write(await self.says.get())
 
