@@ -36,7 +36,7 @@ Firsthop {version}: site {site} is ready.
 
   HTTP   {http_v1:<32}OpenAI-compatible chat completions
   gRPC   {grpc:<32}firsthop.v1.AgentService, with reflection
-  admin  {admin:<32}/metrics, /v1/site, /v1/requests
+  admin  {admin:<32}/metrics, /v1/site, /v1/grid, /v1/requests
   core   {core}
 
 Try it:

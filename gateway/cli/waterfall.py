@@ -77,6 +77,9 @@ def _header(turn: TurnView, ink: Ink) -> list[str]:
     if turn.num_resumes:
         times = "once" if turn.num_resumes == 1 else f"{turn.num_resumes} times"
         lines.append(f"moved  {times} to another engine")
+    for peer in turn.peer_stages:
+        took = ", ".join(f"{stage} {took_ms:.1f} ms" for stage, took_ms in peer.took_ms.items())
+        lines.append(f"at {peer.site}: {took}")
     return lines
 
 

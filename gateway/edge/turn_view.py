@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from gateway.core.stages import Candidate, RouteDecision, StageSpan
+    from gateway.core.stages import Candidate, RouteDecision, SiteStages, StageSpan
     from gateway.telemetry.records import KeptTurn
 
 
@@ -48,6 +48,13 @@ class UsageView(msgspec.Struct, frozen=True):
     completion_tokens: int
 
 
+class SiteStagesView(msgspec.Struct, frozen=True):
+    """What another site's part took, on that site's clock, by stage."""
+
+    site: str
+    took_ms: dict[str, float]
+
+
 class TurnView(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
     """The whole record of one turn."""
 
@@ -76,6 +83,7 @@ class TurnView(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
     usage: UsageView
     num_resumes: int
     tools_run: list[str]
+    peer_stages: list[SiteStagesView] = []
 
 
 _encoder = msgspec.json.Encoder()
@@ -114,11 +122,17 @@ def view_of(turn: KeptTurn) -> TurnView:
         usage=UsageView(record.prompt_tokens, record.cached_tokens, record.completion_tokens),
         num_resumes=record.num_resumes,
         tools_run=list(record.tools_run),
+        peer_stages=[_site_stages(stages) for stages in record.peer_stages],
     )
 
 
 def _stage(span: StageSpan) -> StageView:
     return StageView(span.stage.value, ms(span.offset_s), ms(span.duration_s))
+
+
+def _site_stages(stages: SiteStages) -> SiteStagesView:
+    took_ms = {stage.value: ms(took_s) for stage, took_s in stages.durations_s().items()}
+    return SiteStagesView(stages.site, took_ms)
 
 
 def _decision(decision: RouteDecision) -> DecisionView:

@@ -71,6 +71,10 @@ def test_each_source_is_stronger_than_the_one_before(site_file: Path) -> None:
         ("[http]\nport = 5\n[grpc]\nport = 5\n", ":4: grpc.port: 5 is also http.port"),
         ("[http]\nhost = '0.0.0.0'\n", ":2: http.host: 0.0.0.0 is a public address"),
         ("[grpc]\nhost = '::'\n", ":2: grpc.host: :: is a public address"),
+        ("[peer]\nhost = '10.0.0.1'\n", ":2: peer.host: 10.0.0.1 is a public address; set peer."),
+        ("[peer]\nauthority = 'ca.pem'\n", ":2: peer.authority: set tls.cert and tls.key too"),
+        ("[grid]\npeers = ['edge-b']\n", ":2: grid.peers: takes list of text"),
+        ("[grid]\npeers = ['edge-a=h:1']\n", ":2: grid.peers: a site is listed twice, or is this"),
         ("[admin]\nhost = '10.0.0.1'\n", ":2: admin.host: 10.0.0.1 is not a loopback address"),
     ],
 )

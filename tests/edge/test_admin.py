@@ -10,8 +10,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.budget import TurnClass
+from gateway.core.load_report import Credits, report_load
 from gateway.core.stages import Outcome
-from tests.edge.admin_site import RECORDS_KEPT, serve_admin
+from gateway.peers.link import LinkFigures
+from tests.edge.admin_site import LOAD, RECORDS_KEPT, serve_admin
 from tests.telemetry.turns import MODEL, answered, shed
 
 if TYPE_CHECKING:
@@ -218,3 +220,45 @@ def test_metrics_are_served_in_the_format_asked_for(site: AdminSite, client: htt
 
 def test_the_process_says_that_it_is_there(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_the_grid_is_shown_with_the_age_and_source_of_every_figure(
+    site: AdminSite, client: httpx.Client
+) -> None:
+    report = report_load(LOAD, now_s=1000.0, epoch=7, seq=9, max_num_queued=8, credits=Credits())
+    gone = LinkFigures(
+        site="edge-c",
+        address="c:2",
+        is_linked=False,
+        is_usable=False,
+        last_error="silent for 0.80 s",
+        retry_in_s=0.5,
+    )
+    site.links = [
+        LinkFigures(
+            site="edge-b",
+            address="b:2",
+            is_linked=True,
+            is_usable=True,
+            last_error="",
+            rtt_s=0.004,
+            heard_age_s=0.1,
+            report=report,
+            report_age_s=0.2,
+            num_offered=3,
+            num_accepted=2,
+            num_refused=1,
+        ),
+        gone,
+    ]
+    grid = client.get("/v1/grid").json()
+    assert (grid["site"], grid["num_turns_for_peers"]) == ("edge-a", 2)
+    usable, unlinked = grid["peers"]
+    assert (usable["state"], usable["source"], usable["age_ms"]) == ("usable", "peer link", 100.0)
+    assert (usable["rtt_ms"], usable["num_refused"]) == (4.0, 1)
+    said = usable["report"]
+    assert (said["source"], said["age_ms"]) == ("the peer's report", 450.0)
+    assert (said["state"], said["epoch"], said["num_free"]) == ("ready", 7, 6)
+    assert set(said["wait_ms"]) == {"voice", "agent", "batch"}
+    assert (unlinked["state"], unlinked["report"]) == ("unlinked", None)
+    assert (unlinked["last_error"], unlinked["retry_in_ms"]) == ("silent for 0.80 s", 500.0)
