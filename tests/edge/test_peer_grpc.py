@@ -13,6 +13,7 @@ import pytest
 from gateway.core.errors import PortInUse, SetupError
 from gateway.core.generation import FinishReason
 from gateway.core.hops import Admitted, Hops
+from gateway.edge import peer_link
 from gateway.edge.peer_grpc import PeerServer
 from gateway.peers.tls import PeerTls
 from gateway.router.router import Router
@@ -281,6 +282,18 @@ async def test_a_caller_that_goes_away_leaves_no_work_behind() -> None:
         await site.engine.holding.wait()
         caller.call.cancel()
         await until(lambda: site.engine.num_running == site.server.num_turns == 0)
+
+
+@on_uvloop
+async def test_a_caller_that_stands_still_loses_its_turns() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peer_link, "SILENCE_LIMIT_S", 0.3)
+        async with called() as (site, caller):
+            site.engine.hold_at = 0
+            await caller.say(OFFER)
+            await site.engine.holding.wait()
+            await until(lambda: site.engine.num_running == site.server.num_turns == 0)
+            assert (await caller.refusal())[0] is grpc.StatusCode.OK
 
 
 @pytest.mark.parametrize(

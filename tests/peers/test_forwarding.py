@@ -160,3 +160,14 @@ async def test_a_stream_also_leaves_a_failing_engine_of_its_own_site() -> None:
         a.engine.fail_at = 8
         assert await a.ask(request_of()) == answer_to(request_of())
     assert a.trails[0].path == ["edge-a", "edge-b"]
+
+
+@on_uvloop
+async def test_wherever_a_stream_is_given_back_it_goes_on_exactly() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a, b = sites["edge-a"], sites["edge-b"]
+        a.engine.reported = BUSY
+        for at in range(4, 32, 4):  # what has not begun may still be shed
+            b.engine.fail_at = at
+            assert await a.ask(request_of()) == answer_to(request_of())
+            assert a.trails[-1].num_resumes == 1
