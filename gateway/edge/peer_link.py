@@ -33,6 +33,7 @@ from gateway.wire.peer_frames import (
     Hello,
     Offer,
     Refuse,
+    Report,
     Tokens,
     Window,
     caller_frames,
@@ -173,9 +174,15 @@ class InboundLink:
         """
         while frames := await self._outbox.take():
             try:
-                await self._context.write(encode(frames))
+                await self._context.write(encode(self._with_report(frames)))
             except grpc.aio.InternalError:
                 return  # the caller is gone, and the call about to be cancelled
+
+    def _with_report(self, frames: list[ServerFrame]) -> list[ServerFrame]:
+        if self.caller is None or all(isinstance(frame, Tokens) for frame in frames):
+            return frames
+        load = self._contract.report(self.caller.site)
+        return frames if load is None else [*frames, Report(load)]
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         reader = caller_frames()
@@ -211,7 +218,7 @@ class InboundLink:
             return
         match frame:
             case Beat(number):
-                self._outbox.put(Beat(number, self._contract.report(self.caller.site)))
+                self._outbox.put(Beat(number))
             case Offer():
                 self._take(frame, self.caller.site, tasks)
             case Window(key, num_tokens):
@@ -245,7 +252,8 @@ class InboundLink:
             raise FrameError(f"a turn handed on by {caller} came as if from elsewhere")
         if not request.prompt or not 0 <= len(request.resume) < request.max_tokens:
             raise FrameError("a turn has a prompt and lacks at least one token")
-        if not all(0 <= one < num_ids for part in (request.prompt, request.resume) for one in part):
+        ids = (*request.prompt, *request.resume)
+        if min(ids) < 0 or max(ids) >= num_ids:
             raise FrameError("a token id is none of the model's")
         if len(request.request_id) > 256:
             raise FrameError("a request id is longer than any")
@@ -308,7 +316,7 @@ class InboundLink:
                 match item:
                     case Admitted(path):
                         if not is_accepted:
-                            self._outbox.put(Accept(offer.key, path, self._report()))
+                            self._outbox.put(Accept(offer.key, path))
                         is_accepted = True
                     case TokenFrame():
                         if turn.room_tokens <= 0:
@@ -318,14 +326,11 @@ class InboundLink:
                     case GenerationEnd():
                         own = SiteStages.of(self._site, trail.clock)
                         stages = (own, *trail.peer_stages)[:MAX_HOPS]
-                        self._outbox.put(End(offer.key, item, stages, self._report()))
+                        self._outbox.put(End(offer.key, item, stages))
 
     def _refuse(self, key: int, reason: str, estimate_s: float = 0.0) -> None:
         estimate_ms = min(86_400_000.0, max(0.0, estimate_s * 1e3))
-        self._outbox.put(Refuse(key, reason, estimate_ms, self._report()))
-
-    def _report(self) -> LoadReport | None:
-        return None if self.caller is None else self._contract.report(self.caller.site)
+        self._outbox.put(Refuse(key, reason, estimate_ms))
 
     def _cancel(self, turn: _Served, refusal: str) -> None:
         turn.refusal = refusal

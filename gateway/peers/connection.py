@@ -34,6 +34,7 @@ from gateway.wire.peer_frames import (
     Hello,
     Offer,
     Refuse,
+    Report,
     Tokens,
     Window,
     encode,
@@ -222,12 +223,12 @@ class PeerConnection:
         if self.hello is None:
             self._greet(frame)
             return
-        if isinstance(frame, Beat | Accept | Refuse | End) and frame.report is not None:
-            self.report, self.reported_s = frame.report, self._monotonic()
-            self._observer.reported(self._site, frame.report, self.rtt_s or 0.0)
         match frame:
             case Beat(number):
                 self._take_round_trip(number)
+            case Report(load):
+                self.report, self.reported_s = load, self._monotonic()
+                self._observer.reported(self._site, load, self.rtt_s or 0.0)
             case Drain():
                 self.is_draining = True
             case Hello():

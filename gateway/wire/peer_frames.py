@@ -57,10 +57,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
-    """The caller every `BEAT_INTERVAL_S`; the called site at once, with the same number."""
+    """The caller every `BEAT_INTERVAL_S`; the called site sends it back at once."""
 
     number: _Key
-    report: LoadReport | None = None
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
@@ -95,7 +94,6 @@ class Accept(msgspec.Struct, frozen=True, array_like=True, tag="accept"):
 
     key: _Key
     path: _Path
-    report: LoadReport | None = None
 
 
 class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse"):
@@ -104,7 +102,6 @@ class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse"):
     key: _Key
     reason: _Text
     estimate_ms: Annotated[float, Meta(ge=0.0, le=_DAY_MS)] = 0.0
-    report: LoadReport | None = None
 
 
 class Tokens(msgspec.Struct, frozen=True, array_like=True, tag="tokens"):
@@ -120,7 +117,12 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
     key: _Key
     end: GenerationEnd
     stages: Annotated[tuple[SiteStages, ...], Meta(max_length=MAX_HOPS)] = ()
-    report: LoadReport | None = None
+
+
+class Report(msgspec.Struct, frozen=True, array_like=True, tag="report"):
+    """Called site, in every message that says more than tokens: its load at that moment."""
+
+    load: LoadReport
 
 
 class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
@@ -128,7 +130,7 @@ class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
 
 
 CallerFrame = Hello | Beat | Offer | Cancel | Window
-ServerFrame = Hello | Beat | Accept | Refuse | Tokens | End | Drain
+ServerFrame = Hello | Beat | Accept | Refuse | Tokens | End | Report | Drain
 
 _encoder = msgspec.msgpack.Encoder()
 
