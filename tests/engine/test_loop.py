@@ -33,6 +33,7 @@ from gateway.engine.worker.model import DecoderModel
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.core.budget import TurnClass
     from gateway.engine.frames import WorkerFrame
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
 
@@ -42,7 +43,7 @@ _WAIT_S = 10.0
 class EndlessCompiler:
     """Never done with a grammar."""
 
-    def compile(self, constraint: Constraint) -> Future[Matcher]:
+    def compile(self, constraint: Constraint, turn_class: TurnClass) -> Future[Matcher]:
         return Future()
 
     def close(self) -> None:
