@@ -74,13 +74,13 @@ def _report(artifact: Artifact, *, run: bool) -> GraphReport:
         weights_bytes=_weights_bytes(artifact.path),
     )
     try:
-        graph, layout = served_graph(artifact.path)
+        _, layout = served_graph(artifact.path)
         trial = _trial(artifact) if run and artifact.provider == "cpu" else None
     except (BundleError, EngineFault) as error:
         return msgspec.structs.replace(report, problem=str(error))
     return msgspec.structs.replace(
         report,
-        inputs=tuple(value.name for value in onnx.load_model_from_string(graph).graph.input),
+        inputs=_inputs(artifact.path),
         num_layers=layout.num_layers,
         num_kv_heads=layout.num_kv_heads,
         head_dim=layout.head_dim,
@@ -112,6 +112,11 @@ def _trial(artifact: Artifact) -> TrialRun:
         prefill_tokens_per_s=num_prefill / (prefilled_s - started_s),
         decode_tokens_per_s=num_decode / (decoded_s - prefilled_s),
     )
+
+
+def _inputs(model_path: Path) -> tuple[str, ...]:
+    graph = onnx.load(str(model_path), load_external_data=False).graph
+    return tuple(value.name for value in graph.input)
 
 
 def _weights_bytes(model_path: Path) -> int:
