@@ -19,6 +19,7 @@ from gateway.engine.bundle_facts import BundleError, graph_files
 from gateway.engine.graph_report import GraphReport, RuntimeReport, TrialRun
 from gateway.engine.worker.model import DecoderModel
 from gateway.engine.worker.served_graph import served_graph
+from gateway.engine.worker.threads import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,8 +96,9 @@ def _report(artifact: Artifact, *, run: bool) -> GraphReport:
 def _trial(artifact: Artifact) -> TrialRun:
     """Prefill and decode speed of one row. Raises BundleError, EngineFault."""
     context = _PREFILL_TOKENS + _DECODE_TOKENS
+    (most,) = candidates(spare_cores=1, is_small=False)
     model = DecoderModel.load(
-        artifact.path, num_rows=1, max_context_tokens=context, num_threads=0, spin=False
+        artifact.path, num_rows=1, max_context_tokens=context, num_threads=most, spin=False
     )
     num_prefill = min(_PREFILL_TOKENS, model.max_context_tokens // 2)
     num_decode = min(_DECODE_TOKENS, model.max_context_tokens - num_prefill)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import os
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -77,12 +76,12 @@ class _Session(Protocol):
 
 
 def open_session(graph: bytes, model_path: Path, *, num_threads: int, spin: bool) -> _Session:
-    """A CPU session over a served graph. `num_threads` 0 means one less than the cores.
+    """A CPU session over a served graph, with so many threads inside an operator.
 
     Raises BundleUnreadable for a graph that ONNX Runtime does not accept.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or max(1, (os.cpu_count() or 1) - 1)
+    options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
     # The arena and the memory pattern keep the largest prefill's buffers for ever.
