@@ -21,10 +21,14 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from gateway.core.errors import EngineFault
 from gateway.engine.bundle_facts import BundleUnreadable, UnsupportedLayout
+from gateway.engine.worker.sampling import Top
 from gateway.engine.worker.served_graph import (
     EXTERNAL_WEIGHTS_KEY,
     LAST_POSITIONS,
     LOGITS_INDEX,
+    NUM_TOP,
+    TOP_IDS,
+    TOP_VALUES,
     TOTAL_LENGTH,
     served_graph,
 )
@@ -174,6 +178,10 @@ class DecoderModel:
         self._logits_index: Ints = np.zeros((num_rows, 2), np.int64)
         self._logits_index[:, 0] = np.arange(num_rows)
         self._logits: Floats = np.zeros((num_rows, layout.vocab_size), np.float32)
+        num_top = min(NUM_TOP, layout.vocab_size)
+        self._top = Top(
+            np.zeros((num_rows, num_top), np.float32), np.zeros((num_rows, num_top), np.int64)
+        )
 
     @classmethod
     def load(
@@ -248,6 +256,10 @@ class DecoderModel:
         self._run(self._binding(first_row, num_rows, width))
         return self._logits[:num_rows]
 
+    def top(self, num_rows: int) -> Top:
+        """The largest logits of the last run's rows, valid until the next run."""
+        return Top(self._top.values[:num_rows], self._top.ids[:num_rows])
+
     def _binding(self, row: int, num_rows: int, width: int) -> _Binding:
         """What a run over `width` tokens of each of these rows reads and writes."""
         key = row, num_rows
@@ -279,6 +291,10 @@ class DecoderModel:
         self.kv.bind(binding, row, num_rows)
         shape = [num_rows, self.layout.vocab_size]
         binding.bind_output("logits", "cpu", 0, np.float32, shape, self._logits.ctypes.data)
+        shape = [num_rows, self._top.ids.shape[1]]
+        values, ids = self._top
+        binding.bind_output(TOP_VALUES, "cpu", 0, np.float32, shape, values.ctypes.data)
+        binding.bind_output(TOP_IDS, "cpu", 0, np.int64, shape, ids.ctypes.data)
         return binding
 
     def _run(self, binding: _Binding) -> None:
