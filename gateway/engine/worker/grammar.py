@@ -108,7 +108,8 @@ class Matcher:
     def admits(self, token_id: int) -> bool:
         """Whether one token may come next; much cheaper than to ask which ones may.
 
-        Of an end token it may say no where `allowed` has it (llguidance 1.9). Raises UnusableGrammar when following the grammar costs too much.
+        Of an end token it may say no where `allowed` has it (llguidance 1.9). Raises
+        UnusableGrammar when following the grammar costs too much.
         """
         began_s = time.thread_time()
         num_valid = self._matcher.validate_tokens([token_id])
