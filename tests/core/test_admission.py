@@ -52,7 +52,6 @@ loads = st.builds(
     answer_tokens=st.floats(0, 500),
     backlog=st.tuples(backlogs, backlogs, backlogs),
     available_in_s=st.floats(0, 10),
-    cached_ratio=st.floats(0, 1),
 )
 
 
@@ -77,11 +76,6 @@ def test_a_burst_on_an_idle_engine_waits_for_answers_not_begun_yet() -> None:
     reported = msgspec.structs.replace(IDLE, mean_remaining_tokens=40.0)
     burst = msgspec.structs.replace(reported, backlog=waiting(AGENT, 12, 0))
     assert estimate_first_token_s(burst, 0, AGENT) == pytest.approx(9 * 40 * 0.010 / 4)
-
-
-def test_prompts_ahead_are_expected_to_be_cached_as_others_were() -> None:
-    warm = msgspec.structs.replace(IDLE, backlog=waiting(AGENT, 2, 1000), cached_ratio=0.75)
-    assert estimate_first_token_s(warm, 100, AGENT) == pytest.approx((250 + 100) * 0.001)
 
 
 def test_an_engine_that_is_away_costs_the_time_until_it_is_back() -> None:
