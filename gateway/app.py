@@ -371,6 +371,7 @@ def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:
         num_slots=config.model.num_slots,
         max_context_tokens=config.model.max_context_tokens,
         num_threads=config.model.threads,
+        spare_cores=config.model.spare_cores,
         cache_bytes=config.model.cache_mib << 20,
         allow_spinning=config.model.spinning,
         max_num_queued=config.limits.max_queued + 1,

@@ -55,7 +55,8 @@ ANY_TEXT = Constraint(ConstraintKind.REGEX, "[ -~]{4000}")
 
 def start(num_slots: int = NUM_STREAMS) -> Start:
     """The shipped model, with all cores."""
-    return Start(bundle_path=str(load_bundle(SHIPPED_MODEL).root), num_slots=num_slots)
+    bundle_path = str(load_bundle(SHIPPED_MODEL).root)
+    return Start(bundle_path, num_slots=num_slots, spare_cores=0)
 
 
 class Prompts:

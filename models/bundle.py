@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto
 
-    from models.gqa_graph import Precision
+    from models.matrices import Precision
 
 # Above this size the weights lie in a file of their own, which the runtime maps instead of
 # parsing; protobuf itself ends at 2 GiB.

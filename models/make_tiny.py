@@ -12,17 +12,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import numpy as np
+
 from models.bundle import BundleFacts, write_bundle
 from models.byte_tokenizer import BEGIN, END, MIN_VOCAB_SIZE, byte_tokenizer_json
-from models.gqa_graph import DecoderShape, Precision, build_graph, random_weights
+from models.calibrate import calibrated
+from models.gqa_graph import DecoderShape, build_graph, random_weights
 from models.lag_copy import lag_copy_shape, lag_copy_weights
+from models.matrices import Precision
 
 if TYPE_CHECKING:
-    from numpy import float32
     from numpy.typing import NDArray
 
 TINY_LAG_TOKENS = 128
 TINY_MAX_CONTEXT_TOKENS = 2048
+_NUM_CALIBRATED, _CALIBRATED_TOKENS = 8, 256
 
 BENCHMARK_SHAPES = {
     "small": DecoderShape(
@@ -73,11 +77,14 @@ def _write(
     out: Path,
     name: str,
     shape: DecoderShape,
-    weights: dict[str, NDArray[float32]],
+    weights: dict[str, NDArray[np.float32]],
     precision: Precision,
     lag_tokens: int,
 ) -> Path:
     template = _CHAT_TEMPLATE.read_text("utf-8").replace("LAG_TOKENS", str(lag_tokens))
+    peaks: dict[str, float] = {}
+    if precision == "w8a8":
+        weights, peaks = calibrated(shape, weights, _noise(shape))
     kv_value_bytes = 2 if precision == "fp16" else 4
     facts = BundleFacts(
         id=name,
@@ -96,7 +103,7 @@ def _write(
         out,
         graphs={
             ("cuda" if precision == "fp16" else "cpu", precision): build_graph(
-                shape, weights, precision
+                shape, weights, precision, peaks=peaks
             )
         },
         tokenizer_json=byte_tokenizer_json(shape.vocab_size),
@@ -104,6 +111,13 @@ def _write(
         facts=facts,
     )
     return out
+
+
+def _noise(shape: DecoderShape) -> list[list[int]]:
+    """Random ids, which is what models that have learnt nothing can be calibrated on."""
+    size = (_NUM_CALIBRATED, _CALIBRATED_TOKENS)
+    ids: list[list[int]] = np.random.default_rng(0).integers(shape.vocab_size, size=size).tolist()
+    return ids
 
 
 def main() -> None:

@@ -161,8 +161,17 @@ class Model(msgspec.Struct, frozen=True):
         ),
     ] = 64
     threads: Annotated[
-        int, Meta(ge=0, le=1024, description="Compute threads; 0: one less than the CPU has cores.")
+        int,
+        Meta(
+            ge=0,
+            le=1024,
+            description="Compute threads; 0: as many as are fastest, of the cores not spared.",
+        ),
     ] = 0
+    spare_cores: Annotated[
+        int,
+        Meta(ge=0, le=1024, description="Cores that compute threads leave to the site's own work."),
+    ] = 1
     spinning: Annotated[
         bool,
         Meta(description="Compute threads spin while idle: a little faster, busy cores."),

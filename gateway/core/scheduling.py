@@ -76,6 +76,7 @@ class _Job:
     rank: Rank
     prompt: tuple[int, ...]
     prefilled_tokens: int = 0
+    """In a slot, what its row holds; before, what the cache held when it was queued."""
     may_expire: bool = True
 
 
@@ -103,7 +104,7 @@ class Scheduler:
     _queue: list[Rank] = field(init=False, default_factory=list)
     _prefilling: list[Rank] = field(init=False, default_factory=list)
     _prompt_tokens: list[int] = field(init=False, default_factory=lambda: [0] * len(CLASS_RANK))
-    """Prompt tokens not prefilled yet, queued or in a slot, by class."""
+    """Prompt tokens still to be prefilled as far as known, queued or in a slot, by class."""
     _moves: list[Move] = field(init=False, default_factory=list)
     _num_arrived: int = field(init=False, default=0)
 
@@ -173,8 +174,9 @@ class Scheduler:
             key,
         )
         self._num_arrived += 1
-        self._jobs[key] = _Job(rank, tuple(prompt))
-        self._prompt_tokens[rank.class_rank] += len(prompt)
+        cached_tokens = self.cache.cached_tokens(prompt)
+        self._jobs[key] = _Job(rank, tuple(prompt), cached_tokens)
+        self._prompt_tokens[rank.class_rank] += len(prompt) - cached_tokens
         insort(self._queue, rank)
 
     def cancel(self, key: int, *, keeps_prompt: bool = True) -> bool:
@@ -286,8 +288,7 @@ class Scheduler:
             return ()
         job = self._jobs[victim.key]
         self._leave_slot(job, keeps_prompt=True)
-        self._prompt_tokens[victim.class_rank] += job.prefilled_tokens
-        job.prefilled_tokens = 0
+        self._hold_prefilled(victim, 0)
         insort(self._queue, victim)
         self.num_preempted += 1
         return (victim.key,)
@@ -306,13 +307,20 @@ class Scheduler:
             insort(self._prefilling, rank)
             self._jobs[rank.key].may_expire = False
         if len(together) > 1:
+            for rank in together:
+                self._hold_prefilled(rank, 0)
             self._moves += self.cache.take_together([rank.key for rank in together])
             return tuple(self._chunk(rank.key, limit, is_first=True) for rank in together)
-        job = self._jobs[head.key]
-        job.prefilled_tokens, moves = self.cache.take(head.key, job.prompt)
-        self._prompt_tokens[head.class_rank] -= job.prefilled_tokens
+        cached_tokens, moves = self.cache.take(head.key, self._jobs[head.key].prompt)
+        self._hold_prefilled(head, cached_tokens)
         self._moves += moves
         return (self._chunk(head.key, limit, is_first=True),)
+
+    def _hold_prefilled(self, rank: Rank, num_tokens: int) -> None:
+        """So much of a prompt need not be prefilled, whatever was expected."""
+        job = self._jobs[rank.key]
+        self._prompt_tokens[rank.class_rank] += job.prefilled_tokens - num_tokens
+        job.prefilled_tokens = num_tokens
 
     def _together(self, limit: int) -> list[Rank]:
         """The heads of the queue that can be prefilled in one run; at least the first."""

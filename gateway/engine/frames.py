@@ -30,7 +30,9 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     max_context_tokens: int = 0
     """Prompt and answer together, by which the KV rows are sized; 0: all the model can."""
     num_threads: int = 0
-    """Threads inside an operator; 0: one less than the cores, so that media keep theirs."""
+    """Threads inside an operator; 0: as many as are fastest, of the cores that are not spared."""
+    spare_cores: int = 1
+    """Cores left to the site and its media when the number of threads is chosen."""
     allow_spinning: bool = False
     """Threads wait actively between operators: faster alone, harmful to whoever shares cores."""
     chunk_tokens: int = 64

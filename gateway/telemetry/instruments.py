@@ -95,6 +95,16 @@ TOKEN_USAGE = Instrument(
     attributes=(*_GEN_AI, TOKEN_TYPE),
     buckets=_TOKENS,
 )
+PROMPT_TOKENS = Instrument(
+    name="firsthop.prompt.tokens",
+    kind=Kind.COUNTER,
+    unit="{token}",
+    description=(
+        "Prompt tokens by where their keys and values came from: computed, or cached from an "
+        "earlier prompt. The prefix hit ratio is the rate of source=cached over the rate of all"
+    ),
+    attributes=("source",),
+)
 TURN_DURATION = Instrument(
     name="firsthop.turn.duration",
     kind=Kind.HISTOGRAM,
@@ -183,6 +193,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     TIME_PER_OUTPUT_TOKEN,
     REQUEST_DURATION,
     TOKEN_USAGE,
+    PROMPT_TOKENS,
     TURN_DURATION,
     LOOP_LAG,
     SLO_ATTAINMENT,

@@ -182,16 +182,16 @@ class CounterSeries:
         self._sets: dict[tuple[str, ...], Mapping[str, str | bool]] = {}
         self._num_overflowed = 0
 
-    def add(self, *values: str) -> None:
-        """Count one under these values of the instrument's attributes; "" leaves one out."""
-        count = self._counts.get(values)
-        if count is not None:
-            self._counts[values] = count + 1
+    def add(self, *values: str, count: int = 1) -> None:
+        """Count under these values of the instrument's attributes; "" leaves one out."""
+        so_far = self._counts.get(values)
+        if so_far is not None:
+            self._counts[values] = so_far + count
         elif (attributes := self._attributes.of(values)) is not None:
             self._sets[values] = attributes
-            self._counts[values] = 1
+            self._counts[values] = count
         else:
-            self._num_overflowed += 1
+            self._num_overflowed += count
 
     def observations(self) -> list[Observation]:
         """What the SDK reads."""

@@ -69,12 +69,14 @@ class TurnMetrics:
             self._stages,
             self._lag,
         )
+        self._prompt_tokens = CounterSeries(instruments.PROMPT_TOKENS)
         self._attainment = CounterSeries(instruments.SLO_ATTAINMENT)
         self._decisions = CounterSeries(instruments.ROUTE_DECISIONS)
         self._shed = CounterSeries(instruments.SHED)
         self._forward = CounterSeries(instruments.FORWARD)
         self._escalate = CounterSeries(instruments.ESCALATE)
         self.counters = (
+            self._prompt_tokens,
             self._attainment,
             self._decisions,
             self._shed,
@@ -141,6 +143,8 @@ class TurnMetrics:
             cells = self._cells_of(record.model)
             cells.input_tokens.observe(record.prompt_tokens)
             cells.output_tokens.observe(record.completion_tokens)
+            self._prompt_tokens.add("cached", count=record.cached_tokens)
+            self._prompt_tokens.add("computed", count=record.prompt_tokens - record.cached_tokens)
 
     def _duration_cell(self, record: TurnRecord) -> HistogramCell:
         error = "" if record.outcome is Outcome.ANSWERED else record.error or record.outcome

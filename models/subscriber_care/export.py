@@ -1,23 +1,29 @@
-"""Write the bundle: the trained weights as an int8 graph, with tokenizer, template and manifest.
+"""Write the bundle: the trained weights as a w8a8 graph, with tokenizer, template and manifest.
 
 python -m models.subscriber_care.export
 """
 
 import argparse
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from models.bundle import BundleFacts, write_bundle
-from models.gqa_graph import DecoderShape, Precision, build_graph
-from models.subscriber_care.format import BEGIN, END, HERE, TEMPLATE_FILE, TOOLS_FILE
+from models.calibrate import calibrated
+from models.gqa_graph import DecoderShape, build_graph
+from models.matrices import Precision
+from models.subscriber_care.data.mix import dialogues
+from models.subscriber_care.format import BEGIN, END, HERE, TEMPLATE_FILE, TOOLS_FILE, render
 from models.subscriber_care.tokenizer import BUILD_DIR
 
 BUNDLE_DIR = HERE / "bundle"
 VERSION = "0.1.0"
 _KV_BYTES_PER_VALUE = 4
+_CALIBRATION_SEED, _NUM_CALIBRATED = 4242, 120
 
 
 def _weights(path: Path) -> dict[str, np.typing.NDArray[np.float32]]:
@@ -25,15 +31,26 @@ def _weights(path: Path) -> dict[str, np.typing.NDArray[np.float32]]:
         return {name: np.asarray(arrays[name], dtype=np.float32) for name in arrays.files}
 
 
-def export(build_dir: Path, bundle_dir: Path, precision: Precision = "int8") -> None:
+def _sequences(tokenizer: Tokenizer, max_len: int) -> Iterator[list[int]]:
+    """Dialogues as the model sees them, to calibrate it on."""
+    for turns in islice(dialogues(_CALIBRATION_SEED), _NUM_CALIBRATED):
+        yield tokenizer.encode(render(turns)).ids[:max_len]
+
+
+def export(build_dir: Path, bundle_dir: Path, precision: Precision = "w8a8") -> None:
     """Write the bundle for the weights and tokenizer of `build_dir`."""
     training = json.loads((build_dir / "training.json").read_text(encoding="utf-8"))
     shape = DecoderShape(**training["shape"])
-    graph = build_graph(shape, _weights(build_dir / "weights.npz"), precision)
+    tokenizer = Tokenizer.from_file(str(build_dir / "tokenizer.json"))
+    weights = _weights(build_dir / "weights.npz")
+    peaks: dict[str, float] = {}
+    if precision == "w8a8":
+        weights, peaks = calibrated(shape, weights, _sequences(tokenizer, shape.max_len))
+    graph = build_graph(shape, weights, precision, peaks=peaks)
     write_bundle(
         bundle_dir,
         graphs={("cpu", precision): graph},
-        tokenizer_json=Tokenizer.from_file(str(build_dir / "tokenizer.json")).to_str(),
+        tokenizer_json=tokenizer.to_str(),
         chat_template=TEMPLATE_FILE.read_text(encoding="utf-8"),
         tools_json=TOOLS_FILE.read_text(encoding="utf-8"),
         facts=BundleFacts(

@@ -38,20 +38,24 @@ class KvModel:
         self.rows: list[list[Cell]] = [[] for _ in scheduler.table.holders]
         self.prompts: dict[int, tuple[int, ...]] = {}
         self.tokens: dict[int, list[int]] = {}
+        self.expected: dict[int, int] = {}
+        """How much of a waiting prompt was in the cache when it came."""
         self.num_cached = 0
         self.num_prefilled = 0
         self.num_batched = 0
 
     def add(self, key: int, prompt: tuple[int, ...]) -> None:
+        """A prompt was queued, just now."""
         self.prompts[key], self.tokens[key] = prompt, []
+        self.expected[key] = self.scheduler.cache.cached_tokens(prompt)
 
     def forget(self, key: int) -> None:
         del self.prompts[key], self.tokens[key]
 
     def pending_tokens(self, key: int) -> int:
-        """Tokens of its prompt that no row of its own holds yet."""
+        """Tokens of its prompt that no row of its own holds yet, nor the cache when it came."""
         if key not in self.scheduler.active:
-            return len(self.prompts[key])
+            return len(self.prompts[key]) - self.expected[key]
         table = self.scheduler.table
         return max(0, len(self.prompts[key]) - table.lengths[table.row_of[key]])
 
@@ -60,6 +64,8 @@ class KvModel:
         for key in plan.expired:
             assert not self.tokens[key]
             self.forget(key)
+        for key in plan.preempted:
+            self.expected[key] = 0
         for src, dst, num_tokens in plan.moves:
             assert len(self.rows[src]) >= num_tokens
             self.rows[dst][:num_tokens] = self.rows[src][:num_tokens]

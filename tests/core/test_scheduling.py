@@ -262,6 +262,18 @@ def test_what_lost_its_slot_does_not_expire_and_counts_as_waiting() -> None:
     assert [chunk.key for chunk in _step(scheduler, now_s=2.0).prefill] == [1]
 
 
+def test_what_the_cache_holds_of_a_waiting_prompt_is_no_work() -> None:
+    scheduler = _scheduler(num_slots=1, chunk_tokens=4)
+    _submit(scheduler, 1, prompt=_prompt(1, 8))
+    _step(scheduler)
+    _step(scheduler)
+    _submit(scheduler, 2, prompt=(*_prompt(1, 8), 7, 7))
+    assert scheduler.backlog[1] == Backlog(1, 2)
+    scheduler.cancel(1, keeps_prompt=False)
+    assert _step(scheduler).prefill[0].start == 0
+    assert scheduler.backlog[1] == Backlog(0, 6)
+
+
 def test_only_batch_work_is_preempted_and_only_for_voice() -> None:
     scheduler = _scheduler(num_slots=1)
     _submit(scheduler, 1, turn_class=TurnClass.BATCH)

@@ -14,7 +14,7 @@ from models.make_tiny import write_tiny_bundle
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.gqa_graph import Precision
+    from models.matrices import Precision
 
 _RANDOM_SHAPE = DecoderShape(
     vocab_size=300,

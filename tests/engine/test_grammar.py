@@ -45,7 +45,9 @@ def _admitted(matcher: Matcher) -> set[int]:
     mask = allowed.mask()
     assert mask.shape == (_VOCAB_SIZE,)
     admitted = set(np.flatnonzero(mask).tolist())
-    assert admitted == {id_ for id_ in range(_VOCAB_SIZE) if allowed.admits(id_)}
+    assert admitted - {_END_ID} <= {i for i in range(_VOCAB_SIZE) if matcher.admits(i)} <= admitted
+    backwards = np.arange(_VOCAB_SIZE + 100)[::-1]
+    assert admitted == set(backwards[allowed.among(backwards)].tolist())
     return admitted
 
 

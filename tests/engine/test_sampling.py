@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import EngineFault, InvalidRequest
 from gateway.core.generation import Sampling
-from gateway.engine.worker.sampling import Sampler, gumbel, largest, logprob_of, nucleus
+from gateway.engine.worker.sampling import (
+    Sampler,
+    Top,
+    draw_together,
+    gumbel,
+    largest,
+    logprob_of,
+    nucleus,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,3 +184,54 @@ def test_logits_that_are_not_numbers_fail_the_draw(temperature: float) -> None:
         sampler.draw(np.full(6, np.nan, np.float32), 0, None)
     with pytest.raises(EngineFault):
         sampler.draw(_LOGITS, 0, np.zeros(6, np.bool_))
+
+
+def _top(logits: NDArray[np.float32], count: int) -> Top:
+    ids = np.array([largest(row, count) for row in logits])
+    return Top(np.take_along_axis(logits, ids, axis=1), ids)
+
+
+@given(_SAMPLINGS, st.integers(0, 1 << 20), st.sets(st.integers(0, 99), min_size=1))
+def test_the_largest_logits_are_enough_or_say_that_they_are_not(
+    sampling: Sampling, position: int, admitted: set[int]
+) -> None:
+    logits = np.random.default_rng(position).integers(-9, 9, 100).astype(np.float32)
+    allowed = np.isin(np.arange(100), list(admitted))
+    top = _top(logits[None], 20).row(0)
+    sampler = Sampler(sampling, (0, 5))
+    few = sampler.draw_from(top.only(allowed[top.ids]), position)
+    assert few is None or few == sampler.draw(logits, position, allowed)
+    within = allowed[top.ids].sum() >= max(1, sampling.top_k)
+    if within and sampling.top_k and not sampling.logit_bias and not sampler._penalises:
+        assert few is not None
+
+
+def test_rows_drawn_together_get_what_each_draws_alone() -> None:
+    rng = np.random.default_rng(8)
+    logits = rng.integers(-9, 9, (40, 300)).astype(np.float32)
+    samplers = [
+        Sampler(Sampling(temperature=0.2 + row / 25, top_k=2 + row % 63, seed=row), ())
+        for row in range(40)
+    ]
+    positions = rng.integers(0, 1000, 40).tolist()
+    assert all(sampler.is_plain_top_k_within(64) for sampler in samplers)
+    assert draw_together(samplers, positions, _top(logits, 64)) == [
+        sampler.draw(row, at, None)
+        for sampler, at, row in zip(samplers, positions, logits, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(top_k=65),
+        Sampling(),
+        Sampling(top_k=1),
+        Sampling(top_k=5, top_p=0.9),
+        Sampling(top_k=5, min_p=0.1),
+        Sampling(top_k=5, logit_bias={1: 1.0}),
+        Sampling(top_k=5, presence_penalty=0.1),
+    ],
+)
+def test_rows_that_need_more_than_the_largest_logits_are_drawn_apart(sampling: Sampling) -> None:
+    assert not Sampler(sampling, ()).is_plain_top_k_within(64)

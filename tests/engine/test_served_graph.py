@@ -17,13 +17,16 @@ from gateway.engine.worker.served_graph import (
     detect_layout,
     served_graph,
 )
-from models.gqa_graph import DecoderShape, Precision, build_graph, random_weights
+from models.calibrate import calibrated
+from models.gqa_graph import DecoderShape, build_graph, random_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
     from onnx import ModelProto
+
+    from models.matrices import Precision
 
 SHAPE = DecoderShape(
     vocab_size=96,
@@ -66,7 +69,11 @@ def saved(model: ModelProto, folder: Path) -> Path:
 
 
 def exported(shape: DecoderShape, precision: Precision = "fp32") -> ModelProto:
-    return build_graph(shape, random_weights(shape, seed=11), precision)
+    weights = random_weights(shape, seed=11)
+    peaks: dict[str, float] = {}
+    if precision == "w8a8":
+        weights, peaks = calibrated(shape, weights, [range(48), range(48, 96)])
+    return build_graph(shape, weights, precision, peaks=peaks)
 
 
 class Slots:
@@ -81,21 +88,18 @@ class Slots:
     def run(self, first_row: int, ids: list[list[int]], past: list[int]) -> NDArray[np.float32]:
         """Run right-padded rows; row i continues after past[i] tokens. Returns [rows, V]."""
         width = max(map(len, ids))
-        longest = max(length + len(row) for length, row in zip(past, ids, strict=True))
-        tokens, mask = (
-            np.zeros((len(ids), width), np.int64),
-            np.zeros((len(ids), longest), np.int64),
-        )
+        lengths = [length + len(row) for length, row in zip(past, ids, strict=True)]
+        tokens = np.zeros((len(ids), width), np.int64)
         for index, row in enumerate(ids):
             tokens[index, : len(row)] = row
-            mask[index, : past[index] + len(row)] = 1
         binding = self.session.io_binding()
         binding.bind_output("logits", "cpu")
-        index_of_last = np.array([len(row) - 1 for row in ids])
+        last = np.array([(index, len(row) - 1) for index, row in enumerate(ids)])
         for name, array in (
             ("input_ids", tokens),
-            ("attention_mask", mask),
-            ("logits_index", index_of_last),
+            ("last_positions", np.array(lengths, np.int32) - np.int32(1)),
+            ("total_length", np.array(max(lengths), np.int32)),
+            ("logits_index", last),
         ):
             binding.bind_cpu_input(name, array)
         names = [
@@ -129,7 +133,7 @@ def full_logits(session: Any, ids: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("shape", [SHAPE, UNTIED], ids=["tied", "untied"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4", "w8a8"])
 def test_served_logits_are_the_full_logits_at_the_asked_position(
     tmp_path: Path, shape: DecoderShape, precision: Precision
 ) -> None:
@@ -138,10 +142,14 @@ def test_served_logits_are_the_full_logits_at_the_asked_position(
     served = open_session(served_graph(saved(model, tmp_path))[0])
     ids = np.random.default_rng(1).integers(0, shape.vocab_size, (3, 9))
     index = np.array([8, 0, 4])
+    lengths = {
+        "last_positions": np.full(3, 8, np.int32),
+        "total_length": np.array(9, np.int32),
+    }
     cache = np.float16 if precision == "fp16" else np.float32
     empty = np.zeros((3, shape.num_kv_heads, 0, shape.head_dim), cache)
     feeds = {i.name: empty for i in served.get_inputs() if i.name.startswith("past_")}
-    feeds |= {"input_ids": ids, "attention_mask": np.ones_like(ids), "logits_index": index}
+    feeds |= {"input_ids": ids, "logits_index": np.stack((np.arange(3), index), axis=1), **lengths}
     logits = served.run(["logits"], feeds)[0]
     assert logits.dtype == np.float32
     assert logits.shape == (3, shape.vocab_size)
@@ -207,7 +215,9 @@ def test_external_weights_stay_where_they_are(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx.data").read_bytes() == data
 
 
-@pytest.mark.parametrize(("precision", "kv_dtype"), [("int8", "float32"), ("fp16", "float16")])
+@pytest.mark.parametrize(
+    ("precision", "kv_dtype"), [("int8", "float32"), ("w8a8", "float32"), ("fp16", "float16")]
+)
 def test_layout_is_read_off_the_graph(tmp_path: Path, precision: Any, kv_dtype: Any) -> None:
     _, layout = served_graph(saved(exported(SHAPE, precision), tmp_path))
     assert layout == Layout(
@@ -305,6 +315,12 @@ def sizeless(model: ModelProto) -> None:
     model.graph.output[0].type.tensor_type.shape.dim[2].dim_param = "vocab"
 
 
+def masked_twice(model: ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Cast", ["attention_mask"], ["wide"], to=1))
+    model.graph.node.append(helper.make_node("Mul", ["logits", "wide"], ["masked"]))
+    model.graph.output.append(helper.make_tensor_value_info("masked", TensorProto.FLOAT, None))
+
+
 def fewer_caches(model: ModelProto) -> None:
     del model.graph.input[-2:]
 
@@ -323,6 +339,7 @@ REFUSALS = {
     no_logits: "no output logits",
     headless: "but a Softmax",
     sizeless: "does not state its KV and logits sizes",
+    masked_twice: "attention mask for more than lengths",
     fewer_caches: "2 attention layers but 1 KV inputs",
     quantised_cache: "type INT8",
 }

@@ -7,12 +7,15 @@ import onnxruntime as ort
 import pytest
 
 from models.block_quant import dequantise, quantise
-from models.gqa_graph import DecoderShape, Precision, build_graph, random_weights, weight_shapes
+from models.calibrate import calibrated
+from models.gqa_graph import DecoderShape, build_graph, random_weights, weight_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from models.matrices import Precision
 
 Weights = dict[str, "NDArray[np.float32]"]
 
@@ -93,7 +96,10 @@ def open_session(shape: DecoderShape, weights: Weights, precision: Precision) ->
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    model = build_graph(shape, weights, precision).SerializeToString()
+    peaks: dict[str, float] = {}
+    if precision == "w8a8":
+        weights, peaks = calibrated(shape, weights, IDS.tolist())
+    model = build_graph(shape, weights, precision, peaks=peaks).SerializeToString()
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -137,10 +143,11 @@ def test_quantised_graph_is_the_forward_pass_of_its_rounded_weights(
 
 
 @SHAPES
-def test_int8_stays_close_to_fp32(shape: DecoderShape) -> None:
+@pytest.mark.parametrize("precision", ["int8", "w8a8"])
+def test_eight_bits_stay_close_to_fp32(shape: DecoderShape, precision: Precision) -> None:
     weights = random_weights(shape, seed=3)
     exact = full_logits(open_session(shape, weights, "fp32"), shape, IDS)
-    rounded = full_logits(open_session(shape, weights, "int8"), shape, IDS)
+    rounded = full_logits(open_session(shape, weights, precision), shape, IDS)
     assert np.abs(rounded - exact).max() < 0.05 * np.abs(exact).max()
 
 

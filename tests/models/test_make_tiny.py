@@ -110,8 +110,9 @@ def test_other_lags_follow_the_rule(tmp_path: Path, lag_tokens: int) -> None:
     assert model.answer(prompt, max_tokens=80) == expected
 
 
-def test_quantised_tiny_model_follows_the_rule(tmp_path: Path) -> None:
-    model = TinyModel(write_tiny_bundle(tmp_path, precision="int8"))
+@pytest.mark.parametrize("precision", ["int8", "w8a8"])
+def test_quantised_tiny_model_follows_the_rule(tmp_path: Path, precision: Any) -> None:
+    model = TinyModel(write_tiny_bundle(tmp_path, precision=precision))
     assert model.tokenizer.decode(model.answer(model.prompt("the same words"))) == "the same words"
 
 

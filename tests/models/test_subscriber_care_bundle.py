@@ -45,7 +45,7 @@ def model() -> GreedyModel:
 def test_the_bundle_is_what_its_manifest_says() -> None:
     bundle = load_bundle(BUNDLE_DIR, verify=True)
 
-    assert bundle.artifact("cpu").precision == "int8"
+    assert bundle.artifact("cpu").precision == "w8a8"
     assert bundle.tools == f"fixed:{tools_digest(TOOLS_FILE.read_text(encoding='utf-8'))}"
     assert bundle.end_tokens == ("<e>",)
     assert sum(path.stat().st_size for path in BUNDLE_DIR.iterdir()) < MAX_BUNDLE_BYTES

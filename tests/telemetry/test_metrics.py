@@ -104,6 +104,14 @@ def test_an_answered_turn_is_in_every_histogram(site: Site) -> None:
     assert site.value(tokens, gen_ai_token_type="output", **GEN_AI) == 41
 
 
+def test_prompt_tokens_say_what_the_prefix_cache_saved(site: Site) -> None:
+    for _ in range(2):
+        site.turns.record(answered())
+
+    assert site.value("firsthop_prompt_tokens_total", source="cached") == 100
+    assert site.value("firsthop_prompt_tokens_total", source="computed") == 300
+
+
 def test_the_stages_on_metrics_sum_to_the_request_duration(site: Site) -> None:
     for index in range(3):
         site.turns.record(answered(prefill_s=0.1 * (index + 1)))

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.scheduling import Scheduler
 from gateway.engine.bundle import load_bundle
-from gateway.engine.bundle_facts import Bundle, BundleUnreadable
+from gateway.engine.bundle_facts import Bundle, BundleUnreadable, graph_files
 from gateway.engine.frames import Failed, Ready, SiteFrame, Start, encode, site_frames
 from gateway.engine.step_profiles import PREFIX, load_profile
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
 from gateway.engine.worker.rounding import grid_tokens, measure_rounding
+from gateway.engine.worker.threads import SMALL_BYTES, candidates, fastest_model
 from gateway.runtime.garbage import settle_garbage
 
 if TYPE_CHECKING:
@@ -126,13 +127,22 @@ def load_model(
         )
     from gateway.engine.worker.model import DecoderModel
 
-    return DecoderModel.load(
-        bundle.artifact("cpu").path,
-        num_rows=num_rows,
-        max_context_tokens=max_context_tokens,
-        num_threads=start.num_threads,
-        spin=start.allow_spinning,
-    )
+    artifact = bundle.artifact("cpu")
+
+    def load(num_threads: int) -> DecoderModel:
+        return DecoderModel.load(
+            artifact.path,
+            num_rows=num_rows,
+            max_context_tokens=max_context_tokens,
+            num_threads=num_threads,
+            spin=start.allow_spinning,
+        )
+
+    if start.num_threads:
+        return load(start.num_threads)
+    size_bytes = sum(path.stat().st_size for path in graph_files(artifact.path))
+    choices = candidates(spare_cores=start.spare_cores, is_small=size_bytes <= SMALL_BYTES)
+    return fastest_model(load, choices, num_slots=start.num_slots)
 
 
 def end_token_ids(bundle: Bundle) -> tuple[int, ...]:

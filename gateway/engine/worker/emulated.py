@@ -189,6 +189,9 @@ class EmulatedModel:
         self._clock.occupy(began_s, self._times.prefill_s(num_padded, 0))
         return logits
 
+    def top(self, num_rows: int) -> None:
+        """Logits are looked through whole."""
+
     def _append(self, row: int, ids: Sequence[int], start: int) -> None:
         """Hash prompt tokens from position `start` on into a row."""
         chain, stop = self.kv.chain[row], start + len(ids)

@@ -21,7 +21,7 @@ from gateway.core.generation import (
     add_backlogs,
     backlog_of,
 )
-from gateway.engine.worker.generation import Generation
+from gateway.engine.worker.generation import Generation, drawn_together
 from gateway.engine.worker.grammar import UnusableGrammar
 from gateway.engine.worker.pace import Pace
 
@@ -366,16 +366,19 @@ class Engine:
 
         `lengths` are the KV positions in each row now; they tell whether the token is known.
         """
-        greedy: list[int] | None = None
-        if any(generation.wants_greedy for generation in generations):
-            greedy = logits.argmax(axis=1).tolist()
+        top = self.model.top(len(generations))
+        drawn = drawn_together(generations, logits, top)
         now_s = time.monotonic()
         for row, generation in enumerate(generations):
             if generation.is_known(lengths[row]):
                 continue
             try:
-                greedy_id = greedy[row] if greedy and generation.wants_greedy else None
-                end = generation.take(logits[row], greedy_id, self._end_ids)
+                end = generation.take(
+                    logits[row],
+                    self._end_ids,
+                    top=None if top is None else top.row(row),
+                    drawn_id=drawn.get(row),
+                )
             except EngineFault as error:
                 self._fail(generation, error)
                 continue

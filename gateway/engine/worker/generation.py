@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from gateway.core.generation import FinishReason, GenerationEnd, Refusal, TokenFrame
 from gateway.engine.worker.grammar import UnusableGrammar
-from gateway.engine.worker.sampling import Sampler, logprob_of
+from gateway.engine.worker.sampling import Sampler, Top, draw_together, logprob_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -48,11 +48,6 @@ class Generation:
         """Tokens that it may still produce."""
         return self.max_num_tokens - len(self.tokens)
 
-    @property
-    def wants_greedy(self) -> bool:
-        """Whether the argmax of the raw logits is its next token, if its grammar admits it."""
-        return self.sampler.is_plain_greedy
-
     def input_id(self, num_kv: int) -> int:
         """The token to feed to a row that holds `num_kv` positions."""
         return self.tokens[num_kv - len(self.request.prompt)]
@@ -69,15 +64,21 @@ class Generation:
         return end
 
     def take(
-        self, logits: NDArray[np.float32], greedy_id: int | None, end_ids: Collection[int]
+        self,
+        logits: NDArray[np.float32],
+        end_ids: Collection[int],
+        *,
+        top: Top | None = None,
+        drawn_id: int | None = None,
     ) -> GenerationEnd | None:
         """Go on by the token that follows raw logits f32[V]; the end, if that ends it.
 
-        `greedy_id` is the argmax of the logits, where it is known and wanted. Raises EngineFault
-        when the logits are no numbers.
+        `top` are the largest of them, where the model gives those. `drawn_id` was drawn already;
+        of a grammar's tokens it is drawn again, unless it is the likeliest and admitted. Raises
+        EngineFault when the logits are no numbers.
         """
         try:
-            token_id = self._drawn(logits, greedy_id)
+            token_id = self._drawn(logits, top, drawn_id)
         except UnusableGrammar as error:
             return self._broken_off(error)
         end = self._accept(token_id, end_ids)
@@ -88,17 +89,24 @@ class Generation:
             self._logprobs.append(logprob_of(logits, token_id, num_top))
         return self._append(token_id)
 
-    def _drawn(self, logits: NDArray[np.float32], greedy_id: int | None) -> int:
+    def _drawn(self, logits: NDArray[np.float32], top: Top | None, drawn_id: int | None) -> int:
         """A new token. Raises EngineFault and UnusableGrammar."""
-        allowed = None if self.matcher is None else self.matcher.allowed()
+        matcher = self.matcher
         if (
-            greedy_id is not None
-            and isfinite(logits.item(greedy_id))
-            and (allowed is None or allowed.admits(greedy_id))
+            drawn_id is not None
+            and isfinite(logits.item(drawn_id))
+            and (matcher is None or matcher.admits(drawn_id))
         ):
-            return greedy_id
+            return drawn_id
+        allowed = None if matcher is None else matcher.allowed()
+        position = len(self.tokens)
+        if top is not None:
+            reachable = top if allowed is None else top.only(allowed.among(top.ids))
+            token_id = self.sampler.draw_from(reachable, position)
+            if token_id is not None:
+                return token_id
         mask = None if allowed is None else allowed.mask()
-        return self.sampler.draw(logits, len(self.tokens), mask)
+        return self.sampler.draw(logits, position, mask)
 
     def _accept(self, token_id: int, end_ids: Collection[int]) -> GenerationEnd | None:
         if token_id in end_ids and not self.request.ignore_end:
@@ -157,3 +165,28 @@ class Generation:
             queue_s=began_s - self.arrived_s if is_first else 0.0,
             prefill_s=now_s - began_s if is_first else 0.0,
         )
+
+
+def drawn_together(
+    generations: Sequence[Generation], logits: NDArray[np.float32], top: Top | None
+) -> dict[int, int]:
+    """The next tokens, by row, of those that are drawn without regard to anything but logits."""
+    greedy = [row for row, one in enumerate(generations) if one.sampler.is_plain_greedy]
+    drawn: dict[int, int] = {}
+    if greedy:
+        likeliest = (logits.argmax(axis=1) if top is None else top.ids[:, 0]).tolist()
+        drawn = {row: likeliest[row] for row in greedy}
+    if top is None:
+        return drawn
+    reach = top.ids.shape[1]
+    rows = [
+        row
+        for row, one in enumerate(generations)
+        if one.matcher is None and one.sampler.is_plain_top_k_within(reach)
+    ]
+    if rows:
+        samplers = [generations[row].sampler for row in rows]
+        positions = [len(generations[row].tokens) for row in rows]
+        ids = draw_together(samplers, positions, Top(top.values[rows], top.ids[rows]))
+        drawn.update(zip(rows, ids, strict=True))
+    return drawn

@@ -67,12 +67,14 @@ class AllowedTokens:
     @property
     def is_empty(self) -> bool:
         """Whether no token is in the set."""
-        return not np.frombuffer(self._bits, np.uint8).any()
+        return self._bits.count(0) == len(self._bits)
 
-    def admits(self, token_id: int) -> bool:
-        """Whether one token is in the set."""
-        byte, bit = divmod(token_id, 8)
-        return byte < len(self._bits) and bool(self._bits[byte] >> bit & 1)
+    def among(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these token ids i64[n] are in the set."""
+        bits = np.frombuffer(self._bits, np.uint8)
+        known = ids >> 3 < len(bits)
+        held = bits[np.where(known, ids >> 3, 0)] >> (ids & 7).astype(np.uint8) & 1
+        return held.astype(np.bool_) & known
 
     def mask(self) -> NDArray[np.bool_]:
         """The set as bool[V]."""
@@ -102,6 +104,17 @@ class Matcher:
         """Why matching had to be given up, or nothing."""
         reason, _, _ = str(self._matcher.get_error()).partition("\n<")
         return _UNSATISFIABLE if reason.startswith("NoExtension") else _one_line(reason)
+
+    def admits(self, token_id: int) -> bool:
+        """Whether one token may come next; much cheaper than to ask which ones may.
+
+        Of an end token it may say no where `allowed` has it (llguidance 1.9). Raises
+        UnusableGrammar when following the grammar costs too much.
+        """
+        began_s = time.thread_time()
+        num_valid = self._matcher.validate_tokens([token_id])
+        self._spend(time.thread_time() - began_s)
+        return bool(num_valid == 1)
 
     def allowed(self) -> AllowedTokens:
         """Which tokens may come next.

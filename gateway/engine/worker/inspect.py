@@ -19,6 +19,7 @@ from gateway.engine.bundle_facts import BundleError, graph_files
 from gateway.engine.graph_report import GraphReport, RuntimeReport, TrialRun
 from gateway.engine.worker.model import DecoderModel
 from gateway.engine.worker.served_graph import served_graph
+from gateway.engine.worker.threads import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,13 +75,13 @@ def _report(artifact: Artifact, *, run: bool) -> GraphReport:
         weights_bytes=_weights_bytes(artifact.path),
     )
     try:
-        graph, layout = served_graph(artifact.path)
+        _, layout = served_graph(artifact.path)
         trial = _trial(artifact) if run and artifact.provider == "cpu" else None
     except (BundleError, EngineFault) as error:
         return msgspec.structs.replace(report, problem=str(error))
     return msgspec.structs.replace(
         report,
-        inputs=tuple(value.name for value in onnx.load_model_from_string(graph).graph.input),
+        inputs=_inputs(artifact.path),
         num_layers=layout.num_layers,
         num_kv_heads=layout.num_kv_heads,
         head_dim=layout.head_dim,
@@ -95,8 +96,9 @@ def _report(artifact: Artifact, *, run: bool) -> GraphReport:
 def _trial(artifact: Artifact) -> TrialRun:
     """Prefill and decode speed of one row. Raises BundleError, EngineFault."""
     context = _PREFILL_TOKENS + _DECODE_TOKENS
+    (most,) = candidates(spare_cores=1, is_small=False)
     model = DecoderModel.load(
-        artifact.path, num_rows=1, max_context_tokens=context, num_threads=0, spin=False
+        artifact.path, num_rows=1, max_context_tokens=context, num_threads=most, spin=False
     )
     num_prefill = min(_PREFILL_TOKENS, model.max_context_tokens // 2)
     num_decode = min(_DECODE_TOKENS, model.max_context_tokens - num_prefill)
@@ -112,6 +114,11 @@ def _trial(artifact: Artifact) -> TrialRun:
         prefill_tokens_per_s=num_prefill / (prefilled_s - started_s),
         decode_tokens_per_s=num_decode / (decoded_s - prefilled_s),
     )
+
+
+def _inputs(model_path: Path) -> tuple[str, ...]:
+    graph = onnx.load(str(model_path), load_external_data=False).graph
+    return tuple(value.name for value in graph.input)
 
 
 def _weights_bytes(model_path: Path) -> int:

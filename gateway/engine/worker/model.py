@@ -5,16 +5,14 @@ Past and present are bound to the same memory, so a step appends to the cache wi
 Row r is contiguous, hence rows 0..n-1 are one batch and any row alone is a batch of one.
 
 Traps of GroupQueryAttention, measured: several tokens over a past are accepted only for a batch
-of one; `sequence length == total length` is read as a first prompt, whose past is ignored, so the
-total may be padded to a bucket for decode but never for prefill; every batch row writes at its
-own length.
+of one; `sequence length == total length` is read as a first prompt, whose past is ignored; every
+batch row writes at its own length.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
-import os
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -23,7 +21,17 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from gateway.core.errors import EngineFault
 from gateway.engine.bundle_facts import BundleUnreadable, UnsupportedLayout
-from gateway.engine.worker.served_graph import EXTERNAL_WEIGHTS_KEY, LOGITS_INDEX, served_graph
+from gateway.engine.worker.sampling import Top
+from gateway.engine.worker.served_graph import (
+    EXTERNAL_WEIGHTS_KEY,
+    LAST_POSITIONS,
+    LOGITS_INDEX,
+    NUM_TOP,
+    TOP_IDS,
+    TOP_VALUES,
+    TOTAL_LENGTH,
+    served_graph,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +45,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Ints = NDArray[np.int64]
 
-_DECODE_BUCKET_TOKENS = 64
 _MAX_NUM_BINDINGS = 256
 _ATTENTION_BLOCK_TOKENS = 16
 _QUIET = 3  # ONNX Runtime's log level for errors only
@@ -73,18 +80,20 @@ class _Session(Protocol):
 
 
 def open_session(graph: bytes, model_path: Path, *, num_threads: int, spin: bool) -> _Session:
-    """A CPU session over a served graph. `num_threads` 0 means one less than the cores.
+    """A CPU session over a served graph, with so many threads inside an operator.
 
     Raises BundleUnreadable for a graph that ONNX Runtime does not accept.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or max(1, (os.cpu_count() or 1) - 1)
+    options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
     # The arena and the memory pattern keep the largest prefill's buffers for ever.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    # Without VNNI, sums of unsigned by signed products would saturate in 16 bits.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry(EXTERNAL_WEIGHTS_KEY, str(model_path.parent))
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -158,12 +167,21 @@ class DecoderModel:
         self.kv = KvRows(layout, num_rows=num_rows, max_len=max_context_tokens)
         self._session = session
         self._bindings: dict[tuple[int, int], _Binding] = {}
+        """By first row and number of rows."""
+        self._widths: dict[tuple[int, int], int] = {}
+        """How many tokens a row has in each binding."""
         size = num_rows * max_context_tokens
         self._ids: Ints = np.zeros(size, np.int64)
         self._positions: Ints = np.zeros(size, np.int64)
-        self._mask: Ints = np.zeros(size, np.int64)
-        self._logits_index: Ints = np.zeros(num_rows, np.int64)
+        self._last_positions = np.zeros(num_rows, np.int32)
+        self._total_length = np.zeros((), np.int32)
+        self._logits_index: Ints = np.zeros((num_rows, 2), np.int64)
+        self._logits_index[:, 0] = np.arange(num_rows)
         self._logits: Floats = np.zeros((num_rows, layout.vocab_size), np.float32)
+        num_top = min(NUM_TOP, layout.vocab_size)
+        self._top = Top(
+            np.zeros((num_rows, num_top), np.float32), np.zeros((num_rows, num_top), np.int64)
+        )
 
     @classmethod
     def load(
@@ -190,18 +208,13 @@ class DecoderModel:
         logits f32[n, V] of what follows, valid until the next run. Raises EngineFault.
         """
         num_rows = len(last_ids)
-        wanted = -(-(max(lengths) + 1) // _DECODE_BUCKET_TOKENS) * _DECODE_BUCKET_TOKENS
-        total = min(wanted, self.max_context_tokens)
-        at = np.asarray(lengths, np.int64)
         self._ids[:num_rows] = last_ids
-        self._positions[:num_rows] = at
-        self._logits_index[:num_rows] = 0
-        mask = self._mask[: num_rows * total].reshape(num_rows, total)
-        np.less_equal(np.arange(total), at[:, None], out=mask, casting="unsafe")
-        if first_row:
-            self._run(self._bind(row=first_row, num_rows=num_rows, num_ids=1, total=total))
-        else:
-            self._run(self._decode_binding(num_rows, total))
+        if self.layout.has_position_ids:
+            self._positions[:num_rows] = lengths
+        self._last_positions[:num_rows] = lengths
+        self._total_length[()] = max(lengths) + 1
+        self._logits_index[:num_rows, 1] = 0
+        self._run(self._binding(first_row, num_rows, 1))
         return self._logits[:num_rows]
 
     def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
@@ -216,9 +229,10 @@ class DecoderModel:
         self._ids[:num_ids] = ids
         self._ids[num_ids:width] = 0
         self._positions[:width] = np.arange(start, total)
-        self._mask[:total] = 1
-        self._logits_index[0] = num_ids - 1
-        self._run(self._bind(row=row, num_rows=1, num_ids=width, total=total))
+        self._last_positions[0] = total - 1
+        self._total_length[()] = total
+        self._logits_index[0, 1] = num_ids - 1
+        self._run(self._binding(row, 1, width))
         logits: Floats = self._logits[0]
         return logits
 
@@ -235,37 +249,52 @@ class DecoderModel:
         ids[:] = 0
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt)] = prompt
-        columns = np.arange(width)
-        self._positions[: num_rows * width].reshape(num_rows, width)[:] = columns
-        mask = self._mask[: num_rows * width].reshape(num_rows, width)
-        np.less(columns, lengths[:, None], out=mask, casting="unsafe")
-        self._logits_index[:num_rows] = lengths - 1
-        self._run(self._bind(row=first_row, num_rows=num_rows, num_ids=width, total=width))
+        self._positions[: num_rows * width].reshape(num_rows, width)[:] = np.arange(width)
+        self._last_positions[:num_rows] = lengths - 1
+        self._total_length[()] = width
+        self._logits_index[:num_rows, 1] = lengths - 1
+        self._run(self._binding(first_row, num_rows, width))
         return self._logits[:num_rows]
 
-    def _decode_binding(self, num_rows: int, total: int) -> _Binding:
-        binding = self._bindings.get((num_rows, total))
+    def top(self, num_rows: int) -> Top:
+        """The largest logits of the last run's rows, valid until the next run."""
+        return Top(self._top.values[:num_rows], self._top.ids[:num_rows])
+
+    def _binding(self, row: int, num_rows: int, width: int) -> _Binding:
+        """What a run over `width` tokens of each of these rows reads and writes."""
+        key = row, num_rows
+        binding = self._bindings.get(key)
         if binding is None:
             if len(self._bindings) >= _MAX_NUM_BINDINGS:
                 self._bindings.clear()
-            binding = self._bind(row=0, num_rows=num_rows, num_ids=1, total=total)
-            self._bindings[num_rows, total] = binding
+                self._widths.clear()
+            binding = self._bindings[key] = self._bind(row, num_rows)
+        if self._widths.get(key) != width:
+            tokens = {"input_ids": self._ids}
+            if self.layout.has_position_ids:
+                tokens["position_ids"] = self._positions
+            for name, values in tokens.items():
+                pointer = values.ctypes.data
+                binding.bind_input(name, "cpu", 0, np.int64, [num_rows, width], pointer)
+            self._widths[key] = width
         return binding
 
-    def _bind(self, *, row: int, num_rows: int, num_ids: int, total: int) -> _Binding:
+    def _bind(self, row: int, num_rows: int) -> _Binding:
+        """All but the tokens."""
         binding = self._session.io_binding()
-
-        def bind(name: str, values: Ints, shape: list[int]) -> None:
-            binding.bind_input(name, "cpu", 0, np.int64, shape, values.ctypes.data)
-
-        bind("input_ids", self._ids, [num_rows, num_ids])
-        bind("attention_mask", self._mask, [num_rows, total])
-        bind(LOGITS_INDEX, self._logits_index, [num_rows])
-        if self.layout.has_position_ids:
-            bind("position_ids", self._positions, [num_rows, num_ids])
+        pointer = self._logits_index.ctypes.data
+        binding.bind_input(LOGITS_INDEX, "cpu", 0, np.int64, [num_rows, 2], pointer)
+        pointer = self._last_positions.ctypes.data
+        binding.bind_input(LAST_POSITIONS, "cpu", 0, np.int32, [num_rows], pointer)
+        pointer = self._total_length.ctypes.data
+        binding.bind_input(TOTAL_LENGTH, "cpu", 0, np.int32, [], pointer)
         self.kv.bind(binding, row, num_rows)
         shape = [num_rows, self.layout.vocab_size]
         binding.bind_output("logits", "cpu", 0, np.float32, shape, self._logits.ctypes.data)
+        shape = [num_rows, self._top.ids.shape[1]]
+        values, ids = self._top
+        binding.bind_output(TOP_VALUES, "cpu", 0, np.float32, shape, values.ctypes.data)
+        binding.bind_output(TOP_IDS, "cpu", 0, np.int64, shape, ids.ctypes.data)
         return binding
 
     def _run(self, binding: _Binding) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gateway.core.rows import Move
+    from gateway.engine.worker.sampling import Top
 
     Floats = NDArray[np.float32]
 
@@ -70,6 +71,11 @@ class RunnableModel(Protocol):
         Returns the logits f32[V] that follow the last of them, valid until the next run. One
         position behind them may be left with junk. Raises EngineFault.
         """
+        ...
+
+    def top(self, num_rows: int) -> Top | None:
+        """The largest logits of the last run's rows, valid until the next run; None where the
+        model does not find them."""
         ...
 
     def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Floats:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,21 @@ _FIRST_NUCLEUS = 256  # candidates that usually hold the whole top-p nucleus
 _COLDEST = 1e-6  # below it the likeliest token is certain, and logits over it might overflow
 _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64: Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195
+
+
+class Top(NamedTuple):
+    """The largest logits of one row [k] or of several [n, k], largest first, ties by lower id."""
+
+    values: Floats
+    ids: Ints
+
+    def row(self, index: int) -> Top:
+        """One row of several."""
+        return Top(self.values[index], self.ids[index])
+
+    def only(self, kept: Mask) -> Top:
+        """Those of one row that a bool[k] marks."""
+        return Top(self.values[kept], self.ids[kept])
 
 
 class Sampler:
@@ -59,6 +74,16 @@ class Sampler:
         sampling = self.sampling
         return self._is_greedy and not self._penalises and not sampling.logit_bias
 
+    def is_plain_top_k_within(self, reach: int) -> bool:
+        """Whether the next token is drawn from so few of the largest logits as they are."""
+        sampling = self.sampling
+        return (
+            0 < sampling.top_k <= reach
+            and sampling.top_p == 1.0
+            and sampling.min_p == 0.0
+            and not (self._is_greedy or self._penalises or sampling.logit_bias)
+        )
+
     def saw(self, token_id: int) -> None:
         """A token was generated, drawn here or resumed."""
         if self._penalises:
@@ -73,11 +98,26 @@ class Sampler:
         likeliest = int(shaped.argmax())
         if not isfinite(shaped.item(likeliest)):
             raise EngineFault("no token can be drawn: the model's logits are not numbers")
-        sampling = self.sampling
         if self._is_greedy:
             return likeliest
-        ids, scaled = self._candidates(shaped)
-        return int(ids[(scaled + gumbel(sampling.seed, position, ids)).argmax()])
+        return self._drawn(*self._candidates(shaped), position)
+
+    def draw_from(self, top: Top, position: int) -> int | None:
+        """What `draw` gives, from the largest logits that are allowed; None if more are needed."""
+        sampling = self.sampling
+        count = 1 if self._is_greedy else sampling.top_k
+        if self._penalises or sampling.logit_bias or not 0 < count <= len(top.ids):
+            return None
+        values, ids = top.values[:count], top.ids[:count]
+        if not isfinite(values.item(0)):
+            return None
+        if self._is_greedy:
+            return int(ids[0])
+        likely = values > -np.inf
+        return self._drawn(*self._narrowed(ids[likely], values[likely]), position)
+
+    def _drawn(self, ids: Ints, scaled: NDArray[np.float64], position: int) -> int:
+        return int(ids[(scaled + gumbel(self.sampling.seed, position, ids)).argmax()])
 
     def _shape(self, logits: Floats, allowed: Mask | None) -> Floats:
         """Mask, bias and penalties, in this order."""
@@ -109,7 +149,12 @@ class Sampler:
             ids = ids[shaped[ids] > -np.inf]
         else:
             ids = np.flatnonzero(shaped > -np.inf)
-        scaled = shaped[ids].astype(np.float64) / sampling.temperature
+        return self._narrowed(ids, shaped[ids])
+
+    def _narrowed(self, ids: Ints, values: Floats) -> tuple[Ints, NDArray[np.float64]]:
+        """What top-p and min-p leave of these ids, and their logits over the temperature."""
+        sampling = self.sampling
+        scaled = values.astype(np.float64) / sampling.temperature
         if sampling.top_p < 1.0:
             kept = nucleus(scaled, sampling.top_p)
             ids, scaled = ids[kept], scaled[kept]
@@ -144,13 +189,38 @@ def nucleus(scaled: NDArray[np.float64], top_p: float) -> Ints:
         count = min(count * 8, len(scaled))
 
 
+def draw_together(samplers: Sequence[Sampler], positions: Sequence[int], top: Top) -> list[int]:
+    """What each sampler's `draw` gives, in one go; all are plain top-k and in reach of `top`."""
+    counts = np.array([sampler.sampling.top_k for sampler in samplers])
+    temperatures = np.array([sampler.sampling.temperature for sampler in samplers])
+    width = int(counts.max())
+    ids = top.ids[:, :width]
+    scaled = top.values[:, :width].astype(np.float64) / temperatures[:, None]
+    scaled[np.arange(width) >= counts[:, None]] = -np.inf
+    streams = np.array(
+        [_stream(s.sampling.seed, at) for s, at in zip(samplers, positions, strict=True)],
+        np.uint64,
+    )
+    best = (scaled + _noise(streams[:, None], ids)).argmax(axis=1)
+    chosen: list[int] = ids[np.arange(len(ids)), best].tolist()
+    return chosen
+
+
 def gumbel(seed: int, position: int, ids: Ints) -> NDArray[np.float64]:
     """Standard Gumbel noise f64[n] for candidate token ids i64[n]."""
-    stream = _mix_int(_mix_int(seed & _WORD) ^ ((position + 1) * _GOLDEN & _WORD))
+    return _noise(np.uint64(_stream(seed, position)), ids)
+
+
+def _stream(seed: int, position: int) -> int:
+    return _mix_int(_mix_int(seed & _WORD) ^ ((position + 1) * _GOLDEN & _WORD))
+
+
+def _noise(streams: np.uint64 | NDArray[np.uint64], ids: Ints) -> NDArray[np.float64]:
+    """Standard Gumbel noise for each id in its stream."""
     words = ids.astype(np.uint64)
     words += np.uint64(1)
     words *= np.uint64(_GOLDEN)
-    words ^= np.uint64(stream)
+    words ^= streams
     # The 53 high bits, centred in their interval: never 0 and never 1.
     uniform = ((_mix(words) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return -np.log(-np.log(uniform))

@@ -2,8 +2,9 @@
 
 Exported graphs compute logits for every position. Serving needs one row per sequence, and the
 head is the largest matrix of a small model (0.5b int4: prefill +24..39 % when trimmed), so a
-gather is inserted before it. Only the graph file is read and changed; weights in external files
-stay where they are.
+gather is inserted before it. They derive each row's length from a mask; the engine knows it, so
+the mask goes, with the nodes that summed it. Only the graph file is read and changed; weights in
+external files stay where they are.
 
 A session over the changed graph is made from bytes and then does not know its directory, so its
 options need one entry when the weights are external::
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 EXTERNAL_WEIGHTS_KEY = "session.model_external_initializers_file_folder_path"
 LOGITS_INDEX = "logits_index"
+LAST_POSITIONS = "last_positions"
+TOTAL_LENGTH = "total_length"
+TOP_VALUES, TOP_IDS = "top_values", "top_ids"
+NUM_TOP = 64
+"""How many of the largest logits are found in the graph. In numpy that took a third of a step of a
+vocabulary of 151,936; here next to nothing, also of 2,048."""
 
 KvDtype = Literal["float32", "float16", "bfloat16"]
 LogitsKind = Literal["all_positions", "last_position"]
@@ -41,10 +48,11 @@ _KV_DTYPES: dict[int, KvDtype] = {
     TensorProto.BFLOAT16: "bfloat16",
 }
 _PAST = "past_key_values."
-_HEADS = {"MatMul", "MatMulNBits", "FusedMatMul"}
+_HEADS = {"MatMul", "MatMulIntegerToFloat", "MatMulNBits", "FusedMatMul"}
 # What may stand between the head and the logits: a bias, a scale, a soft cap, a cast.
 _AFTER_HEAD = {"Add", "Cast", "Div", "Identity", "Mul", "Tanh"}
 _PICKS_POSITIONS = {"Gather", "GatherElements", "GatherND", "Slice"}
+_LAST_POSITIONS_INPUT, _TOTAL_LENGTH_INPUT = 5, 6  # of GroupQueryAttention
 _COS_CACHE_INPUT = {"GroupQueryAttention": 7, "RotaryEmbedding": 2}
 _REEXPORT = (
     "export the model again with: python -m onnxruntime_genai.models.builder -i MODEL -o DIR "
@@ -109,11 +117,14 @@ def detect_layout(model: ModelProto) -> Layout:
 
 
 def served_graph(model_path: Path) -> tuple[bytes, Layout]:
-    """Load a graph and trim its head to the positions that are asked for.
+    """Load a graph, trim its head to the positions that are asked for, and tell it the lengths.
 
-    The result has one more input, `logits_index` i64[B] (for each row the position on the S axis),
-    and its output `logits` is f32[B, vocab_size]. Raises BundleUnreadable when the file is no
-    ONNX graph and UnsupportedLayout when it cannot be served.
+    In the place of `attention_mask` the result has the inputs `logits_index` i64[B, 2] (row and
+    position on the S axis of each row of logits), `last_positions` i32[B] (in each row's cache,
+    after the run) and `total_length` i32 (of the longest row); its output `logits` is
+    f32[B, vocab_size], of which `top_values` and `top_ids` [B, 64] are the largest, in order, at
+    equal values by id. Raises BundleUnreadable when the file is no ONNX graph and
+    UnsupportedLayout when it cannot be served.
     """
     try:
         model = onnx.load(str(model_path), load_external_data=False)
@@ -128,6 +139,8 @@ def served_graph(model_path: Path) -> tuple[bytes, Layout]:
                 "batches; export the model again without prune_lm_head"
             )
         _trim_head(model.graph, layout.vocab_size)
+        _find_largest(model.graph, min(NUM_TOP, layout.vocab_size))
+        _take_lengths(model.graph)
     except UnsupportedLayout as error:
         raise UnsupportedLayout(f"{model_path}: {error}") from error
     return model.SerializeToString(), layout
@@ -169,24 +182,58 @@ def _trim_head(graph: GraphProto, vocab_size: int) -> None:
     """Gather each row's wanted position before the head; make logits f32[B, vocab_size]."""
     path = list(_head_path(graph))
     head = path[-1]
-    gathered, column = f"{head.name}/{LOGITS_INDEX}", f"{LOGITS_INDEX}/column"
-    axes = helper.make_tensor(f"{column}/axes", TensorProto.INT64, [1], [1])
-    graph.initializer.append(axes)
-    graph.input.append(
-        helper.make_tensor_value_info(LOGITS_INDEX, TensorProto.INT64, ["batch_size"])
-    )
-    gather = [
-        helper.make_node("Unsqueeze", [LOGITS_INDEX, axes.name], [column], name=column),
-        helper.make_node(
-            "GatherND", [head.input[0], column], [gathered], name=gathered, batch_dims=1
-        ),
-    ]
+    gathered = f"{head.name}/{LOGITS_INDEX}"
+    _add_input(graph, LOGITS_INDEX, TensorProto.INT64, ["batch_size", 2])
+    gather = helper.make_node("GatherND", [head.input[0], LOGITS_INDEX], [gathered], name=gathered)
     head.input[0] = gathered
     position = next(i for i, node in enumerate(graph.node) if node.output == head.output)
-    for offset, node in enumerate(gather):
-        graph.node.insert(position + offset, node)
+    graph.node.insert(position, gather)
     _forget_shapes(graph, {name for node in path for name in node.output})
     _float_logits(graph, vocab_size, path[0])
+
+
+def _find_largest(graph: GraphProto, count: int) -> None:
+    graph.initializer.append(helper.make_tensor("top/count", TensorProto.INT64, [1], [count]))
+    graph.node.append(
+        helper.make_node("TopK", ["logits", "top/count"], [TOP_VALUES, TOP_IDS], name="top")
+    )
+    for name, kind in ((TOP_VALUES, TensorProto.FLOAT), (TOP_IDS, TensorProto.INT64)):
+        value = helper.make_tensor_value_info(name, kind, ["batch_size", count])
+        graph.output.append(value)
+
+
+def _take_lengths(graph: GraphProto) -> None:
+    """Let attention read lengths from inputs instead of what is computed from the mask."""
+    for node in graph.node:
+        if node.op_type == "GroupQueryAttention":
+            node.input[_LAST_POSITIONS_INPUT] = LAST_POSITIONS
+            node.input[_TOTAL_LENGTH_INPUT] = TOTAL_LENGTH
+    _drop_unused(graph)
+    if any("attention_mask" in node.input for node in graph.node):
+        raise UnsupportedLayout(
+            f"the graph uses its attention mask for more than lengths; {_REEXPORT}"
+        )
+    inputs = [value for value in graph.input if value.name != "attention_mask"]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    _add_input(graph, LAST_POSITIONS, TensorProto.INT32, ["batch_size"])
+    _add_input(graph, TOTAL_LENGTH, TensorProto.INT32, [])
+
+
+def _add_input(graph: GraphProto, name: str, kind: int, dims: list[str | int | None]) -> None:
+    graph.input.append(helper.make_tensor_value_info(name, kind, dims))
+
+
+def _drop_unused(graph: GraphProto) -> None:
+    """Remove nodes that nothing depends on, and those that only they depended on."""
+    used = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):  # a node stands behind all it depends on
+        if used.intersection(node.output):
+            kept.append(node)
+            used.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _float_logits(graph: GraphProto, vocab_size: int, last: NodeProto) -> None:
@@ -266,14 +313,20 @@ def _attention_width(graph: GraphProto, attention: NodeProto) -> int:
 
     The builder leaves the last dimension of the cache symbolic, so it cannot be read there.
     """
-    output = attention.output[0]
-    projection = next((node for node in graph.node if output in node.input[:1]), None)
+    projection = _consumer(graph, attention.output[0])
+    if projection is not None and projection.op_type == "QuantizeLinear":
+        projection = _consumer(graph, projection.output[0])
     if projection is None:
         return 0
     if projection.op_type == "MatMulNBits":
         return _attribute(projection, "K")
     dims = {tensor.name: tensor.dims for tensor in graph.initializer}
     return next((dims[name][0] for name in projection.input if name in dims), 0)
+
+
+def _consumer(graph: GraphProto, name: str) -> NodeProto | None:
+    """The node that takes a value as its first input."""
+    return next((node for node in graph.node if name in node.input[:1]), None)
 
 
 def _attribute(node: NodeProto, name: str) -> int:
