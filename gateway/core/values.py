@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +29,8 @@ from gateway.core.choices import (
     index_of,
 )
 from gateway.core.countries import ALIASES, COUNTRIES, NOT_COUNTRIES
-from gateway.core.number_words import Number, numbers_in, part_after
+from gateway.core.durations import Numbers, durations_in
+from gateway.core.number_words import Number, numbers_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,27 +73,6 @@ class _Mention(NamedTuple):
     end: int
 
 
-class _Duration(NamedTuple):
-    """A duration up to token `end`; None for a kind that its unit does not measure."""
-
-    minutes: Fraction | None
-    days: Fraction | None
-    end: int
-
-
-_Numbers = dict[int, Number]
-"""By the token at which they start."""
-
-_MINUTES_PER = {
-    "minute": 1, "minutes": 1, "min": 1, "mins": 1,
-    "hour": 60, "hours": 60, "hr": 60, "hrs": 60,
-    "day": 1440, "days": 1440,
-}  # fmt: skip
-_DAYS_PER: dict[str, int | Fraction] = {
-    "hour": Fraction(1, 24), "hours": Fraction(1, 24), "hrs": Fraction(1, 24),
-    "day": 1, "days": 1, "night": 1, "nights": 1, "week": 7, "weeks": 7, "fortnight": 14,
-    "fortnights": 14, "month": 30, "months": 30, "weekend": 2, "weekends": 2,
-}  # fmt: skip
 _MONEY_WORDS = frozenset({"dollar", "dollars", "buck", "bucks", "usd", "quid"})
 _CORRECTIONS = (
     ("no",), ("nope",), ("sorry",), ("actually",), ("wait",), ("rather",), ("instead",),
@@ -199,7 +178,7 @@ def _is_possible(kind: Kind, value: int | str) -> bool:
 
 def _mentions(tokens: list[str]) -> list[_Mention]:
     numbers = {number.start: number for number in numbers_in(tokens)}
-    mentions = [*_durations(tokens, numbers), *_named(tokens)]
+    mentions = [*_lengths(tokens, numbers), *_named(tokens)]
     taken = {index for m in mentions for index in range(m.start, m.end)}
     for number in numbers.values():
         if taken.isdisjoint(range(number.start, number.end)):
@@ -207,7 +186,17 @@ def _mentions(tokens: list[str]) -> list[_Mention]:
     return sorted(mentions, key=lambda mention: mention.start)
 
 
-def _amount(number: Number, numbers: _Numbers, tokens: list[str]) -> list[_Mention]:
+def _lengths(tokens: list[str], numbers: Numbers) -> list[_Mention]:
+    """Durations as minutes and as days, where they are whole ones."""
+    mentions = []
+    for start, (minutes, days, end) in durations_in(tokens, numbers):
+        for kind, length in ((Kind.MINUTES, minutes), (Kind.DAYS, days)):
+            if length is not None and length.denominator == 1:
+                mentions.append(_Mention(kind, int(length), start, end))
+    return mentions
+
+
+def _amount(number: Number, numbers: Numbers, tokens: list[str]) -> list[_Mention]:
     """A number that is no duration: dollars if it says so, else bare."""
     before = tokens[number.start - 1] if number.start else ""
     follower = tokens[number.end] if number.end < len(tokens) else ""
@@ -232,135 +221,12 @@ def _is_taken_off(number: Number, tokens: list[str]) -> bool:
     return any(before[-len(words) :] == words for words in _LESS)
 
 
-def _shares_money(number: Number, numbers: _Numbers, tokens: list[str]) -> bool:
+def _shares_money(number: Number, numbers: Numbers, tokens: list[str]) -> bool:
     """The "forty" of "forty or fifty dollars"."""
     if tokens[number.end : number.end + 1] != ["or"]:
         return False
     other = numbers.get(number.end + 1)
     return other is not None and other.end < len(tokens) and tokens[other.end] in _MONEY_WORDS
-
-
-def _durations(tokens: list[str], numbers: _Numbers) -> list[_Mention]:
-    """Durations as minutes and, where they are whole days, as days."""
-    mentions: list[_Mention] = []
-    at = 0
-    while at < len(tokens):
-        found = _duration_at(tokens, numbers, at)
-        if found is None:
-            at += 1
-            continue
-        minutes, days, end = found
-        if minutes is not None and minutes.denominator == 1:
-            mentions.append(_Mention(Kind.MINUTES, int(minutes), at, end))
-        if days is not None and days.denominator == 1:
-            mentions.append(_Mention(Kind.DAYS, int(days), at, end))
-        at = end
-    return mentions
-
-
-def _duration_at(tokens: list[str], numbers: _Numbers, at: int) -> _Duration | None:
-    """The duration that begins at `at`, "X and Y" taken together."""
-    first = _simple_duration(tokens, numbers, at)
-    if first is None:
-        return None
-    minutes, days, end = first
-    if (part := part_after(tokens, end)) is not None:
-        share, after = part
-        unit = _unit_of(tokens[end - 1])
-        minutes = None if minutes is None else minutes + (unit[0] or 0) * share
-        days = None if days is None else days + (unit[1] or 0) * share
-        return _Duration(minutes, days, after)
-    joined = end + 1 if tokens[end : end + 1] in (["and"], [","]) else end
-    second = _simple_duration(tokens, numbers, joined)
-    if second is None and minutes is not None and _unit_of(tokens[end - 1])[0] == 60:
-        second = _bare_minutes(numbers.get(joined))
-    if second is not None and _adds_to(first, second):
-        return _Duration(_sum(minutes, second.minutes), _sum(days, second.days), second.end)
-    return first
-
-
-def _sum(one: Fraction | None, other: Fraction | None) -> Fraction | None:
-    return None if one is None or other is None else one + other
-
-
-def _adds_to(first: _Duration, second: _Duration) -> bool:
-    """Whether the second is a smaller part of one duration, "an hour and twenty minutes"."""
-    pairs = ((first.minutes, second.minutes), (first.days, second.days))
-    return any(a is not None and b is not None and b < a for a, b in pairs)
-
-
-def _bare_minutes(number: Number | None) -> _Duration | None:
-    """The "twenty" of "an hour and twenty"."""
-    if number is None or number.is_money or number.value >= 60:
-        return None
-    return _Duration(number.value, None, number.end)
-
-
-def _unit_of(word: str) -> tuple[int | None, int | Fraction | None]:
-    return _MINUTES_PER.get(word), _DAYS_PER.get(word)
-
-
-def _simple_duration(tokens: list[str], numbers: _Numbers, at: int) -> _Duration | None:
-    """One count and one unit: "two hours", "half an hour", "a couple of days", "a fortnight"."""
-    count, unit_at = _count_at(tokens, numbers, at)
-    if count is None or unit_at >= len(tokens):
-        return None
-    minutes, days = _unit_of(tokens[unit_at])
-    if minutes is None and days is None:
-        return None
-    return _Duration(
-        None if minutes is None else count * minutes,
-        None if days is None else count * days,
-        unit_at + 1,
-    )
-
-
-_COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
-    (("three", "quarters", "of", "an"), Fraction(3, 4)),
-    (("three", "quarters", "of", "a"), Fraction(3, 4)),
-    (("a", "quarter", "of", "an"), Fraction(1, 4)),
-    (("a", "quarter", "of", "a"), Fraction(1, 4)),
-    (("quarter", "of", "an"), Fraction(1, 4)),
-    (("a", "couple", "of"), Fraction(2)),
-    (("couple", "of"), Fraction(2)),
-    (("couple",), Fraction(2)),
-    (("half", "an"), Fraction(1, 2)),
-    (("half", "a"), Fraction(1, 2)),
-    (("a", "half"), Fraction(1, 2)),
-    (("half",), Fraction(1, 2)),
-    (("a", "quarter"), Fraction(1, 4)),
-    (("quarter",), Fraction(1, 4)),
-    (("the", "whole"), Fraction(1)),
-    (("a", "whole"), Fraction(1)),
-    (("a", "full"), Fraction(1)),
-    (("a", "single"), Fraction(1)),
-    (("for", "the", "next"), Fraction(1)),
-    (("all",), Fraction(1)),
-    (("a", "long"), Fraction(0)),  # a long weekend is three days: asked about
-    (("a",), Fraction(1)),
-    (("an",), Fraction(1)),
-)
-
-
-_EMPHASES = (["full"], ["whole"], ["entire"], ["more"])
-"""Between a number and its unit: "two full hours"."""
-_COUNTS_BY_FIRST_WORD = {
-    first: tuple((words, count) for words, count in _COUNTS if words[0] == first)
-    for first in {words[0] for words, _ in _COUNTS}
-}
-
-
-def _count_at(tokens: list[str], numbers: _Numbers, at: int) -> tuple[Fraction | None, int]:
-    word = tokens[at] if at < len(tokens) else ""
-    for words, count in _COUNTS_BY_FIRST_WORD.get(word, ()):
-        after = at + len(words)
-        is_said = tuple(tokens[at:after]) == words and after < len(tokens)
-        if is_said and _unit_of(tokens[after]) != (None, None):
-            return count, after
-    number = numbers.get(at)
-    if number is None or number.is_money:
-        return None, at
-    return number.value, number.end + (tokens[number.end : number.end + 1] in _EMPHASES)
 
 
 @cache
