@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from gateway.cli.main import main
+# First of all: SIGTERM ends a start, too, the way Ctrl-C does.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+from gateway.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

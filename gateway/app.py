@@ -157,6 +157,7 @@ class _Site:
                 max_body_bytes=limits.max_body_bytes,
                 stall_limit_s=limits.stall_limit_s,
                 routes=[own_turn_route(self.desk, self.telemetry.ring)],
+                answers_this_machine_only=not config.auth.keys_file,
             ),
             listeners["http"],
             tls=tls_files,
@@ -195,26 +196,40 @@ class _Site:
             reloading = serving.create_task(self._reload_keys(asked.reload))
             watching = serving.create_task(watch_loop_lag(self.telemetry.observe_loop_lag))
             await asked.end.wait()
-            await self._drain(public, agents)
+            await self._drain(public, agents, asked.cut)
             reloading.cancel()
             watching.cancel()
             public.stop()
             admin.stop()
 
-    async def _drain(self, public: http_server.HttpServer, agents: grpc_server.GrpcServer) -> None:
+    async def _drain(
+        self,
+        public: http_server.HttpServer,
+        agents: grpc_server.GrpcServer,
+        cut: asyncio.Event,
+    ) -> None:
         """Refuse new turns, let the running ones end, then cut what is left."""
         timeout_s = self._config.limits.drain_timeout_s
-        _log.info("draining", extra={"turns": self.desk.num_active, "timeout_s": timeout_s})
+        _log.info(
+            "draining %d turns; Ctrl-C again to cut them off",
+            self.desk.num_active,
+            extra={"timeout_s": timeout_s},
+        )
         grid = self._backend.grid
         self.desk.drain()
         public.drain()
         if grid is not None:
             grid.drain()
         await agents.drain()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self.desk.wait_idle()
-        except TimeoutError:
+        async with asyncio.TaskGroup() as waiting:
+            idle = waiting.create_task(self.desk.wait_idle())
+            hurry = waiting.create_task(cut.wait())
+            await asyncio.wait(
+                (idle, hurry), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            idle.cancel()
+            hurry.cancel()
+        if self.desk.num_active:
             _log.warning("cut off", extra={"turns": self.desk.num_active})
         async with asyncio.TaskGroup() as stopping:
             stopping.create_task(agents.stop(grace_s=_CUT_OFF_S))
@@ -356,11 +371,6 @@ def _upstream_info(given: UpstreamModel, aliases: tuple[str, ...]) -> ModelInfo:
 
 def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:
     accelerator = config.model.accelerator
-    if accelerator == "cuda":
-        raise ConfigError(
-            "model.accelerator is 'cuda'; this version runs models on the CPU only: leave it out, "
-            "or set 'cpu' or 'emulated:PROFILE'"
-        )
     if accelerator.startswith(PREFIX):
         times = load_profile(accelerator.removeprefix(PREFIX))
         basis = "measured" if times.is_measured else "assumed"

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli.action import add_action
-from gateway.config.keys_file import read_keys
+from gateway.cli.named_files import check_named
+from gateway.cli.up import local_site
 from gateway.config.load import load_site
 from gateway.config.reference import effective_json, render_effective, render_reference
-from gateway.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.cli.main import Subparsers
-    from gateway.config.load import LoadedConfig
 
 _EPILOG = """\
 examples:
@@ -46,9 +45,12 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "show",
         "print the effective values and their origins",
         "firsthop config show --config site.toml",
+        "firsthop config show --up",
         "FIRSTHOP_MODEL_NUM_SLOTS=4 firsthop config show --json",
     )
-    show.add_argument("--config", type=Path, metavar="FILE", help="the site's TOML file")
+    of = show.add_mutually_exclusive_group()
+    of.add_argument("--config", type=Path, metavar="FILE", help="the site's TOML file")
+    of.add_argument("--up", action="store_true", help="what `firsthop up` starts with")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(run=run_show)
 
@@ -64,14 +66,14 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def run_check(args: argparse.Namespace) -> int:
     """Load the file as `serve` would, and look whether the files it names can be used."""
     loaded = load_site(args.file)
-    _check_files(loaded)
+    check_named(loaded, verify=True)
     print(f"{args.file}: ok, site {loaded.site.site.id}")
     return 0
 
 
 def run_show(args: argparse.Namespace) -> int:
     """Print the effective configuration."""
-    loaded = load_site(args.config)
+    loaded = local_site() if args.up else load_site(args.config)
     print(effective_json(loaded) if args.json else render_effective(loaded))
     return 0
 
@@ -80,20 +82,3 @@ def run_reference(args: argparse.Namespace) -> int:
     """Print the reference page."""
     print(render_reference(), end="")
     return 0
-
-
-def _check_files(loaded: LoadedConfig) -> None:
-    """Raises ConfigError when a file the configuration names is absent or unusable."""
-    site, origins = loaded.site, loaded.origins
-    for dotted, name in (("tls.cert", site.tls.cert), ("tls.key", site.tls.key)):
-        if name and not Path(name).is_file():
-            raise ConfigError(f"{origins[dotted]}: {dotted}: there is no file {name}")
-    for server in (site.upstream, site.core):
-        server.key()
-    if not site.upstream.url and not site.model.path.is_dir():
-        raise ConfigError(
-            f"{origins['model.directory']}: model.directory: there is no directory "
-            f"{site.model.path}"
-        )
-    if site.auth.keys_file:
-        read_keys(Path(site.auth.keys_file))

@@ -89,7 +89,9 @@ def fetch(site: str, request_id: str) -> bytes:
         with error:
             raise SetupError(_refusal(error, site)) from error
     except HTTPException as error:
-        raise SetupError(f"{site} does not speak HTTP ({error!r}); {_PORT_HINT}") from error
+        raise SetupError(
+            f"{site} does not answer as an HTTP server (is it the gRPC port?); {_PORT_HINT}"
+        ) from error
     except (URLError, OSError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise SetupError(
@@ -125,7 +127,8 @@ def _refusal(error: HTTPError, site: str) -> str:
         return f"{site} answers {error.code}; {_PORT_HINT}"
     if refusal.code == "request_not_found":
         return (
-            f"{refusal.message}; it remembers its newest turns only, {site}/v1/requests lists them"
+            f"{refusal.message}; it remembers its newest turns only, and GET /v1/requests on its "
+            f"admin port lists them ({_PORT_HINT})"
         )
     return f"{site} answers {error.code}: {refusal.message}"
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli.action import add_action
-from gateway.config.keys_file import KeyEntry, edit_keys, new_key, read_keys
+from gateway.config.keys_file import (
+    MAX_CONCURRENT,
+    MAX_REQUESTS_PER_MINUTE,
+    MAX_TOKENS_PER_MINUTE,
+    TENANT_PATTERN,
+    KeyEntry,
+    edit_keys,
+    new_key,
+    read_keys,
+)
 from gateway.core.budget import TurnClass
 from gateway.core.errors import SetupError
 from gateway.core.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.cli.main import Subparsers
 
 _EPILOG = """\
@@ -48,16 +60,26 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "firsthop key create --tenant acme --classes agent,voice --max-concurrent 20 "
         "--file keys.toml",
     )
-    create.add_argument("--tenant", required=True, help="whom the key belongs to")
+    create.add_argument("--tenant", type=_tenant, required=True, help="whom the key belongs to")
     create.add_argument(
         "--classes",
         type=_classes,
         default=(TurnClass.AGENT,),
         help="comma-separated: voice, agent, batch (default agent)",
     )
-    create.add_argument("--requests-per-minute", type=float, metavar="N", help="default: no limit")
-    create.add_argument("--tokens-per-minute", type=float, metavar="N", help="default: no limit")
-    create.add_argument("--max-concurrent", type=int, metavar="N", help="default: no limit")
+    create.add_argument(
+        "--requests-per-minute",
+        type=_rate(MAX_REQUESTS_PER_MINUTE),
+        metavar="N",
+        help="default: no limit",
+    )
+    create.add_argument(
+        "--tokens-per-minute",
+        type=_rate(MAX_TOKENS_PER_MINUTE),
+        metavar="N",
+        help="default: no limit",
+    )
+    create.add_argument("--max-concurrent", type=_count, metavar="N", help="default: no limit")
     create.set_defaults(run=run_create)
 
     listing = add_action(
@@ -146,8 +168,41 @@ def _facts(key_id: str, entry: KeyEntry) -> dict[str, object]:
     }
 
 
+def _tenant(text: str) -> str:
+    if not re.match(TENANT_PATTERN, text):
+        raise argparse.ArgumentTypeError(
+            f"up to 64 letters, digits and . _ -, a letter or digit first, not {text!r}"
+        )
+    return text
+
+
 def _classes(text: str) -> tuple[TurnClass, ...]:
     try:
         return tuple(dict.fromkeys(TurnClass(part.strip()) for part in text.split(",")))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; choose from voice, agent, batch") from error
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"choose from {', '.join(TurnClass)}, with commas between them, not {text!r}"
+        ) from None
+
+
+def _rate(highest: float) -> Callable[[str], float]:
+    def rate(text: str) -> float:
+        try:
+            given = float(text)
+        except ValueError:
+            given = 0.0
+        if not 0.0 < given <= highest:
+            raise argparse.ArgumentTypeError(
+                f"a number above 0 and at most {highest:,.0f}, not {text!r}"
+            )
+        return given
+
+    return rate
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_CONCURRENT):
+        raise argparse.ArgumentTypeError(
+            f"a whole number from 1 to {MAX_CONCURRENT:,}, not {text!r}"
+        )
+    return int(text)

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import time
 from enum import StrEnum
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
 MIN_PYTHON = (3, 11)
 MIN_OPEN_FILES = 4096
 _COMMAND_TIMEOUT_S = 10.0
+_SITE_TIMEOUT_S = 2.0
 _FAST_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
@@ -134,21 +137,52 @@ def check_tun() -> Check:
     return Check("tun", State.OK, str(device))
 
 
-def check_ports(ports: dict[str, int], host: str = "127.0.0.1") -> list[Check]:
-    """Whether each named port can be bound now."""
-    return [_check_port(name, host, port) for name, port in ports.items()]
+def check_ports(ports: dict[str, int], admin_port: int, host: str = "127.0.0.1") -> list[Check]:
+    """Whether each named port can be bound now, or who has it: a site or something else.
+
+    A port in use is no failure of the machine.
+    """
+    taken = {name for name, port in ports.items() if not _is_free(host, port)}
+    site = _site_at(host, admin_port) if len(taken) == len(ports) else ""
+    checks = []
+    for name, port in ports.items():
+        state, mend, what = State.OK, "", "is free"
+        if name in taken and site:
+            what = f"is in use by the firsthop site {site}, which is running"
+        elif name in taken:
+            state, what = State.WARN, "is in use by another program"
+            mend = "stop what listens there, or use another --port-base"
+        checks.append(Check(f"port {name}", state, f"{host}:{port} {what}", mend))
+    return checks
 
 
-def _check_port(name: str, host: str, port: int) -> Check:
+def _is_free(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         # As the servers do: a port in TIME_WAIT is free, one that somebody listens on is not.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-        except OSError as error:
-            mend = "stop what listens there, or use another --port-base"
-            return Check(f"port {name}", State.FAIL, f"{host}:{port}: {error.strerror}", mend)
-    return Check(f"port {name}", State.OK, f"{host}:{port} is free")
+        except OSError:
+            return False
+    return True
+
+
+class _SiteState(msgspec.Struct):
+    """Of `/v1/site`, what tells a site from any other server."""
+
+    site: str
+    version: str
+    models: list[object]
+
+
+def _site_at(host: str, admin_port: int) -> str:
+    """The name of the site whose admin port this is, or "" when none answers there."""
+    opener = build_opener(ProxyHandler({}))
+    try:
+        with opener.open(f"http://{host}:{admin_port}/v1/site", timeout=_SITE_TIMEOUT_S) as answer:
+            return msgspec.json.decode(answer.read(), type=_SiteState).site
+    except (OSError, HTTPException, msgspec.DecodeError):
+        return ""
 
 
 def _cpu_flags() -> set[str]:

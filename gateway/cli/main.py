@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+_SERVICES = {"up", "serve"}
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -73,10 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse: help, version and wrong usage
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
     except SetupError as error:
-        print(f"firsthop: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"firsthop: {line}", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_FAILED
+    except KeyboardInterrupt:  # to be ended is how a service ends
+        return EXIT_OK if set(arguments[:1]) & _SERVICES else EXIT_FAILED
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.cli.action import add_action
+from gateway.cli.progress import progress
 from gateway.config.site import SiteConfig
 from gateway.engine.bundle import load_bundle
 from gateway.engine.graph_report import probe_runtime
@@ -62,8 +63,9 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run_inspect(args: argparse.Namespace) -> int:
     """Verify and print; 1 when no graph of the directory can be served on this machine."""
-    bundle = load_bundle(args.directory)
-    runtime = probe_runtime(args.directory, run=not args.no_run)
+    with progress("verifying and trying the model"):
+        bundle = load_bundle(args.directory)
+        runtime = probe_runtime(args.directory, run=not args.no_run)
     verdicts = [fitness(graph, bundle, runtime) for graph in runtime.graphs]
     if args.json:
         print(json.dumps(_json(bundle, runtime, verdicts), indent=2, ensure_ascii=False))
@@ -79,10 +81,12 @@ def fitness(graph: GraphReport, bundle: Bundle, runtime: RuntimeReport) -> Fitne
         graph.weights_bytes * _WEIGHTS_RESIDENT_RATIO + graph.kv_bytes_per_token * context_tokens
     )
     problem = graph.problem
+    if not problem and graph.provider != "cpu":
+        problem = f"this version runs models on the CPU, not on {graph.provider}; export for cpu"
     if not problem and graph.provider not in runtime.accelerators:
         problem = f"ONNX Runtime does not start on {graph.provider} here; run `firsthop doctor`"
     available = _available_bytes()
-    if not problem and graph.provider == "cpu" and available and needed > available:
+    if not problem and available and needed > available:
         problem = f"needs {_size(needed)} of memory, {_size(available)} are free; use fewer slots"
     return Fitness(graph.provider, graph.precision, needed, problem)
 
@@ -94,6 +98,8 @@ def _lines(bundle: Bundle, runtime: RuntimeReport, verdicts: list[Fitness]) -> l
         f"digest         {bundle.digest}",
         f"layout         {bundle.layout}",
         f"licence        {bundle.licence or 'not stated'}",
+        f"intended use   {bundle.intended_use or 'not stated'}",
+        f"limits         {bundle.limits or 'not stated'}",
         f"context        {bundle.max_context_tokens} tokens",
         f"chat template  {len(template)} characters"
         if template

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cli.named_files import check_named
 from gateway.config.load import load_site
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ examples:
   firsthop serve --config site.toml
   FIRSTHOP_TELEMETRY_LOG_FORMAT=json firsthop serve --config site.toml
 
-SIGTERM drains and ends; SIGHUP reads the keys file again. Keys: docs/configuration.md.
+SIGTERM or Ctrl-C drains and ends, a second Ctrl-C cuts running turns off; SIGHUP reads the keys
+file again. Configuration: docs/configuration.md.
 """
 
 
@@ -37,6 +39,7 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve; 0 after an orderly end."""
     loaded = load_site(args.config)
+    check_named(loaded, verify=False)
     # The site's libraries take most of a second to load; a wrong configuration needs none of them.
     from gateway.app import run_site
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import __version__
+from gateway.cli.named_files import check_named
 from gateway.config.load import Given, load_site
-from gateway.config.site import SHIPPED_MODEL
+from gateway.core.errors import ConfigError, PortInUse, SetupError
+from gateway.engine.bundle import load_bundle
+from gateway.engine.step_profiles import PREFIX, load_profile
+from gateway.engine.tool_format.toolset import ToolSet
+from gateway.session.care import CARE_TOOLS
 
 if TYPE_CHECKING:
     from gateway.cli.main import Subparsers
@@ -28,7 +34,8 @@ examples:
   firsthop up --port-base 9000 --model ~/models/qwen2.5-0.5b-int4
   firsthop up --accelerator emulated:rtx-pro-6000
 
-FIRSTHOP_SECTION_KEY variables apply as for `firsthop serve`. Ctrl-C ends everything.
+FIRSTHOP_SECTION_KEY variables apply as for `firsthop serve`; `firsthop config show --up` prints
+what is in force. Ctrl-C lets running turns end, a second Ctrl-C cuts them off.
 """
 
 _READY = """
@@ -41,17 +48,23 @@ Firsthop {version}: site {site} is ready.
 
 Try it:
 
-  curl -N {http_v1}/chat/completions -H 'content-type: application/json' {tools}\
--d '{{"stream": true, "messages": [{{"role": "user", "content": "What is my balance?"}}]}}'
+curl -N {http_v1}/chat/completions -H 'content-type: application/json' {tools}\
+-d '{{"stream": true, "messages": [{{"role": "user", "content": "{question}"}}]}}'
 
-  from openai import OpenAI
-  client = OpenAI(base_url="{http_v1}", api_key="none")
-  answer = client.chat.completions.create(
-      model="default", messages=[{{"role": "user", "content": "What can you do for me?"}}]
-  )
-  print(answer.choices[0].message.content)
+Or in Python, after `pip install openai`:
 
-Ctrl-C ends everything.
+from openai import OpenAI
+client = OpenAI(base_url="{http_v1}", api_key="none")
+answer = client.chat.completions.create(
+    model="default", messages=[{{"role": "user", "content": "What can you do for me?"}}]
+)
+print(answer.choices[0].message.content)
+{account}
+Ctrl-C ends everything; a second Ctrl-C cuts running turns off.
+"""
+
+_ACCOUNT = """
+The demonstration account is {file}; remove it while no site runs to start afresh.
 """
 
 
@@ -69,7 +82,8 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--accelerator",
-        metavar="cpu|cuda|emulated:PROFILE",
+        type=_accelerator,
+        metavar="cpu|emulated:PROFILE",
         help="what runs the model (default: cpu); emulated: made-up answers at a profile's speed",
     )
     parser.set_defaults(run=run)
@@ -88,13 +102,20 @@ def add_port_base(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     loaded = local_site(port_base=args.port_base, model=args.model, accelerator=args.accelerator)
+    check_named(loaded, verify=False)
     upstream = loaded.site.upstream
     model = f"{upstream.model} at {upstream.url}" if upstream.url else loaded.site.model.path
     # The site's libraries take most of a second to load; a wrong start needs none of them.
     from gateway.app import run_site
 
-    print(f"Starting site {loaded.site.site.id} with the model {model} …")
-    run_site(loaded.site, announce=lambda site: print(ready_text(site), flush=True))
+    print(f"Starting site {loaded.site.site.id} with the model {model} …", flush=True)
+    try:
+        run_site(loaded.site, announce=lambda site: print(ready_text(site), flush=True))
+    except PortInUse as error:
+        raise SetupError(
+            f"{error.address} is in use by another process; stop it or take other ports: "
+            '`firsthop up --port-base N`, `make run ARGS="--port-base N"`'
+        ) from error
     return 0
 
 
@@ -119,8 +140,7 @@ def local_site(
 def ready_text(site: SiteConfig) -> str:
     """What a person needs to talk to the site; `site` carries the ports that were bound."""
     scheme = "https" if site.tls.enabled else "http"
-    # The shipped assistant has tools of its own; the balance is looked up with one of them.
-    is_shipped = not site.upstream.url and site.model.path == SHIPPED_MODEL
+    has_account = not site.upstream.url and has_care_tools(site.model.path)
     return _READY.format(
         version=__version__,
         site=site.site.id,
@@ -128,7 +148,9 @@ def ready_text(site: SiteConfig) -> str:
         grpc=f"{site.grpc.host}:{site.grpc.port}",
         core=_core_text(site),
         admin=f"http://{site.admin.host}:{site.admin.port}",
-        tools="-H 'x-firsthop-tools: server' " if is_shipped else "",
+        tools="-H 'x-firsthop-tools: server' " if has_account else "",
+        question="What is my balance?" if has_account else "Hello!",
+        account=_ACCOUNT.format(file=Path(site.account.database).absolute()) if has_account else "",
     )
 
 
@@ -138,7 +160,29 @@ def _core_text(site: SiteConfig) -> str:
     return "none; FIRSTHOP_CORE_URL and FIRSTHOP_CORE_MODEL connect any OpenAI-compatible server"
 
 
+def has_care_tools(model: Path) -> bool:
+    """Whether the model was trained on the tools of the demonstration account."""
+    tools_path = load_bundle(model, verify=False).tools_path
+    if tools_path is None:
+        return False
+    tools = ToolSet.from_json(tools_path.read_text(encoding="utf-8"))
+    return CARE_TOOLS.keys() <= {tool.name for tool in tools}
+
+
 def _port_base(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _HIGHEST_BASE:
         raise argparse.ArgumentTypeError(f"a port from 1 to {_HIGHEST_BASE}, not {text!r}")
     return int(text)
+
+
+def _accelerator(text: str) -> str:
+    if text.startswith(PREFIX):
+        try:
+            load_profile(text.removeprefix(PREFIX))
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    elif text == "cuda":
+        raise argparse.ArgumentTypeError("cuda is not in this version; models run on the CPU")
+    elif text != "cpu":
+        raise argparse.ArgumentTypeError(f"takes cpu or emulated:PROFILE, not {text!r}")
+    return text

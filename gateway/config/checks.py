@@ -6,6 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway.config.complaints import Complaints
 from gateway.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 def check_site(site: SiteConfig, origins: Mapping[str, str]) -> None:
     """Raise ConfigError for a whole that is unsafe or cannot work, though each value is fine."""
-    _check_tls(site, origins)
-    _check_public(site, origins)
-    _check_peers(site, origins)
-    _check_ports(site, origins)
-    _check_upstream("upstream", site.upstream, origins)
-    _check_upstream("core", site.core, origins)
+    complaints = Complaints()
+    for check in (_check_tls, _check_public, _check_peers, _check_ports):
+        with complaints.noting():
+            check(site, origins)
+    for section, server in (("upstream", site.upstream), ("core", site.core)):
+        with complaints.noting():
+            _check_upstream(section, server, origins)
+    complaints.end()
 
 
 def is_loopback(host: str) -> bool:

@@ -59,8 +59,11 @@ class Key(msgspec.Struct, frozen=True):
 
     def accepts(self) -> str:
         """What values are allowed, in words: `int, 1 to 1024`."""
+        extra = self.meta.extra or {}
+        if "words" in extra:
+            return str(extra["words"])
         plain = get_args(self.annotation)[0]
-        unit = (self.meta.extra or {}).get("unit", "")
+        unit = extra.get("unit", "")
         return ", ".join(
             part for part in (_type_words(plain), _range_words(self.meta), unit) if part
         )

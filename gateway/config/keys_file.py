@@ -33,19 +33,21 @@ _ID_BYTES, _SECRET_BYTES, _SALT_BYTES = 4, 24, 16
 _HEADER = "# Keys of a Firsthop site, kept by `firsthop key`; comments in this file are not kept.\n"
 
 _Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z", min_length=32, max_length=64)]
+TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+MAX_REQUESTS_PER_MINUTE, MAX_TOKENS_PER_MINUTE, MAX_CONCURRENT = 1e9, 1e12, 1_000_000
 
 
 class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the file says of one key. A limit that is left out does not limit."""
 
-    tenant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+    tenant: Annotated[str, Meta(pattern=TENANT_PATTERN)]
     classes: Annotated[tuple[TurnClass, ...], Meta(min_length=1)]
     salt: _Hex
     hash: _Hex
     created: datetime.date
-    requests_per_minute: Annotated[float, Meta(gt=0, le=1e9)] | None = None
-    tokens_per_minute: Annotated[float, Meta(gt=0, le=1e12)] | None = None
-    max_concurrent: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    requests_per_minute: Annotated[float, Meta(gt=0, le=MAX_REQUESTS_PER_MINUTE)] | None = None
+    tokens_per_minute: Annotated[float, Meta(gt=0, le=MAX_TOKENS_PER_MINUTE)] | None = None
+    max_concurrent: Annotated[int, Meta(ge=1, le=MAX_CONCURRENT)] | None = None
 
     @property
     def limits(self) -> Limits:
@@ -116,12 +118,13 @@ def edit_keys(path: Path) -> Iterator[dict[str, KeyEntry]]:
     """
     draft = path.with_name(f"{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError as error:
         raise SetupError(
             f"{draft} exists: another `firsthop key` is at work; if none is, remove it"
         ) from error
+    except FileNotFoundError as error:
+        raise SetupError(f"{path}: there is no directory {path.parent}; make it first") from error
     except OSError as error:
         raise SetupError(f"{path}: cannot be written: {error.strerror}") from error
     try:

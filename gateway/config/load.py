@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.config.checks import check_site
+from gateway.config.complaints import Complaints
 from gateway.config.keys import Key, section_keys, site_keys
 from gateway.config.site import SiteConfig
 from gateway.config.toml_lines import TomlFile
@@ -53,29 +54,33 @@ def load_site(
     """The effective configuration of a site.
 
     `presets` stand in for the defaults and yield to everything else; `overrides` come from the
-    command line and win. Raises ConfigError for an unknown key, a bad value or an unsafe whole.
+    command line and win. Raises ConfigError, a line for each unknown key and bad value, or else
+    for an unsafe whole.
     """
+    complaints = Complaints()
     command_line = {key: Given(value, COMMAND_LINE) for key, value in (overrides or {}).items()}
-    return assemble(
+    layers = (
         presets or {},
-        given_in_file(file) if file is not None else {},
-        given_in_environment(os.environ if environ is None else environ),
+        _given_in_file(file, complaints) if file is not None else {},
+        _given_in_environment(os.environ if environ is None else environ, complaints),
         command_line,
     )
-
-
-def assemble(*layers: Mapping[str, Given]) -> LoadedConfig:
-    """Later layers win, key by key. Raises ConfigError."""
     merged: dict[str, Given] = {}
     for layer in layers:
         merged.update(layer)
+    return _assembled(merged, complaints)
+
+
+def _assembled(merged: Mapping[str, Given], complaints: Complaints) -> LoadedConfig:
     keys = site_keys()
     sections: dict[str, dict[str, object]] = {}
     for dotted, given in merged.items():
-        if dotted not in keys:
-            raise ConfigError(f"{given.origin}: {dotted}: unknown key{_suggestion(dotted)}")
-        key = keys[dotted]
-        sections.setdefault(key.section, {})[key.name] = _checked(key, given)
+        with complaints.noting():
+            if dotted not in keys:
+                raise ConfigError(f"{given.origin}: {dotted}: unknown key{_suggestion(dotted)}")
+            key = keys[dotted]
+            sections.setdefault(key.section, {})[key.name] = _checked(key, given)
+    complaints.end()
     site = SiteConfig(
         **{
             section: msgspec.structs.replace(getattr(SiteConfig(), section), **values)
@@ -87,31 +92,33 @@ def assemble(*layers: Mapping[str, Given]) -> LoadedConfig:
     return LoadedConfig(site, origins)
 
 
-def given_in_file(path: Path) -> dict[str, Given]:
-    """What a TOML file says. Raises ConfigError when it is not a file of sections and keys."""
+def _given_in_file(path: Path, complaints: Complaints) -> dict[str, Given]:
+    """What a TOML file says. Raises ConfigError when it is no TOML."""
     file = TomlFile.read(path)
     keys = site_keys()
-    found: dict[str, Given] = {}
+    beside = path.absolute().parent
+    # A site keeps what it writes beside its file, wherever it is started from.
+    found = {
+        dotted: Given(str(beside / str(key.default)), DEFAULT)
+        for dotted, key in keys.items()
+        if key.is_path and key.default
+    }
     for section, values in file.document.items():
-        if not section_keys(section):
-            raise ConfigError(
-                f"{file.origin(section)}: {section}: unknown section{_suggestion(section)}"
-            )
-        if not isinstance(values, dict):
-            raise ConfigError(f"{file.origin(section)}: {section}: a section, written [{section}]")
-        for name, value in values.items():
-            dotted = f"{section}.{name}"
-            if dotted in keys and keys[dotted].is_path and isinstance(value, str) and value:
-                value = str(path.absolute().parent / Path(value).expanduser())
-            found[dotted] = Given(value, file.origin(section, name))
+        with complaints.noting(f"{file.origin(section)}: {section}"):
+            if not section_keys(section):
+                raise ConfigError(f"unknown section{_suggestion(section)}")
+            if not isinstance(values, dict):
+                raise ConfigError(f"a section, written [{section}]")
+            for name, value in values.items():
+                dotted = f"{section}.{name}"
+                if dotted in keys and keys[dotted].is_path and isinstance(value, str) and value:
+                    value = str(beside / Path(value).expanduser())
+                found[dotted] = Given(value, file.origin(section, name))
     return found
 
 
-def given_in_environment(environ: Mapping[str, str]) -> dict[str, Given]:
-    """What `FIRSTHOP_SECTION_NAME` variables say.
-
-    Raises ConfigError for any other `FIRSTHOP_` variable: it is a key misspelt.
-    """
+def _given_in_environment(environ: Mapping[str, str], complaints: Complaints) -> dict[str, Given]:
+    """What `FIRSTHOP_SECTION_NAME` variables say; any other is a key misspelt."""
     by_variable = {key.variable: key for key in site_keys().values()}
     found: dict[str, Given] = {}
     for variable, text in environ.items():
@@ -121,7 +128,8 @@ def given_in_environment(environ: Mapping[str, str]) -> dict[str, Given]:
         elif variable.startswith("FIRSTHOP_") and not variable.startswith(_OTHER_VARIABLES):
             close = difflib.get_close_matches(variable, by_variable, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"environment {variable}: unknown key{hint}")
+            with complaints.noting(f"environment {variable}"):
+                raise ConfigError(f"unknown key{hint}")
     return found
 
 

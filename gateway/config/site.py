@@ -133,9 +133,10 @@ class Model(msgspec.Struct, frozen=True):
     accelerator: Annotated[
         str,
         Meta(
-            pattern="^(cpu|cuda|emulated:.+)$",
-            description="What runs the model: `cpu`, `cuda`, or `emulated:PROFILE`, made-up answers"
-            " at the speed of a step-time profile (for load tests).",
+            pattern="^(cpu|emulated:.+)$",
+            description="What runs the model. `emulated:PROFILE` makes up answers at the speed of a"
+            " step-time profile (for load tests). CUDA is not in this version.",
+            extra={"words": "`cpu` or `emulated:PROFILE`"},
         ),
     ] = "cpu"
     num_slots: Annotated[
@@ -394,7 +395,13 @@ class Account(msgspec.Struct, frozen=True):
     """The demonstration account that the assistant's own tools work on."""
 
     database: Annotated[
-        str, Meta(min_length=1, description="SQLite file.", extra={"path": True})
+        str,
+        Meta(
+            min_length=1,
+            description="SQLite file; this default, too, is relative to the configuration file, "
+            "without one to the current directory. Removing the file resets the account.",
+            extra={"path": True},
+        ),
     ] = ".firsthop/account.sqlite"
 
 

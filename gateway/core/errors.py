@@ -9,10 +9,12 @@
     │   ├── UnsupportedTools    tools or instructions this model cannot follow
     │   ├── PayloadTooLarge
     │   ├── UnsupportedEncoding the body is compressed
+    │   ├── UnsupportedMediaType  the body is not declared as JSON
     │   ├── RegionNotAllowed    the request may not be answered there
     │   └── RecordNotFound      no turn with that id is kept here
     ├── AccessError             the caller may not do this
     │   ├── Unauthenticated
+    │   ├── HostNotAllowed      a keyless site is asked in another's name
     │   ├── ClassNotAllowed
     │   └── RateLimited
     ├── CapacityError           the site cannot serve this now
@@ -143,6 +145,16 @@ class UnsupportedEncoding(RequestError):
         self.given = given
 
 
+class UnsupportedMediaType(RequestError):
+    """The request body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"send content-type: application/json, not {quoted(given)}")
+        self.given = given
+
+
 class RegionNotAllowed(RequestError):
     """The caller allows certain regions only, and who would answer stands in none of them."""
 
@@ -177,6 +189,19 @@ class Unauthenticated(AccessError):
     """No key, or one this site does not know."""
 
     code = "invalid_api_key"
+
+
+class HostNotAllowed(AccessError):
+    """A site without keys is asked under a name, or from a web page, that is not this machine's."""
+
+    code = "host_not_allowed"
+
+    def __init__(self, header: str, given: str) -> None:
+        super().__init__(
+            f"this site asks for no key and so answers this machine only, as localhost or "
+            f"127.0.0.1; the {header} header says {quoted(given)}"
+        )
+        self.given = given
 
 
 class ClassNotAllowed(AccessError):
@@ -365,7 +390,5 @@ class PortInUse(SetupError):
     code = "port_in_use"
 
     def __init__(self, address: str) -> None:
-        super().__init__(
-            f"{address} is in use by another process; stop it or choose another --port-base"
-        )
+        super().__init__(f"{address} is in use by another process; stop it or set another port")
         self.address = address

@@ -20,6 +20,7 @@ from gateway.core.errors import (
     GatewayError,
     InvalidRequest,
     UnsupportedEncoding,
+    UnsupportedMediaType,
     quoted,
 )
 from gateway.core.stages import Stage
@@ -85,6 +86,7 @@ class ChatCompletions:
         body = await exchange.read_body(self._max_body_bytes)
         if body is None:
             return
+        _check_media_type(exchange)
         chat = decode_chat(body)
         turn_class, budget = _class_and_budget(exchange, visit)
         turn = turn_of(
@@ -156,6 +158,13 @@ async def _send_json(
     length = (b"content-length", b"%d" % len(body))
     await exchange.start(status, ((b"content-type", b"application/json"), length, *headers))
     await exchange.write(body, more=False)
+
+
+def _check_media_type(exchange: Exchange) -> None:
+    """A web page of another origin can send any text here, but not declare it as JSON unasked."""
+    given = exchange.header(b"content-type") or ""
+    if given.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType(given)
 
 
 def _class_and_budget(exchange: Exchange, visit: Visit) -> tuple[TurnClass, Budget]:

@@ -11,11 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from gateway.core.errors import GatewayError, UnknownModel
+from gateway.core.errors import GatewayError, HostNotAllowed, UnknownModel
 from gateway.core.turn import model_named
 from gateway.edge.chat_http import ChatCompletions
 from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.http_errors import error_body, error_headers, route_error_body
+from gateway.edge.this_machine import check_this_machine
 from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ def build_http_app(
     max_body_bytes: int = 1 << 20,
     stall_limit_s: float = 30.0,
     routes: Sequence[BaseRoute] = (),
+    answers_this_machine_only: bool = False,
 ) -> ASGIApp:
-    """The application; `readiness` is asked on every `/readyz`, `routes` come after our own."""
+    """The application; `readiness` is asked on every `/readyz`, `routes` come after our own.
+
+    With `answers_this_machine_only`, requests in another host's name are refused (`this_machine`).
+    """
     models = _Models(desk)
     chat = ChatCompletions(desk, max_body_bytes=max_body_bytes, stall_limit_s=stall_limit_s)
 
@@ -66,6 +71,12 @@ def build_http_app(
 
     async def chat_first(scope: Scope, receive: Receive, send: Send) -> None:
         """The hot path answers whatever happens: it needs neither routing nor error handlers."""
+        if answers_this_machine_only:
+            try:
+                check_this_machine(scope["headers"])
+            except HostNotAllowed as error:
+                await _refusal(error)(scope, receive, send)
+                return
         is_chat = scope["path"] == CHAT_PATH and scope["method"] == "POST"
         await (chat if is_chat else app)(scope, receive, send)
 
@@ -92,6 +103,10 @@ async def answer_gateway_error(_: Request, error: Exception) -> Response:
     """A GatewayError that an ordinary Starlette endpoint raised."""
     if not isinstance(error, GatewayError):
         raise error
+    return _refusal(error)
+
+
+def _refusal(error: GatewayError) -> Response:
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
     return Response(error_body(error), status_of(error).http, headers, _JSON)
 
@@ -140,7 +155,8 @@ class _Models:
         served = self._desk.runner.models
         info = model_named(given, served)
         if info is None:
-            raise UnknownModel(given, tuple(info.model_id for info in served))
+            names = (name for info in served for name in (info.model_id, *info.aliases))
+            raise UnknownModel(given, tuple(names))
         return Response(msgspec.json.encode(_model(info)), media_type=_JSON)
 
     def _authenticate(self, request: Request) -> None:

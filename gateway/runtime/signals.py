@@ -18,6 +18,8 @@ class Signals(msgspec.Struct, frozen=True):
 
     end: asyncio.Event
     """SIGTERM or SIGINT came."""
+    cut: asyncio.Event
+    """SIGINT came after that: what still runs shall not be waited for."""
     reload: asyncio.Event
     """SIGHUP came; whoever serves it clears it."""
 
@@ -30,10 +32,14 @@ def signals() -> Iterator[Signals]:
     must not cut it short.
     """
     loop = asyncio.get_running_loop()
-    asked = Signals(asyncio.Event(), asyncio.Event())
+    asked = Signals(asyncio.Event(), asyncio.Event(), asyncio.Event())
+
+    def interrupt() -> None:
+        (asked.cut if asked.end.is_set() else asked.end).set()
+
     handlers = {
         signal.SIGTERM: asked.end.set,
-        signal.SIGINT: asked.end.set,
+        signal.SIGINT: interrupt,
         signal.SIGHUP: asked.reload.set,
     }
     for number, handler in handlers.items():
