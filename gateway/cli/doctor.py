@@ -98,7 +98,7 @@ def engine_checks(model_directory: str) -> list[Check]:
         cause, _, mend = str(error).rpartition("; ")
         model = Check("model", State.FAIL, cause or mend, mend if cause else "")
     try:
-        runtime = probe_runtime(bundle and bundle.root, run=True)
+        runtime = probe_runtime(bundle.root if bundle else None, run=True)
     except SetupError as error:
         return [Check("onnxruntime", State.FAIL, str(error), "make setup")]
     if bundle is not None:

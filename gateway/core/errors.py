@@ -9,7 +9,7 @@
     │   ├── UnsupportedTools    tools or instructions this model cannot follow
     │   ├── PayloadTooLarge
     │   ├── UnsupportedEncoding the body is compressed
-    │   ├── UnsupportedMediaType  the body is not declared as JSON
+    │   ├── UnsupportedMediaType  the body is declared as something else than JSON
     │   ├── RegionNotAllowed    the request may not be answered there
     │   └── RecordNotFound      no turn with that id is kept here
     ├── AccessError             the caller may not do this
@@ -146,7 +146,7 @@ class UnsupportedEncoding(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The request body is not declared as JSON."""
+    """The request body is declared as something else than JSON."""
 
     code = "unsupported_media_type"
 

@@ -161,9 +161,9 @@ async def _send_json(
 
 
 def _check_media_type(exchange: Exchange) -> None:
-    """A web page of another origin can send any text here, but not declare it as JSON unasked."""
-    given = exchange.header(b"content-type") or ""
-    if given.partition(";")[0].strip().lower() != "application/json":
+    """What is declared as a form or as text is meant for another server; undeclared is JSON."""
+    given = exchange.header(b"content-type")
+    if given is not None and given.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType(given)
 
 

@@ -70,9 +70,9 @@ def test_check_accepts_a_good_site(
     ("text", "complaint"),
     [
         ("[http]\nprot = 1\n", ":2: http.prot: unknown key"),
-        ('[model]\ndirectory = "absent"\n', ":2: model.directory: there is no directory"),
+        ('[model]\ndirectory = "absent"\n', "is not a directory"),
         ('[tls]\ncert = "c.pem"\nkey = "k.pem"\n', ":2: tls.cert: there is no file"),
-        ('[auth]\nkeys_file = "keys.toml"\n', "keys.toml: cannot be read"),
+        ('[auth]\nkeys_file = "keys.toml"\n', ":2: auth.keys_file: "),
     ],
 )
 def test_check_names_what_is_wrong(
@@ -90,5 +90,47 @@ def test_check_names_what_is_wrong(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("firsthop: ")
-    assert captured.err.count("\n") == 1
     assert complaint in captured.err
+
+
+@pytest.mark.parametrize("accelerator", ["cuda", "emulated:nope"])
+def test_check_and_serve_say_all_that_would_stop_a_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], accelerator: str
+) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text(
+        f'[model]\naccelerator = "{accelerator}"\ndirectory = "{tmp_path}"\n'
+        '[auth]\nkeys_file = "absent.toml"\n[limits]\nmax_queued = -1\n'
+    )
+    for command in (["config", "check", str(file)], ["serve", "--config", str(file)]):
+        assert main(command) == 1
+        complaints = capsys.readouterr().err.splitlines()
+        assert all(line.startswith(f"firsthop: {file}:") for line in complaints), complaints
+        assert "limits.max_queued" in complaints[-1]
+    assert ("model.accelerator" in complaints[0]) is (accelerator == "cuda")
+
+    file.write_text(file.read_text().replace("-1", "1").replace("cuda", "emulated:other"))
+    for command in (["config", "check", str(file)], ["serve", "--config", str(file)]):
+        assert main(command) == 1
+        complaints = capsys.readouterr().err.splitlines()
+        assert [line.split(": ")[2] for line in complaints] == [
+            "model.directory",
+            "model.accelerator",
+            "auth.keys_file",
+        ]
+
+
+def test_show_can_show_what_up_starts_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", "--up", "--json"]) == 0
+    aliases = json.loads(capsys.readouterr().out)["model.aliases"]
+    assert aliases == {"value": ["gpt-4o*", "gpt-realtime*"], "origin": "firsthop up"}
+
+
+def test_the_account_stands_beside_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text("")
+    assert main(["config", "show", "--config", str(file), "--json"]) == 0
+    database = json.loads(capsys.readouterr().out)["account.database"]
+    assert database == {"value": str(tmp_path / ".firsthop/account.sqlite"), "origin": "default"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -190,7 +191,26 @@ def test_an_unknown_turn(site: AdminSite, capsys: pytest.CaptureFixture[str]) ->
 
     assert code == 1
     assert "no recent turn has the id 'nobody' at this site" in line
-    assert f"{site.url}/v1/requests" in line
+    assert "GET /v1/requests on its admin port lists them" in line
+
+
+def test_a_port_of_another_protocol_is_no_raw_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00")
+
+        server = threading.Thread(target=answer)
+        server.start()
+        code, line = failure(capsys, "x", "--site", f"http://127.0.0.1:{port}")
+        server.join()
+
+    assert code == 1
+    assert "is it the gRPC port?" in line
+    assert "\\x" not in line
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:

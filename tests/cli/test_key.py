@@ -61,10 +61,11 @@ def test_what_cannot_be_done_is_one_line(
     file = str(tmp_path / "keys.toml")
     create = ["key", "create", "--file", file, "--tenant"]
     for arguments, code, complaint in (
-        ([*create, "a b"], 1, "tenant"),
+        ([*create, ""], 2, "--tenant: up to 64 letters, digits and . _ -"),
         ([*create, "a", "--classes", "root"], 2, "choose from voice, agent, batch"),
-        ([*create, "a", "--requests-per-minute", "-1"], 1, "requests_per_minute"),
-        ([*create, "a", "--max-concurrent", "0"], 1, "max_concurrent"),
+        ([*create, "a", "--requests-per-minute", "-1"], 2, "a number above 0"),
+        ([*create, "a", "--max-concurrent", "0"], 2, "a whole number from 1 to"),
+        ([*create, "a", "--file", str(tmp_path / "no" / "k")], 1, "there is no directory"),
         (["key", "list", "--file", file], 1, "No such file"),
         (["key", "revoke", "abc", "--file", file], 1, "no such keys file"),
     ):

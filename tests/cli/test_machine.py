@@ -9,6 +9,7 @@ import pytest
 from gateway.cli.doctor import report
 from gateway.cli.machine import Check, State, check_ports, check_program, machine_checks
 from gateway.cli.main import main
+from tests.edge.admin_site import serve_admin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +22,23 @@ def test_every_complaint_has_a_mend() -> None:
         assert bool(check.mend) is (check.state is not State.OK), check
 
 
-def test_a_port_that_is_listened_on_fails_and_a_free_one_does_not() -> None:
+def test_a_port_that_is_listened_on_is_told_from_a_free_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        (taken,) = check_ports({"HTTP": port})
-    assert (taken.state, taken.name) == (State.FAIL, "port HTTP")
+        (taken,) = check_ports({"HTTP": port}, admin_port=port + 1)
+    assert (taken.state, taken.name) == (State.WARN, "port HTTP")
+    assert "another program" in taken.detail
     assert "--port-base" in taken.mend
-    (free,) = check_ports({"HTTP": port})
+    (free,) = check_ports({"HTTP": port}, admin_port=port + 1)
     assert free.state is State.OK
+
+
+def test_a_running_site_is_named_and_is_no_failure() -> None:
+    with serve_admin() as site:
+        port = site.server.port
+        checks = check_ports({"HTTP": port, "admin": port}, admin_port=port)
+    assert [check.state for check in checks] == [State.OK, State.OK]
+    assert "the firsthop site edge-a" in checks[0].detail
 
 
 def test_a_missing_program_is_a_warning() -> None:
@@ -50,7 +60,7 @@ def test_doctor_runs_the_model(tiny_bundle: Path, capsys: pytest.CaptureFixture[
     assert main(arguments) in {0, 1}
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
     assert checks["onnxruntime"]["state"] == "ok"
-    assert "cpu" in checks["onnxruntime"]["detail"]
+    assert "CPU" in checks["onnxruntime"]["detail"]
     assert checks["model"]["state"] == "ok"
     assert "tokens/s" in checks["model"]["detail"]
 

@@ -74,6 +74,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["key", "create"],
         ["up", "--port-base", "x"],
         ["up", "--port-base", "65533"],
+        ["up", "--accelerator", "gpu"],
+        ["up", "--accelerator", "cuda"],
+        ["up", "--accelerator", "emulated:nope"],
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(

@@ -43,7 +43,7 @@ def test_fitness_says_what_is_in_the_way(runtime: RuntimeReport, tiny_bundle: Pa
 
     assert problem() == ""
     assert problem(problem="no heads") == "no heads"
-    assert "does not start on tpu" in problem(provider="tpu")
+    assert "runs models on the CPU, not on cuda" in problem(provider="cuda")
     assert "of memory" in problem(weights_bytes=1 << 50)
 
 
@@ -57,6 +57,8 @@ def test_inspect_prints_the_facts(tiny_bundle: Path, capsys: pytest.CaptureFixtu
         "fp32",
         "bytes per token",
         "hermes",
+        bundle.intended_use,
+        bundle.limits,
         "ok, ",
     ):
         assert fact in out

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+import socket
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +14,7 @@ from gateway.cli.main import main
 from gateway.cli.up import local_site, ready_text
 from gateway.config.keys import site_keys
 from gateway.config.site import SiteConfig
+from loadtests.local_site import firsthop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +36,10 @@ def test_ports_follow_the_port_base() -> None:
 def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTHOP_HTTP_PORT", "7000")
     monkeypatch.setenv("FIRSTHOP_MODEL_ALIASES", "mine")
-    loaded = local_site(model="dir", accelerator="cuda")
+    loaded = local_site(model="dir", accelerator="emulated:x")
     assert loaded.site.http.port == 7000
     assert loaded.site.model.aliases == ("mine",)
-    assert (loaded.site.model.directory, loaded.site.model.accelerator) == ("dir", "cuda")
+    assert (loaded.site.model.directory, loaded.site.model.accelerator) == ("dir", "emulated:x")
     assert local_site(port_base=9000).site.http.port == 9000
 
 
@@ -47,36 +49,36 @@ def test_the_names_clients_send_are_taken() -> None:
     assert loaded.origins["model.aliases"] == "firsthop up"
 
 
-def site_with(**model: str) -> SiteConfig:
+def site_with(directory: Path | None = None) -> SiteConfig:
     site, change = SiteConfig(), msgspec.structs.replace
-    return change(site, http=change(site.http, port=9000), model=change(site.model, **model))
+    model = change(site.model, directory=str(directory or ""))
+    return change(site, http=change(site.http, port=9000), model=model)
 
 
 def curl_of(text: str) -> list[str]:
-    (line,) = re.findall(r"^  (curl .*)$", text, re.MULTILINE)
+    (line,) = re.findall(r"^(curl .*)$", text, re.MULTILINE)
     return shlex.split(line)
 
 
-def test_the_ready_text_has_addresses_and_examples_that_hold_together() -> None:
-    text = ready_text(site_with(directory="elsewhere"))
+def test_the_ready_text_has_addresses_and_examples_that_can_be_pasted() -> None:
+    text = ready_text(site_with())
     for address in ("http://127.0.0.1:9000/v1 ", "127.0.0.1:8081 ", "http://127.0.0.1:8083 "):
         assert address in text
     curl = curl_of(text)
     assert curl[2] == "http://127.0.0.1:9000/v1/chat/completions"
     assert json.loads(curl[-1])["messages"][0]["role"] == "user"
-    snippet = re.search(r"^  from openai.*?^$", text, re.MULTILINE | re.DOTALL)
+    snippet = re.search(r"^from openai.*?^$", text, re.MULTILINE | re.DOTALL)
     assert snippet is not None
-    ast.parse("\n".join(line[2:] for line in snippet.group().splitlines()))
+    ast.parse(snippet.group())
+    assert "pip install openai" in text[: snippet.start()]
 
 
-def test_only_the_shipped_assistant_is_asked_to_use_its_tools(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.config.site.SHIPPED_MODEL", tmp_path)
-    monkeypatch.setattr("gateway.cli.up.SHIPPED_MODEL", tmp_path)
-    header = "x-firsthop-tools: server"
-    assert header in curl_of(ready_text(site_with(directory="")))
-    assert header not in curl_of(ready_text(site_with(directory="elsewhere")))
+def test_only_a_model_with_the_accounts_tools_is_asked_for_the_balance(tiny_bundle: Path) -> None:
+    assistant, other = ready_text(site_with()), ready_text(site_with(tiny_bundle))
+    for words in ("x-firsthop-tools: server", "What is my balance?", ".firsthop/account.sqlite"):
+        assert words in assistant
+        assert words not in other
+    assert curl_of(other)
 
 
 def test_a_model_that_is_not_there_is_named_at_once(
@@ -85,3 +87,17 @@ def test_a_model_that_is_not_there_is_named_at_once(
     monkeypatch.setattr("gateway.config.site.SHIPPED_MODEL", tmp_path / "absent")
     assert main(["up"]) == 1
     assert "--model or model.directory" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_named_with_the_option_that_helps(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        arguments = ["up", "--port-base", port, "--model"]
+        refused = firsthop(*arguments, str(tiny_bundle), cwd=tmp_path)
+        wrong = firsthop(*arguments, "/nope", cwd=tmp_path)
+    assert (refused.returncode, wrong.returncode) == (1, 1)
+    assert f"127.0.0.1:{port} is in use" in refused.stderr
+    assert 'make run ARGS="--port-base N"' in refused.stderr
+    assert "/nope is not a directory" in wrong.stderr

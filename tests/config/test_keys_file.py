@@ -23,7 +23,7 @@ def made(limits: Limits | None = None, tenant: str = "acme") -> tuple[str, str, 
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "etc" / "keys.toml"
+    path = tmp_path / "keys.toml"
     entries = {}
     for limits in (Limits(), Limits(60.0, 1e6, 4), Limits(max_concurrent=1)):
         key, key_id, entry = made(limits)

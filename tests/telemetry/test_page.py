@@ -1,0 +1,24 @@
+"""docs/telemetry.md says what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.telemetry.instruments import INSTRUMENTS
+from gateway.telemetry.tracing import DEFAULT_SAMPLE_RATIO, MAX_TRACES_PER_S
+
+PAGE = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+
+
+def test_every_metric_is_on_the_page_and_no_other() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith(("| `gen_ai.", "| `firsthop."))]
+    assert rows == [
+        f"| `{row.name}` | {row.kind} | {row.unit} | "
+        f"{', '.join(f'`{name}`' for name in row.attributes)} | {row.description} |"
+        for row in INSTRUMENTS
+    ]
+
+
+def test_the_page_has_the_rates_of_traces() -> None:
+    assert f"- {DEFAULT_SAMPLE_RATIO:.0%} of the rest".replace("%", " %") in PAGE
+    assert f"At most {MAX_TRACES_PER_S:.0f} turns a second" in PAGE
