@@ -210,11 +210,9 @@ class _Site:
     ) -> None:
         """Refuse new turns, let the running ones end, then cut what is left."""
         timeout_s = self._config.limits.drain_timeout_s
-        _log.info(
-            "draining %d turns; Ctrl-C again to cut them off",
-            self.desk.num_active,
-            extra={"timeout_s": timeout_s},
-        )
+        if self.desk.num_active:
+            words = "draining %d turns; Ctrl-C again to cut them off"
+            _log.info(words, self.desk.num_active, extra={"timeout_s": timeout_s})
         grid = self._backend.grid
         self.desk.drain()
         public.drain()

@@ -36,5 +36,5 @@ def _show(what: str, done: threading.Event) -> None:
     began_s = time.monotonic()
     while not done.wait(_STEP_S):
         passed_s = time.monotonic() - began_s
-        print(f"{_CLEAR_LINE}{what} … {passed_s:.0f} s", end="", file=sys.stderr, flush=True)
+        print(f"{_CLEAR_LINE}{what} … {int(passed_s)} s", end="", file=sys.stderr, flush=True)
     print(_CLEAR_LINE, end="", file=sys.stderr, flush=True)
