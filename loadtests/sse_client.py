@@ -55,7 +55,7 @@ class SseConnection:
         payload = json.dumps(body).encode()
         lines = [
             "POST /v1/chat/completions HTTP/1.1",
-            "host: firsthop",
+            "host: localhost",
             "content-type: application/json",
             f"content-length: {len(payload)}",
             *(f"{name}: {value}" for name, value in (headers or {}).items()),

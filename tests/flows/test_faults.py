@@ -152,7 +152,10 @@ def test_a_client_that_stops_reading_is_dropped_and_harms_nobody(
         '{"model":"default","stream":true,"temperature":0,"max_tokens":1900,"logprobs":true,'
         '"top_logprobs":20,"messages":[{"role":"user","content":"round ..."}]}'
     )
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
     with running_site(
         tmp_path / "site", "--model", str(echo_bundle), FIRSTHOP_LIMITS_STALL_LIMIT_S="1"
     ) as site:
