@@ -20,43 +20,98 @@ from gateway.core.errors import EngineUnavailable
 from gateway.engine.frames import Failed, FrameError, Ready, Shutdown, encode, worker_frames
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from gateway.engine.frames import SiteFrame, Start, WorkerFrame
 
+    Receive = Callable[[list[WorkerFrame]], None]
+    """Takes frames as they come. Raises ValueError for such as make no sense."""
+
 _log = logging.getLogger(__name__)
 
-_RECEIVE_BYTES = 1 << 18
 _MAX_LINE_BYTES = 1 << 14
 _START_LIMIT_S = 120.0  # a large model from a cold disk
 _EXIT_LIMIT_S = 2.0
 
 
+class EnginePipe(asyncio.Protocol):
+    """This site's end of the socket to an engine process."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive = receive
+        self.num_heard = 0
+        """How often anything came."""
+        self.lost = asyncio.Event()
+        self._decoder = worker_frames()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called by the event loop."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop. Bytes that make no sense end the connection."""
+        self.num_heard += 1
+        try:
+            if frames := self._decoder.feed(data):
+                self.receive(frames)
+        except (FrameError, ValueError) as error:
+            _log.warning("what the engine says makes no sense: %s", error)
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop."""
+        self._transport = None
+        self.lost.set()
+
+    def send(self, frame: SiteFrame) -> None:
+        """Queue a frame; where nobody reads any more it goes nowhere."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode(frame))
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+
 class WorkerProcess:
     """A running engine process that is ready for requests."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, pipe: EnginePipe) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._decoder = worker_frames()
+        self._pipe = pipe
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
 
-    @classmethod
-    async def spawn(cls, start: Start) -> tuple[WorkerProcess, Ready]:
-        """Start a process and wait until it is ready.
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing will come from it any more."""
+        return self._pipe.lost.is_set()
 
-        Raises EngineUnavailable with the worker's own reason when it does not become ready.
+    @property
+    def num_heard(self) -> int:
+        """How often anything came from it."""
+        return self._pipe.num_heard
+
+    @classmethod
+    async def spawn(cls, start: Start, receive: Receive) -> tuple[WorkerProcess, Ready]:
+        """Start a process and wait until it is ready; what it says after that goes to `receive`.
+
+        Raises EngineUnavailable with the worker's own reason when it does not become ready, and
+        TimeoutError.
         """
+        loop = asyncio.get_running_loop()
+        opening: asyncio.Future[WorkerFrame] = loop.create_future()
+
+        def open_with(frames: list[WorkerFrame]) -> None:
+            if not opening.done():
+                opening.set_result(frames[0])
+
+        pipe = EnginePipe(open_with)
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -68,14 +123,16 @@ class WorkerProcess:
                 stderr=asyncio.subprocess.PIPE,
                 env=_environment(),
             )
-        worker = cls(process, *await asyncio.open_unix_connection(sock=ours))
+        await loop.create_unix_connection(lambda: pipe, sock=ours)
+        worker = cls(process, pipe)
         try:
             worker.send(start)
             async with asyncio.timeout(_START_LIMIT_S):
-                ready = await worker._ready()
+                ready = await worker._ready(opening)
         except BaseException:
             await worker.close()
             raise
+        pipe.receive = receive
         return worker, ready
 
     def send(self, frame: SiteFrame) -> None:
@@ -83,22 +140,11 @@ class WorkerProcess:
 
         What the process does not read is kept here, as much as the site admits turns.
         """
-        if not self._writer.is_closing():
-            self._writer.write(encode(frame))
+        self._pipe.send(frame)
 
-    async def receive(self) -> list[WorkerFrame]:
-        """The next frames; none when the process is gone or its bytes make no sense."""
-        frames: list[WorkerFrame] = []
-        while not frames:
-            try:
-                data = await self._reader.read(_RECEIVE_BYTES)
-                frames = self._decoder.feed(data)
-            except (ConnectionError, FrameError) as error:
-                _log.warning("engine %d: connection lost: %s", self.pid, error)
-                return []
-            if not data:
-                return []
-        return frames
+    async def lost(self) -> None:
+        """Return when nothing will come from it any more."""
+        await self._pipe.lost.wait()
 
     async def log_stderr(self) -> None:
         """Pass what the process says on to the log, until it ends."""
@@ -115,7 +161,7 @@ class WorkerProcess:
     async def close(self) -> int:
         """End the process and wait for it; the exit status, negative for a signal."""
         self.send(Shutdown())
-        self._writer.close()
+        self._pipe.close()
         try:
             async with asyncio.timeout(_EXIT_LIMIT_S):
                 return await self._process.wait()
@@ -123,12 +169,17 @@ class WorkerProcess:
             self.kill()
             return await self._process.wait()
 
-    async def _ready(self) -> Ready:
-        match await self.receive():
-            case [Ready() as ready, *_]:
-                return ready
-            case [Failed(message), *_]:
-                raise EngineUnavailable(message)
+    async def _ready(self, opening: asyncio.Future[WorkerFrame]) -> Ready:
+        async with asyncio.TaskGroup() as group:
+            lost = group.create_task(self.lost())
+            await asyncio.wait((opening, lost), return_when=asyncio.FIRST_COMPLETED)
+            lost.cancel()
+        if opening.done():
+            match opening.result():
+                case Ready() as ready:
+                    return ready
+                case Failed(message):
+                    raise EngineUnavailable(message)
         last_words = await self._process.stderr.read() if self._process.stderr else b""
         lines = last_words.decode(errors="replace").strip().splitlines()
         raise EngineUnavailable(
