@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.flow
 
+_INTERRUPTIBLE = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+"""
 _CLIENTS = """\
 import sys
 from pathlib import Path
@@ -41,7 +45,9 @@ with running_site(Path(sys.argv[2]), "--model", sys.argv[1]):
 
 def start(script: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", _INTERRUPTIBLE + script, *arguments],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
     )
 
 
