@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from gateway import __version__
 from gateway.cli.named_files import check_named
 from gateway.config.load import Given, load_site
-from gateway.core.errors import ConfigError, PortInUse, SetupError
+from gateway.core.errors import PortInUse, SetupError
 from gateway.engine.bundle import load_bundle
-from gateway.engine.step_profiles import PREFIX, load_profile
+from gateway.engine.step_profiles import PREFIX
 from gateway.engine.tool_format.toolset import ToolSet
 from gateway.session.care import CARE_TOOLS
 
@@ -176,13 +176,8 @@ def _port_base(text: str) -> int:
 
 
 def _accelerator(text: str) -> str:
-    if text.startswith(PREFIX):
-        try:
-            load_profile(text.removeprefix(PREFIX))
-        except ConfigError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-    elif text == "cuda":
+    if text == "cuda":
         raise argparse.ArgumentTypeError("cuda is not in this version; models run on the CPU")
-    elif text != "cpu":
+    if text != "cpu" and not text.startswith(PREFIX):
         raise argparse.ArgumentTypeError(f"takes cpu or emulated:PROFILE, not {text!r}")
     return text

@@ -48,5 +48,5 @@ def test_an_unusable_profile_is_one_line(echo_bundle: Path, tmp_path: Path) -> N
     )
     assert ended.returncode == 1
     assert ended.stderr.strip().splitlines() == [
-        f"firsthop: {profile}:2: about: Expected `str`, got `int`"
+        f"firsthop: command line: model.accelerator: {profile}:2: about: Expected `str`, got `int`"
     ]
