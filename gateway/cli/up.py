@@ -11,7 +11,7 @@ from gateway.cli.named_files import check_named
 from gateway.config.load import Given, load_site
 from gateway.core.errors import PortInUse, SetupError
 from gateway.engine.bundle import load_bundle
-from gateway.engine.step_profiles import PREFIX
+from gateway.engine.step_profiles import PREFIX, shipped_profiles
 from gateway.engine.tool_format.toolset import ToolSet
 from gateway.session.care import CARE_TOOLS
 
@@ -178,6 +178,10 @@ def _port_base(text: str) -> int:
 def _accelerator(text: str) -> str:
     if text == "cuda":
         raise argparse.ArgumentTypeError("cuda is not in this version; models run on the CPU")
-    if text != "cpu" and not text.startswith(PREFIX):
+    profile = text.removeprefix(PREFIX)
+    if profile != text and profile not in shipped_profiles() and not profile.endswith(".toml"):
+        shipped = ", ".join(shipped_profiles())
+        raise argparse.ArgumentTypeError(f"the profiles are {shipped}, or a path ending in .toml")
+    if text != "cpu" and profile == text:
         raise argparse.ArgumentTypeError(f"takes cpu or emulated:PROFILE, not {text!r}")
     return text
