@@ -34,8 +34,9 @@ from gateway.core.generation import (
     GenerationRequest,
     TokenFrame,
 )
-from gateway.core.load_report import Credits
-from gateway.core.stages import RouteDecision, StageClock, TurnTrail
+from gateway.core.load_report import Credits, SiteState
+from gateway.core.routing import Here
+from gateway.core.stages import StageClock, TurnTrail
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
 from gateway.peers.link import PeerSite
@@ -50,8 +51,6 @@ from loadtests.facts import percentile, save, summary_ms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
-
-    from gateway.router.choice import RouteAsk
 
 ANSWER_TOKENS = 32
 STEP_S = 0.005
@@ -85,19 +84,6 @@ class BeatEngine:
         yield GenerationEnd(FinishReason.LENGTH, len(request.prompt), request.max_tokens)
 
 
-class Always:
-    """A chooser that knows one place."""
-
-    def __init__(self, site: str) -> None:
-        self._site = site
-
-    def choose(self, ask: RouteAsk) -> RouteDecision:
-        """See `Chooser`."""
-        if self._site in ask.excluded:
-            raise SystemExit(f"{self._site} did not take a turn: {ask.excluded}")
-        return RouteDecision(self._site, "bench", ask.budget_s, ask.remaining_s)
-
-
 def _hello(site: str) -> Hello:
     return Hello(PROTOCOL, site, epoch=1, models=(_MODEL,))
 
@@ -105,9 +91,8 @@ def _hello(site: str) -> Hello:
 async def serve() -> None:
     """The other process: a peer port and a bare stream over the same engine, until stdin ends."""
     engine = BeatEngine()
-    reporter = LoadReporter(
-        engine.load, epoch=1, max_num_queued=64, models=(_MODEL,), credits=Credits()
-    )
+    here = Here("edge-b", max_num_queued=64)
+    reporter = LoadReporter(engine.load, here=here, epoch=1, models=(_MODEL,), credits=Credits())
     contract = PeerContract(
         _hello("edge-b"),
         vocab_size=_VOCAB_SIZE,
@@ -115,7 +100,7 @@ async def serve() -> None:
         report=reporter.report,
         receive=reporter.receive,
     )
-    router = Router(site="edge-b", engine=engine, max_num_queued=64)
+    router = Router(here, engine)
     peers = PeerServer(router, contract)
     await peers.start("127.0.0.1", 0, None)
     bare = grpc.aio.server()
@@ -208,9 +193,10 @@ async def measure(peer_port: int, bare_port: int, num_rounds: int) -> dict[str, 
     )
 
     def routed(site: str) -> Callable[[], AsyncGenerator[GenerationEvent, None]]:
-        router = Router(
-            site="edge-a", engine=engine, max_num_queued=64, peers=links, chooser=Always(site)
-        )
+        here = Here("edge-a", max_num_queued=64)
+        if site != here.name:
+            here.state = SiteState.DRAINING  # begins nothing itself
+        router = Router(here, engine, model=_MODEL, peers=links)
 
         def ask() -> AsyncGenerator[GenerationEvent, None]:
             now_s = time.monotonic()
@@ -228,7 +214,7 @@ async def measure(peer_port: int, bare_port: int, num_rounds: int) -> dict[str, 
     ):
         client = BareClient(channel)
         reading = tasks.create_task(client.read())
-        while not links.usable():  # noqa: ASYNC110
+        while all(view.health(time.monotonic()) for view in links.known):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         arms: dict[str, Callable[[], AsyncGenerator[GenerationEvent, None]]] = {
             "local": routed("edge-a"),

@@ -77,11 +77,16 @@ def admit(
     return Admission(True, AdmissionReason.FITS, estimate_s)
 
 
-def retry_after_s(load: EngineLoad, budget_s: float | None, turn_class: TurnClass) -> float:
+def retry_after_s(
+    load: EngineLoad, budget_s: float | None, turn_class: TurnClass, prompt_tokens: int
+) -> float:
     """When a shed caller may find room: whole seconds, at least 1 and at most 60.
 
-    The time in which the present backlog shrinks to what the budget allows.
+    The time in which the present backlog shrinks to what the budget allows. Infinite where the
+    prompt alone takes longer than that.
     """
+    if budget_s is not None and prompt_tokens * load.prefill_s_per_token > budget_s:
+        return math.inf
     backlog_s = estimate_first_token_s(load, 0, turn_class)
     over_s = backlog_s - (budget_s or 0.0)
     return float(min(60, max(1, math.ceil(over_s))))

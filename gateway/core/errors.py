@@ -241,14 +241,21 @@ class SloUnattainable(CapacityError):
     """The turn was shed: it would miss, or has missed, its first-token budget.
 
     `estimate_s` is the best predicted time to first token, `budget_s` the turn's whole budget
-    (None: it has none, and was shed although it may wait) and `reason` one of the admission
-    reasons.
+    (None: it has none, and was shed although it may wait) and `reason` one of the routing or
+    admission reasons. `retry_after_s` is infinite where a retry here is useless; `alternates` are
+    addresses of sites that may have room.
     """
 
     code = "slo_unattainable"
 
     def __init__(
-        self, *, estimate_s: float, budget_s: float | None, reason: str, retry_after_s: float
+        self,
+        *,
+        estimate_s: float,
+        budget_s: float | None,
+        reason: str,
+        retry_after_s: float,
+        alternates: tuple[str, ...] = (),
     ) -> None:
         estimate = f"the best estimate to the first token is {estimate_s * 1e3:.0f} ms"
         if budget_s is None:
@@ -260,15 +267,17 @@ class SloUnattainable(CapacityError):
         self.budget_s = budget_s
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.alternates = alternates
 
 
 class SiteDraining(CapacityError):
-    """The site finishes what it has and takes nothing new."""
+    """The site finishes what it has and takes nothing new; `alternates` are other addresses."""
 
     code = "site_draining"
 
-    def __init__(self) -> None:
+    def __init__(self, alternates: tuple[str, ...] = ()) -> None:
         super().__init__("this site is draining and takes no new turns; use another site")
+        self.alternates = alternates
 
 
 class DeadlineExceeded(CapacityError):
@@ -369,7 +378,14 @@ class PeerRefused(PeerError):
 
 
 class PeerLost(PeerError):
-    """The link to the peer is not there or broke, or the peer broke the link's rules."""
+    """The link to the peer is not there or broke, or the peer broke the link's rules.
+
+    `was_sent` says whether the peer may have got the turn.
+    """
+
+    def __init__(self, site: str, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(site, message)
+        self.was_sent = was_sent
 
 
 class SetupError(GatewayError):

@@ -79,6 +79,8 @@ class Reason(StrEnum):
     """A tool has run for the turn: it is told what was done, however late."""
     PLACE_NOT_ALLOWED = "place_not_allowed"
     """It may not be answered here, and no peer where it may be has room."""
+    RULED_OUT = "ruled_out"
+    """The engine here has failed it, or did not take it from a peer."""
 
 
 class Ask(NamedTuple):
@@ -95,7 +97,7 @@ class Ask(NamedTuple):
     sites: frozenset[str] | None = None
     """Those that may serve its tenant; None: all."""
     not_at: tuple[str, ...] = ()
-    """Sites it has passed and that have refused it."""
+    """Sites it has passed, and that have refused or lost it; this one may be among them."""
     may_forward: bool = True
     may_wait: bool = True
     """Whether it may be queued here, if it is not of class voice, when it fits nowhere."""
@@ -158,6 +160,11 @@ class Choice:
         """The same where it goes; if it is shed, the best there was."""
 
     @property
+    def site(self) -> str:
+        """Where it goes unless it is shed."""
+        return self.here.name if self.peer is None else self.peer.name
+
+    @property
     def runner_up(self) -> PeerView | None:
         """Another peer in which it fits: to turn to if the first refuses, or to hedge."""
         for one in self.considered:
@@ -176,9 +183,8 @@ class Choice:
             view, age_s = one.view, max(0.0, one.view.age_s(now_s))
             known_s = None if age_s == inf else age_s
             places.append(Candidate(view.name, one.estimate_s, one.margin_s, one.verdict, known_s))
-        chosen = here.name if self.peer is None else self.peer.name
         return RouteDecision(
-            chosen="" if self.verdict is Verdict.SHED else chosen,
+            chosen="" if self.verdict is Verdict.SHED else self.site,
             reason=self.reason,
             budget_s=budget_s,
             remaining_s=None if remaining_s == inf else remaining_s,
@@ -211,6 +217,7 @@ def choose(
         and here_s <= rules.comfort_ratio * remaining_s
         and load.num_active < load.num_slots
         and here.state is _READY
+        and (not ask.not_at or here.name not in ask.not_at)
         and (ask.regions is None or here.region in ask.regions)
         and (ask.sites is None or here.name in ask.sites)
     ):
@@ -320,6 +327,8 @@ def _cost_s(one: Considered) -> float:
 
 def _bar(ask: Ask, load: EngineLoad, here: Here) -> Reason | None:
     """Why it cannot be answered here, whatever the estimate."""
+    if ask.not_at and here.name in ask.not_at:
+        return Reason.RULED_OUT
     if ask.regions is not None and here.region not in ask.regions:
         return Reason.PLACE_NOT_ALLOWED
     if ask.sites is not None and here.name not in ask.sites:
@@ -339,7 +348,7 @@ def _bar(ask: Ask, load: EngineLoad, here: Here) -> Reason | None:
 def _resort(choice: Choice, ask: Ask, bar: Reason | None, rules: Rules) -> None:
     """It fits nowhere: shortened here, waiting here, or not at all."""
     here_s, remaining_s = choice.here_s, ask.remaining_s
-    if ask.must_answer and bar is not Reason.PLACE_NOT_ALLOWED:
+    if ask.must_answer and bar not in (Reason.PLACE_NOT_ALLOWED, Reason.RULED_OUT):
         choice.verdict, choice.reason = Verdict.QUEUED, Reason.MUST_ANSWER
         return
     if bar is None and remaining_s > 0.0:

@@ -6,7 +6,8 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from gateway.core.load_report import Credits, model_key
+from gateway.core.load_report import Credits, SiteState, model_key
+from gateway.core.routing import Here
 from gateway.edge.admin import GridSource
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
@@ -33,7 +34,6 @@ class Grid:
         router: Router,
         links: PeerLinks,
         server: PeerServer,
-        reporter: LoadReporter,
         at: PeerListener,
         tls: PeerTls | None,
     ) -> None:
@@ -42,7 +42,6 @@ class Grid:
         self.server = server
         self._at = at
         self._tls = tls
-        self._reporter = reporter
 
     @classmethod
     async def join(
@@ -58,14 +57,15 @@ class Grid:
             credentials=tls.for_caller() if tls else None,
         )
         await stack.enter_async_context(links)
-        max_num_queued, defaults = config.limits.max_queued, config.budgets.defaults()
-        router = Router(
-            site=config.site.id, engine=engine, max_num_queued=max_num_queued, peers=links
+        here = Here(
+            config.site.id, max_num_queued=config.limits.max_queued, region=config.site.region
         )
+        router = Router(here, engine, model=hello.models[0], peers=links)
+        defaults = config.budgets.defaults()
         reporter = LoadReporter(
             engine.load,
+            here=here,
             epoch=hello.epoch,
-            max_num_queued=max_num_queued,
             models=hello.models,
             credits=Credits(voice_s=defaults.voice_s, agent_s=defaults.agent_s),
         )
@@ -76,7 +76,7 @@ class Grid:
             report=reporter.report,
             receive=reporter.receive,
         )
-        return cls(router, links, PeerServer(router, contract), reporter, config.peer, tls)
+        return cls(router, links, PeerServer(router, contract), config.peer, tls)
 
     async def listen(self) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
@@ -88,8 +88,8 @@ class Grid:
         return GridSource(self.links.figures, lambda: self.server.num_turns)
 
     def drain(self) -> None:
-        """Take no more turns of peers, and tell them."""
-        self._reporter.is_draining = True
+        """Take no more turns of peers, tell them, and begin nothing here."""
+        self.router.here.state = SiteState.DRAINING
         self.server.drain()
 
 
@@ -106,6 +106,7 @@ def _hello(config: SiteConfig, info: ModelInfo) -> Hello:
         epoch=time.time_ns() // 1_000_000,
         models=(model_key(artefact),),
         addresses=(f"{scheme}://{config.http.host}:{config.http.port}",),
+        region=config.site.region,
     )
 
 

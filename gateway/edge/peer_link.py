@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 import msgspec
 
-from gateway.core.budget import Budget
+from gateway.core.budget import forwarded_budget
 from gateway.core.errors import GatewayError, SloUnattainable
 from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
 from gateway.core.hops import MAX_HOPS, Admitted
@@ -43,6 +43,7 @@ from gateway.wire.peer_frames import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from gateway.core.budget import Budget
     from gateway.core.generation import GenerationEvent
     from gateway.core.hops import Hops
     from gateway.wire.peer_frames import CallerFrame, ServerFrame
@@ -61,7 +62,13 @@ class ServesPeers(Protocol):
     """What a link hands its turns to."""
 
     def serve(
-        self, request: GenerationRequest, budget: Budget, trail: TurnTrail, hops: Hops
+        self,
+        request: GenerationRequest,
+        budget: Budget,
+        trail: TurnTrail,
+        hops: Hops,
+        *,
+        is_last_resort: bool = False,
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `Router.serve`."""
         ...
@@ -297,7 +304,8 @@ class InboundLink:
     async def _generate(self, offer: Offer, turn: _Served) -> None:
         now_s = self._monotonic()
         remaining_s = None if offer.remaining_ms is None else offer.remaining_ms / 1e3
-        budget = Budget(now_s, remaining_s)
+        # The caller, who has measured the way, has taken off both halves of it.
+        budget = forwarded_budget(remaining_s, one_way_s=0.0, received_s=now_s)
         request = msgspec.structs.replace(
             offer.request, first_token_deadline_s=budget.first_token_deadline_s
         )
@@ -307,10 +315,17 @@ class InboundLink:
             turn_class=request.turn_class,
             interface="peer",
             traceparent=offer.traceparent,
+            allowed_regions=offer.regions,
             budget_s=remaining_s,
         )
         is_accepted = False
-        items = self._router.serve(request, budget, trail, offer.hops.received())
+        items = self._router.serve(
+            request,
+            budget,
+            trail,
+            offer.hops.received(),
+            is_last_resort=offer.is_last_resort,
+        )
         async with aclosing(items):
             async for item in items:
                 match item:

@@ -137,15 +137,20 @@ class PeerConnection:
             self._turns.clear()
 
     async def generate(
-        self, request: GenerationRequest, hops: Hops, trail: TurnTrail
+        self,
+        request: GenerationRequest,
+        hops: Hops,
+        trail: TurnTrail,
+        *,
+        is_last_resort: bool = False,
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites.generate`."""
         if not self.is_usable:
-            raise PeerLost(self._site, "not linked")
+            raise PeerLost(self._site, "not linked", was_sent=False)
         key = next(self._keys)
         turn = OfferedTurn(request, trail, vocab_size=self._vocab_size)
         self._turns[key] = turn
-        self._outbox.put(self._offer(key, request, hops, trail.traceparent))
+        self._outbox.put(self._offer(key, request, hops, trail, is_last_resort))
         try:
             item = await turn.next()
             yield item
@@ -160,7 +165,14 @@ class PeerConnection:
             if self._turns.pop(key, None) is not None:
                 self._outbox.put(Cancel(key))
 
-    def _offer(self, key: int, request: GenerationRequest, hops: Hops, traceparent: str) -> Offer:
+    def _offer(
+        self,
+        key: int,
+        request: GenerationRequest,
+        hops: Hops,
+        trail: TurnTrail,
+        is_last_resort: bool,
+    ) -> Offer:
         deadline_s, remaining_ms = request.first_token_deadline_s, None
         if deadline_s is not None:
             left_s = deadline_s - self._monotonic() - (self.rtt_s or 0.0)
@@ -172,7 +184,9 @@ class PeerConnection:
             hops,
             self._own_hello.models[0],
             WINDOW_TOKENS,
-            traceparent,
+            trail.traceparent,
+            is_last_resort,
+            trail.allowed_regions,
         )
 
     async def _write(self) -> None:
@@ -228,7 +242,7 @@ class PeerConnection:
                 self._take_round_trip(number)
             case Report(load):
                 self.report, self.reported_s = load, self._monotonic()
-                self._observer.reported(self._site, load, self.rtt_s or 0.0)
+                self._observer.reported(self._site, load)
             case Drain():
                 self.is_draining = True
             case Hello():
@@ -269,7 +283,9 @@ class PeerConnection:
         sent_s = self._beats_s.pop(number, None)
         if sent_s is None:
             raise FrameError("a beat was answered that was not sent")
-        self._round_trips_s.append(self._monotonic() - sent_s)
+        rtt_s = self._monotonic() - sent_s
+        self._round_trips_s.append(rtt_s)
+        self._observer.timed(self._site, rtt_s)
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:

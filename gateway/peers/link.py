@@ -145,13 +145,18 @@ class PeerLink:
             self._retry_at_s = None
 
     async def generate(
-        self, request: GenerationRequest, hops: Hops, trail: TurnTrail
+        self,
+        request: GenerationRequest,
+        hops: Hops,
+        trail: TurnTrail,
+        *,
+        is_last_resort: bool = False,
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites.generate`."""
         if self._connection is None:
-            raise PeerLost(self.peer.site, "not linked")
+            raise PeerLost(self.peer.site, "not linked", was_sent=False)
         self._num_offered += 1
-        events = self._connection.generate(request, hops, trail)
+        events = self._connection.generate(request, hops, trail, is_last_resort=is_last_resort)
         try:
             async for event in events:
                 self._num_accepted += isinstance(event, Admitted)

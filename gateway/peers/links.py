@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from gateway.peers.link import PeerLink
-from gateway.peers.port import UsablePeer
+from gateway.peers.views import PeerViews
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import GenerationEvent, GenerationRequest
     from gateway.core.hops import Admitted, Hops
+    from gateway.core.peers import Peers
     from gateway.core.stages import TurnTrail
     from gateway.peers.link import LinkFigures, PeerSite
-    from gateway.peers.port import PeerObserver
     from gateway.wire.peer_frames import Hello
 
 
@@ -33,11 +33,11 @@ class PeerLinks:
         *,
         vocab_size: int,
         credentials: grpc.ChannelCredentials | None = None,
-        observer: PeerObserver | None = None,
     ) -> None:
+        self._views = PeerViews()
         self._links = {
             peer.site: PeerLink(
-                peer, hello, vocab_size=vocab_size, credentials=credentials, observer=observer
+                peer, hello, vocab_size=vocab_size, credentials=credentials, observer=self._views
             )
             for peer in peers
         }
@@ -60,19 +60,26 @@ class PeerLinks:
         """End every link, and the turns on it."""
         await self._exit.aclose()
 
-    def usable(self) -> list[UsablePeer]:
+    @property
+    def known(self) -> Peers:
         """See `PeerSites`."""
-        return [
-            UsablePeer(site, link.rtt_s or 0.0)
-            for site, link in self._links.items()
-            if link.is_usable
-        ]
+        return self._views.known
+
+    def alternates(self, class_rank: int) -> tuple[str, ...]:
+        """See `PeerSites`."""
+        return self._views.alternates(class_rank)
 
     def generate(
-        self, site: str, request: GenerationRequest, hops: Hops, trail: TurnTrail
+        self,
+        site: str,
+        request: GenerationRequest,
+        hops: Hops,
+        trail: TurnTrail,
+        *,
+        is_last_resort: bool = False,
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites`. Raises KeyError for a site that is no peer."""
-        return self._links[site].generate(request, hops, trail)
+        return self._links[site].generate(request, hops, trail, is_last_resort=is_last_resort)
 
     def figures(self) -> list[LinkFigures]:
         """What is known of every peer now."""

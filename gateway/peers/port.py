@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
+from gateway.core.errors import PeerLost
+from gateway.core.peers import Peers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
 
     from gateway.core.generation import GenerationEvent, GenerationRequest
     from gateway.core.hops import Admitted, Hops
@@ -16,31 +17,58 @@ if TYPE_CHECKING:
     from gateway.wire.peer_frames import Hello
 
 
-class UsablePeer(msgspec.Struct, frozen=True):
-    """A peer that can be offered a turn now."""
-
-    site: str
-    rtt_s: float
-    """The shortest of the last round trips."""
-
-
 class PeerSites(Protocol):
     """The other sites of the grid, as far as this one is linked to them."""
 
-    def usable(self) -> Sequence[UsablePeer]:
-        """Those that are heard from, serve the same model and do not drain."""
+    @property
+    def known(self) -> Peers:
+        """What is believed of each."""
+        ...
+
+    def alternates(self, class_rank: int) -> tuple[str, ...]:
+        """Addresses for a client of that class that finds no room here, the best first."""
         ...
 
     def generate(
-        self, site: str, request: GenerationRequest, hops: Hops, trail: TurnTrail
+        self,
+        site: str,
+        request: GenerationRequest,
+        hops: Hops,
+        trail: TurnTrail,
+        *,
+        is_last_resort: bool = False,
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """Offer a generation when first iterated.
 
-        Yields `Admitted`, then what a `TextEngine` yields. `hops` are those the peer gets. What
+        Yields `Admitted`, then what a `TextEngine` yields. `hops` are those the peer gets;
+        `is_last_resort` tells it that no place is known in which the turn fits for certain. What
         the turn took at other sites goes on the trail. Closing the generator frees the peer's
         slot. Raises PeerRefused, also when the peer gives up what it has begun, and PeerLost.
         """
         ...
+
+
+class NoPeers:
+    """The `PeerSites` of a site that stands alone."""
+
+    def __init__(self) -> None:
+        self.known = Peers()
+
+    def alternates(self, class_rank: int) -> tuple[str, ...]:
+        """There are none."""
+        return ()
+
+    def generate(
+        self,
+        site: str,
+        request: GenerationRequest,
+        hops: Hops,
+        trail: TurnTrail,
+        *,
+        is_last_resort: bool = False,
+    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+        """Raises PeerLost."""
+        raise PeerLost(site, "it is no peer", was_sent=False)
 
 
 class PeerObserver(Protocol):
@@ -50,8 +78,12 @@ class PeerObserver(Protocol):
         """A link is up."""
         ...
 
-    def reported(self, site: str, report: LoadReport, rtt_s: float) -> None:
-        """The peer said what it has to do; `rtt_s` is the shortest of the last round trips."""
+    def timed(self, site: str, rtt_s: float) -> None:
+        """A beat went there and back."""
+        ...
+
+    def reported(self, site: str, report: LoadReport) -> None:
+        """The peer said what it has to do."""
         ...
 
     def lost(self, site: str, reason: str) -> None:
@@ -65,7 +97,10 @@ class NobodyObserves:
     def linked(self, site: str, hello: Hello) -> None:
         """Nothing is kept."""
 
-    def reported(self, site: str, report: LoadReport, rtt_s: float) -> None:
+    def timed(self, site: str, rtt_s: float) -> None:
+        """Nothing is kept."""
+
+    def reported(self, site: str, report: LoadReport) -> None:
         """Nothing is kept."""
 
     def lost(self, site: str, reason: str) -> None:

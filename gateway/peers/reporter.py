@@ -9,7 +9,6 @@ from gateway.core.errors import EngineError
 from gateway.core.load_report import (
     NOTHING_RECEIVED,
     Credits,
-    SiteState,
     report_load,
     with_turn,
 )
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import EngineLoad, GenerationRequest
     from gateway.core.load_report import ByClass, LoadReport
+    from gateway.core.routing import Here
 
 _MAX_NUM_READERS = 4096
 """Peers whose work is counted; beyond, the one that was counted first is forgotten."""
@@ -34,21 +34,20 @@ class LoadReporter:
         self,
         load: Callable[[], EngineLoad],
         *,
+        here: Here,
         epoch: int,
-        max_num_queued: int,
         models: tuple[bytes, ...],
         credits: Credits,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._epoch = epoch
-        self._max_num_queued = max_num_queued
+        self._here = here
         self._models = models
         self._credits = credits
         self._monotonic = monotonic
         self._seq = 0
         self._received: dict[str, ByClass] = {}
-        self.is_draining = False
 
     def receive(self, site: str, request: GenerationRequest) -> None:
         """`site` has sent this turn, whether it is taken or not."""
@@ -69,9 +68,9 @@ class LoadReporter:
             now_s=self._monotonic(),
             epoch=self._epoch,
             seq=self._seq,
-            max_num_queued=self._max_num_queued,
+            max_num_queued=self._here.max_num_queued,
             credits=self._credits,
-            state=SiteState.DRAINING if self.is_draining else SiteState.READY,
+            state=self._here.state,
             received=self._received.get(site, NOTHING_RECEIVED),
             models=self._models,
         )

@@ -3,101 +3,83 @@
 A generation is given to the local engine, to a peer, or is shed, and its events come back to the
 caller through the iterator it holds. When a peer refuses it or is lost in the middle, it goes on
 elsewhere, from the last token that was passed on. What was decided, and how long the parts took,
-goes on the turn's trail.
+goes on the turn's trail; how estimates turned out goes to what the next choice is made from.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import random as chance
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.admission import Admission, AdmissionReason, admit, retry_after_s
+from gateway.core.admission import AdmissionReason, retry_after_s
 from gateway.core.delivered import Delivered
 from gateway.core.errors import (
     EngineFault,
     EngineUnavailable,
     InvalidSchema,
     PeerError,
+    PeerLost,
     PeerRefused,
     SloUnattainable,
 )
-from gateway.core.generation import FinishReason, GenerationEnd, Refusal, TokenFrame
+from gateway.core.generation import (
+    CLASS_RANK,
+    FinishReason,
+    GenerationEnd,
+    GenerationRequest,
+    Refusal,
+    TokenFrame,
+)
 from gateway.core.hops import Admitted, Hops
+from gateway.core.routing import Reason, Verdict, choose, refusal
 from gateway.core.stages import Candidate, RouteDecision, Stage
-from gateway.router.choice import NearestFirst, RouteAsk
+from gateway.peers.port import NoPeers
+from gateway.router.way import Way
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from gateway.core.budget import Budget, TurnClass
-    from gateway.core.generation import GenerationEvent, GenerationRequest
+    from gateway.core.generation import EngineLoad, GenerationEvent
+    from gateway.core.peer_view import PeerView
+    from gateway.core.routing import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
     from gateway.engine.port import TextEngine
     from gateway.peers.port import PeerSites
-    from gateway.router.choice import Chooser
 
 _NOTICEABLE_WAIT_S = 0.005
 """A consumer that holds an event longer than this shows up as egress, not as decode."""
-
-
-@dataclass(slots=True)
-class _Way:
-    """A generation on its way: what it is, what of it is out, and where it cannot go."""
-
-    request: GenerationRequest
-    budget: Budget
-    trail: TurnTrail
-    hops: Hops
-    delivered: Delivered
-    excluded: dict[str, Candidate] = field(default_factory=dict)
-    engine_error: EngineUnavailable | None = None
-
-    @property
-    def must_answer(self) -> bool:
-        """Whether it is too late to shed: a tool has run, or tokens are out."""
-        return self.request.must_answer or self.delivered.has_begun
-
-    def arrive(self, path: tuple[str, ...]) -> None:
-        """A site took it; `path` leads there from here."""
-        trail = self.trail
-        trail.site = path[-1]
-        if trail.path[-len(path) :] != list(path):
-            trail.path += path[1:] if trail.path[-1:] == [path[0]] else path
-
-    def fail(self, site: str, error: PeerError | EngineUnavailable) -> None:
-        """`site` did not do it, or not to the end."""
-        reason, estimate_s = "lost", 0.0
-        if isinstance(error, PeerRefused):
-            reason, estimate_s = f"refused: {error.reason}", error.estimate_s
-        elif isinstance(error, EngineUnavailable):
-            self.engine_error = error
-        self.excluded[site] = Candidate(site, estimate_s, 0.0, reason)
-        self.trail.num_resumes += self.delivered.has_begun
+_ANSWER_LIMIT_S = 1.0
+"""A peer says at once whether it takes a turn; one that says nothing for so long is passed over."""
 
 
 class Router:
-    """Routes generations of one site, its own and those of peers."""
+    """Routes generations of one site, its own and those of peers.
+
+    `model` is the key of what the engine runs (`core.load_report`); empty: any peer's will do.
+    """
 
     def __init__(
         self,
-        *,
-        site: str,
+        here: Here,
         engine: TextEngine,
-        max_num_queued: int,
+        *,
+        model: bytes = b"",
         peers: PeerSites | None = None,
-        chooser: Chooser | None = None,
+        random: Callable[[], float] = chance.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._site = site
+        self.here = here
         self._engine = engine
-        self._max_num_queued = max_num_queued
-        self._peers = peers
-        self._chooser = chooser or NearestFirst(site, peers)
+        self._model = model
+        self._peers = peers or NoPeers()
+        self._random = random
         self._monotonic = monotonic
         self._running: dict[str, TurnTrail] = {}
         """By generation id: a request id is the caller's, and may be anyone's."""
@@ -109,16 +91,17 @@ class Router:
         return self._engine.max_context_tokens
 
     def refuse_hopeless(self, turn_class: TurnClass, budget: Budget, trail: TurnTrail) -> None:
-        """Shed a turn now if not even a prompt of one token could be answered in time.
+        """Shed a turn now if not even a prompt of one token could be answered in time anywhere.
 
         What was not rendered and tokenised costs nothing; under overload that is most turns.
         Raises SloUnattainable.
         """
-        decision = self._choose(
-            turn_class, 1, budget, Hops(), self._admission(turn_class, 1, budget), {}
-        )
-        if not decision.chosen:
-            raise self._shed(decision, turn_class, budget, trail)
+        least = GenerationRequest(trail.request_id, (0,), 1, turn_class=turn_class)
+        way = Way(least, budget, trail, Hops(), Delivered(least))
+        choice, ask = self._choose(way)
+        if choice.verdict is Verdict.SHED:
+            decision = way.decision(choice, ask, self._monotonic())
+            raise self._shed(decision, choice.estimate_s, least, budget, trail)
 
     async def generate(
         self,
@@ -148,20 +131,26 @@ class Router:
                 yield item
 
     async def serve(
-        self, request: GenerationRequest, budget: Budget, trail: TurnTrail, hops: Hops
+        self,
+        request: GenerationRequest,
+        budget: Budget,
+        trail: TurnTrail,
+        hops: Hops,
+        *,
+        is_last_resort: bool = False,
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """A generation as a peer gets it: `Admitted`, then frames and the engine's own end.
 
         When it has to go on elsewhere, `Admitted` comes again. Raises SloUnattainable before the
         first one, EngineUnavailable when nobody is left who could go on.
         """
-        way = _Way(request, budget, trail, hops, Delivered(request))
+        way = Way(request, budget, trail, hops, Delivered(request), is_last_resort)
         for site in hops.path:
             way.excluded[site] = Candidate(site, 0.0, 0.0, "on the path")
         while True:
-            site = self._next_site(way)
+            choice = self._next(way)
             try:
-                async with aclosing(self._at(site, way)) as items:
+                async with aclosing(self._at(choice, way)) as items:
                     async for item in items:
                         fresh = self._pass_on(item, way)
                         if fresh is None:
@@ -171,13 +160,13 @@ class Router:
                         self._mark_wait(trail, yielded_s)
                 return
             except (PeerError, EngineUnavailable) as error:
-                way.fail(site, error)
+                way.fail(choice.site, error)
 
     def stay(self, trail: TurnTrail) -> None:
         """The turn is answered at this site, with or without a generation."""
-        trail.site = self._site
-        if not trail.path or trail.path[-1] != self._site:
-            trail.path.append(self._site)
+        trail.site = self.here.name
+        if not trail.path or trail.path[-1] != self.here.name:
+            trail.path.append(self.here.name)
 
     def count_resume(self, generation_id: str) -> None:
         """A running generation went on in another engine process."""
@@ -185,113 +174,140 @@ class Router:
         if trail is not None:
             trail.num_resumes += 1
 
-    def _next_site(self, way: _Way) -> str:
-        """Where it goes now. Raises SloUnattainable, EngineUnavailable; the trail says why."""
-        request, budget, trail = way.request, way.budget, way.trail
-        here = None
-        if way.engine_error is None:
-            here = self._admission(
-                request.turn_class, len(request.prompt), budget, must_answer=way.must_answer
-            )
-        decision = self._choose(
-            request.turn_class, len(request.prompt), budget, way.hops, here, way.excluded
-        )
-        trail.clock.mark(Stage.ADMISSION, self._monotonic())
-        if not decision.chosen:
+    def _next(self, way: Way) -> Choice:
+        """Where it goes now, and booked there; the trail says why.
+
+        Raises SloUnattainable, EngineUnavailable.
+        """
+        choice, ask = self._choose(way)
+        now_s = self._monotonic()
+        decision = way.decision(choice, ask, now_s)
+        way.trail.clock.mark(Stage.ADMISSION, now_s)
+        if choice.verdict is Verdict.SHED:
             if way.engine_error is not None:
                 raise way.engine_error
-            raise self._shed(decision, request.turn_class, budget, trail)
-        trail.decisions.append(decision)
-        return decision.chosen
+            raise self._shed(decision, choice.estimate_s, way.request, way.budget, way.trail)
+        way.trail.decisions.append(decision)
+        if choice.peer is not None:
+            choice.peer.book(way.request.turn_class, len(way.request.prompt))
+        return choice
 
-    def _at(self, site: str, way: _Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
-        """The rest of the generation, as `site` makes it."""
-        if site == self._site:
-            return self._here(way)
-        if self._peers is None:
-            raise ValueError(f"{site} was chosen, but this site has no peers")
-        request = msgspec.structs.replace(
-            way.delivered.remaining_request(), must_answer=way.must_answer
-        )
-        return self._peers.generate(site, request, way.hops.onward(self._site), way.trail)
+    def _choose(self, way: Way) -> tuple[Choice, Ask]:
+        now_s, load = self._monotonic(), self._engine.load()
+        ask = way.ask(self._model, now_s)
+        if way.is_from_peer:
+            ask = self._as_receiver(ask, load, way)
+        known = self._peers.known
+        choice = choose(ask, load, self.here, known, now_s=now_s, random=self._random)
+        return choice, ask
 
-    async def _here(self, way: _Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+    def _as_receiver(self, ask: Ask, load: EngineLoad, way: Way) -> Ask:
+        """What a peer hands on is taken or not by what is exactly known of this site alone.
+
+        What is not taken may go on to a site that the peer may not know.
+        """
+        if refusal(ask, load, self.here, is_last_resort=way.is_last_resort) is None:
+            return ask._replace(may_forward=False)
+        return ask._replace(not_at=(*ask.not_at, self.here.name))
+
+    def _at(self, choice: Choice, way: Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+        """The rest of the generation, as the chosen site makes it."""
+        peer = choice.peer
+        return self._here(choice, way) if peer is None else self._there(peer, choice, way)
+
+    async def _here(
+        self, choice: Choice, way: Way
+    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         yield Admitted(())
         generation_id = f"{way.request.request_id}#{next(self._numbers)}"
-        request = msgspec.structs.replace(
-            way.delivered.remaining_request(),
-            request_id=generation_id,
-            must_answer=way.must_answer,
-        )
+        request = msgspec.structs.replace(way.remaining_request(), request_id=generation_id)
         self._running[generation_id] = way.trail
+        asked_s, is_first = self._monotonic(), True
         try:
             async with aclosing(self._engine.generate(request)) as events:
                 async for event in events:
+                    if is_first and isinstance(event, TokenFrame) and not request.resume:
+                        took_s = self._monotonic() - asked_s
+                        rank = CLASS_RANK[request.turn_class]
+                        self.here.residuals.add(rank, choice.here_s, took_s)
+                    is_first = False
                     yield event
         finally:
             del self._running[generation_id]
 
+    async def _there(
+        self, peer: PeerView, choice: Choice, way: Way
+    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+        """As a peer makes it; what becomes of it is what the peer is judged by."""
+        request, asked_s = way.remaining_request(), self._monotonic()
+        turn_class, was_certain = request.turn_class, choice.reason is not Reason.UNCERTAIN
+        hops = way.hops.onward(self.here.name)
+        items = self._peers.generate(
+            peer.name, request, hops, way.trail, is_last_resort=not was_certain
+        )
+        is_accepted = is_answered = False
+        try:
+            async with aclosing(items):
+                yield await self._answer(peer, items)
+                is_accepted = True
+                async for item in items:
+                    if not is_answered and isinstance(item, TokenFrame) and not request.resume:
+                        now_s = self._monotonic()
+                        peer.answered(turn_class, choice.estimate_s, now_s - asked_s, now_s)
+                    is_answered = True
+                    yield item
+        except PeerRefused:
+            if not is_accepted:
+                peer.refused(self._monotonic(), was_certain=was_certain)
+            raise
+        except PeerLost as error:
+            if not error.was_sent:
+                peer.unbook(turn_class, len(request.prompt))
+            raise
+        finally:
+            self._peers.known.judge(peer, self._monotonic())
+
+    async def _answer(
+        self, peer: PeerView, items: AsyncGenerator[Admitted | GenerationEvent, None]
+    ) -> Admitted | GenerationEvent:
+        """The first that the peer says of a turn. Raises PeerLost if that is nothing."""
+        try:
+            async with asyncio.timeout(_ANSWER_LIMIT_S):
+                return await anext(items)
+        except TimeoutError:
+            peer.failed()
+            raise PeerLost(peer.name, f"no answer within {_ANSWER_LIMIT_S:g} s") from None
+
     def _pass_on(
-        self, item: Admitted | GenerationEvent, way: _Way
+        self, item: Admitted | GenerationEvent, way: Way
     ) -> Admitted | GenerationEvent | None:
         """What the caller gets of it."""
         if isinstance(item, Admitted):
-            way.arrive((self._site, *item.path))
-            return Admitted((self._site, *item.path))
+            path = (self.here.name, *item.path)
+            way.arrive(path)
+            return Admitted(path)
         self._mark(item, way.trail)
         return way.delivered.take(item) if isinstance(item, TokenFrame) else item
 
-    def _admission(
-        self,
-        turn_class: TurnClass,
-        prompt_tokens: int,
-        budget: Budget,
-        *,
-        must_answer: bool = False,
-    ) -> Admission:
-        return admit(
-            self._engine.load(),
-            turn_class=turn_class,
-            prompt_tokens=prompt_tokens,
-            remaining_s=budget.remaining_s(self._monotonic()),
-            max_num_queued=self._max_num_queued,
-            must_answer=must_answer,
-        )
-
-    def _choose(
-        self,
-        turn_class: TurnClass,
-        prompt_tokens: int,
-        budget: Budget,
-        hops: Hops,
-        here: Admission | None,
-        excluded: dict[str, Candidate],
-    ) -> RouteDecision:
-        now_s = self._monotonic()
-        return self._chooser.choose(
-            RouteAsk(
-                turn_class=turn_class,
-                prompt_tokens=prompt_tokens,
-                budget_s=budget.first_token_s,
-                remaining_s=budget.remaining_s(now_s),
-                here=here,
-                here_age_s=max(0.0, now_s - self._engine.load().as_of_s),
-                hops_left=hops.left,
-                excluded=excluded,
-            )
-        )
-
     def _shed(
-        self, decision: RouteDecision, turn_class: TurnClass, budget: Budget, trail: TurnTrail
+        self,
+        decision: RouteDecision,
+        estimate_s: float,
+        request: GenerationRequest,
+        budget: Budget,
+        trail: TurnTrail,
     ) -> SloUnattainable:
         """The error of a turn that is not answered; its reason goes on the trail."""
         trail.decisions.append(decision)
-        estimates_s = [one.predicted_s for one in decision.candidates if one.predicted_s > 0.0]
+        trail.site = trail.site or self.here.name
         return SloUnattainable(
-            estimate_s=min(estimates_s, default=0.0),
+            estimate_s=estimate_s,
             budget_s=budget.first_token_s,
             reason=decision.reason,
-            retry_after_s=retry_after_s(self._engine.load(), budget.first_token_s, turn_class),
+            retry_after_s=retry_after_s(
+                self._engine.load(), budget.first_token_s, request.turn_class, len(request.prompt)
+            ),
+            alternates=self._peers.alternates(CLASS_RANK[request.turn_class]),
         )
 
     def _mark(self, event: GenerationEvent, trail: TurnTrail) -> None:
@@ -328,11 +344,12 @@ class Router:
         full = end.refusal is Refusal.QUEUE_FULL
         reason = AdmissionReason.QUEUE_FULL if full else AdmissionReason.EXPIRED_IN_QUEUE
         now_s = self._monotonic()
+        took_s = now_s - budget.started_s
         missed = RouteDecision(
             chosen="",
             reason=reason,
             budget_s=budget.first_token_s,
             remaining_s=budget.remaining_s(now_s),
-            candidates=(Candidate(trail.site, now_s - budget.started_s, 0.0, reason),),
+            candidates=(Candidate(trail.site, took_s, 0.0, reason),),
         )
-        return self._shed(missed, request.turn_class, budget, trail)
+        return self._shed(missed, took_s, request, budget, trail)

@@ -6,6 +6,7 @@ cannot be used raises InvalidRequest with the field's path, as in `messages[2].r
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from gateway.core.errors import (
     GatewayError,
     InvalidRequest,
     RateLimited,
+    SiteDraining,
     SloUnattainable,
     UpstreamBusy,
 )
@@ -340,8 +342,8 @@ def turn_error(error: GatewayError, request_id: str) -> pb.TurnError:
         message.estimate_ms = error.estimate_s * 1e3
         if error.budget_s is not None:
             message.budget_ms = error.budget_s * 1e3
-    if isinstance(error, SloUnattainable | RateLimited | UpstreamBusy):
-        message.retry_after_ms = error.retry_after_s * 1e3
+    if (wait_s := _retry_after_s(error)) is not None:
+        message.retry_after_ms = wait_s * 1e3
     return message
 
 
@@ -357,9 +359,18 @@ def error_metadata(error: GatewayError, request_id: str) -> tuple[tuple[str, str
         pairs.append(("firsthop-estimate-ms", f"{error.estimate_s * 1e3:.0f}"))
         if error.budget_s is not None:
             pairs.append(("firsthop-budget-ms", f"{error.budget_s * 1e3:.0f}"))
-    if isinstance(error, SloUnattainable | RateLimited | UpstreamBusy):
-        pairs.append(("retry-after-ms", f"{error.retry_after_s * 1e3:.0f}"))
+    if (wait_s := _retry_after_s(error)) is not None:
+        pairs.append(("retry-after-ms", f"{wait_s * 1e3:.0f}"))
+    if isinstance(error, SloUnattainable | SiteDraining):
+        pairs.append(("x-firsthop-alternates", ", ".join(error.alternates)))
     return tuple(pair for pair in pairs if pair[1])
+
+
+def _retry_after_s(error: GatewayError) -> float | None:
+    """When a retry at this site may help, if the error says so."""
+    if not isinstance(error, SloUnattainable | RateLimited | UpstreamBusy):
+        return None
+    return error.retry_after_s if math.isfinite(error.retry_after_s) else None
 
 
 def model_message(info: ModelInfo) -> pb.Model:

@@ -54,6 +54,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     models: Annotated[tuple[ModelKey, ...], Meta(max_length=MAX_NUM_MODELS)]
     addresses: Annotated[tuple[_Text, ...], Meta(max_length=8)] = ()
     """Where clients reach the site, for those who look for an alternate."""
+    region: _Text = ""
+    """Where the site stands; empty: it does not say."""
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
@@ -74,6 +76,10 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
     model: ModelKey
     window_tokens: _Tokens
     traceparent: Annotated[str, Meta(max_length=64)] = ""
+    is_last_resort: bool = False
+    """The caller knows no place in which it fits for certain."""
+    regions: Annotated[tuple[_Text, ...], Meta(max_length=64)] | None = None
+    """Where it may be answered; None: anywhere."""
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):

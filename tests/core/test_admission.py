@@ -1,3 +1,5 @@
+import math
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -177,10 +179,13 @@ def test_a_spent_budget_is_named() -> None:
     assert (decision.admitted, decision.reason) == (False, AdmissionReason.BUDGET_SPENT)
 
 
-@given(loads, classes, st.one_of(st.none(), st.floats(0.01, 5.0)))
-def test_retry_after_is_whole_seconds_within_a_minute(
-    load: EngineLoad, turn_class: TurnClass, budget_s: float | None
+@given(loads, classes, st.one_of(st.none(), st.floats(0.01, 5.0)), st.integers(1, 10_000))
+def test_retry_after_is_whole_seconds_within_a_minute_or_never(
+    load: EngineLoad, turn_class: TurnClass, budget_s: float | None, prompt_tokens: int
 ) -> None:
-    after_s = retry_after_s(load, budget_s, turn_class)
+    after_s = retry_after_s(load, budget_s, turn_class, prompt_tokens)
+    if budget_s is not None and prompt_tokens * load.prefill_s_per_token > budget_s:
+        assert after_s == math.inf
+        return
     assert after_s == int(after_s)
     assert 1.0 <= after_s <= 60.0

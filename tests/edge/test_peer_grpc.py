@@ -13,6 +13,7 @@ import pytest
 from gateway.core.errors import PortInUse, SetupError
 from gateway.core.generation import FinishReason
 from gateway.core.hops import Admitted, Hops
+from gateway.core.routing import Here
 from gateway.edge import peer_link
 from gateway.edge.peer_grpc import PeerServer
 from gateway.peers.tls import PeerTls
@@ -99,8 +100,9 @@ class Served:
 
     def __init__(self) -> None:
         self.engine = CountingEngine()
-        self.router = Router(site="edge-b", engine=self.engine, max_num_queued=8)
-        self.server = PeerServer(self.router, contract_of("edge-b", self.engine))
+        here = Here("edge-b", max_num_queued=8)
+        self.router = Router(here, self.engine)
+        self.server = PeerServer(self.router, contract_of(here, self.engine))
 
     def channel(self) -> grpc.aio.Channel:
         return grpc.aio.insecure_channel(f"127.0.0.1:{self.server.port}")
@@ -219,12 +221,18 @@ async def test_the_way_allows_no_more_hops_than_its_path() -> None:
 
     class Asked:
         async def serve(
-            self, request: GenerationRequest, _: Budget, __: TurnTrail, hops: Hops
+            self,
+            request: GenerationRequest,
+            _: Budget,
+            __: TurnTrail,
+            hops: Hops,
+            *,
+            is_last_resort: bool = False,
         ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
             seen.append(hops)
             yield Admitted((request.request_id,))
 
-    server = PeerServer(Asked(), contract_of("edge-b", CountingEngine()))
+    server = PeerServer(Asked(), contract_of(Here("edge-b", max_num_queued=8), CountingEngine()))
     await server.start("127.0.0.1", 0, None)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         caller = Caller(channel)

@@ -68,6 +68,12 @@ def state_of(site: SiteProcess, peer: str) -> str:
     return str(found["state"])
 
 
+def credits_known(site: SiteProcess) -> float:
+    """What the peers would take of agent turns, by their last reports."""
+    peers = site.admin_json("/v1/grid")["peers"]
+    return float(sum(peer["report"]["credit_ms"]["agent"] for peer in peers))
+
+
 class Stream:
     """An answer as it comes."""
 
@@ -139,6 +145,7 @@ def test_a_full_grid_sheds_with_every_candidate_named(tmp_path: Path, echo_bundl
         for site in sites.values():
             wait_until(lambda site=site: num_active(site) == 1, "it is full")  # type: ignore[misc]
         entry = sites["edge-a"]
+        wait_until(lambda: not credits_known(entry), "it is known to all")
         answer = httpx.post(
             f"{entry.http}/v1/chat/completions", json={**TURN, "stream": False}, headers=PATIENT
         )
@@ -148,6 +155,6 @@ def test_a_full_grid_sheds_with_every_candidate_named(tmp_path: Path, echo_bundl
     candidates = record["decisions"][-1]["candidates"]
     assert {one["site"]: one["reason"] for one in candidates} == {
         "edge-a": "queue_full",
-        "edge-b": "refused: queue_full",
-        "edge-c": "refused: queue_full",
+        "edge-b": "no_credit",
+        "edge-c": "no_credit",
     }

@@ -23,7 +23,8 @@ from gateway.core.generation import (
     GenerationRequest,
     TokenFrame,
 )
-from gateway.core.load_report import Credits
+from gateway.core.load_report import Credits, SiteState
+from gateway.core.routing import Here
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
@@ -111,7 +112,22 @@ class Site:
 
     async def linked(self, *others: str) -> None:
         """Wait until these, and no others, can be offered turns."""
-        await until(lambda: {peer.site for peer in self.links.usable()} == set(others))
+        await until(lambda: self.healthy_peers() == set(others))
+
+    async def hears_of_room_at(self, other: str) -> None:
+        """Wait for a report of that site by which it takes agent turns."""
+        view = self.links.known.get(other)
+        assert view is not None
+        await until(lambda: view.credit_s[1] > 0.0)
+
+    def drain(self) -> None:
+        """As when the site is told to end."""
+        self.router.here.state = SiteState.DRAINING
+        self.server.drain()
+
+    def healthy_peers(self) -> set[str]:
+        now_s = time.monotonic()
+        return {view.name for view in self.links.known if not view.health(now_s)}
 
     async def ask(self, request: GenerationRequest, budget_s: float = 5.0) -> list[int]:
         """The answer's tokens."""
@@ -183,23 +199,25 @@ async def grid(
 
 def _site(name: str, links: PeerLinks, port: int) -> Site:
     engine = CountingEngine()
-    router = Router(site=name, engine=engine, max_num_queued=8, peers=links)
-    return Site(name, engine, links, router, PeerServer(router, contract_of(name, engine)), port)
+    here = Here(name, max_num_queued=8)
+    router = Router(here, engine, model=MODEL, peers=links)
+    server = PeerServer(router, contract_of(here, engine))
+    return Site(name, engine, links, router, server, port)
 
 
 _epochs = itertools.count(1)
 
 
-def contract_of(name: str, engine: CountingEngine) -> PeerContract:
+def contract_of(here: Here, engine: CountingEngine) -> PeerContract:
     reporter = LoadReporter(
         engine.load,
+        here=here,
         epoch=next(_epochs),
-        max_num_queued=8,
         models=(MODEL,),
         credits=Credits(),
     )
     return PeerContract(
-        hello_of(name),
+        hello_of(here.name),
         vocab_size=VOCAB_SIZE,
         max_context_tokens=engine.max_context_tokens,
         report=reporter.report,

@@ -28,7 +28,12 @@ async def test_a_forwarded_answer_is_the_local_one() -> None:
     trail = a.trails[1]
     assert (trail.site, trail.path) == ("edge-b", ["edge-a", "edge-b"])
     (decision,) = trail.decisions
-    assert (decision.chosen, decision.candidates[0].reason) == ("edge-b", "estimate_over_budget")
+    assert (decision.chosen, decision.reason) == ("edge-b", "sooner")
+    here, there = decision.candidates
+    assert (here.site, here.reason) == ("edge-a", "over_budget")
+    assert (there.site, there.reason) == ("edge-b", "fits")
+    assert there.report_age_s is not None
+    assert there.predicted_s > 0.0
     (stages,) = trail.peer_stages
     assert stages.site == "edge-b"
     assert stages.durations_s().keys() <= set(Stage)
@@ -57,9 +62,10 @@ async def test_a_peer_refuses_before_its_engine_is_asked_and_another_takes_it() 
         with pytest.raises(SloUnattainable) as shed:
             await a.ask(request_of())
         assert [site.engine.requests for site in (a, b, c)] == [[], [], []]
-        assert shed.value.reason == "estimate_over_budget"
+        assert shed.value.reason == "nothing_fits"
         assert {one.site for one in a.trails[0].decisions[-1].candidates} == set(sites)
         c.engine.reported = IDLE
+        await a.hears_of_room_at("edge-c")
         assert await a.ask(request_of()) == answer_to(request_of())
         assert (len(b.engine.requests), len(c.engine.requests)) == (0, 1)
     assert a.trails[1].path[0] == "edge-a"
@@ -74,9 +80,10 @@ async def test_no_turn_goes_in_circles() -> None:
         with pytest.raises(SloUnattainable):
             await sites["edge-a"].ask(request_of())
         offered = {name: sum(f.num_offered for f in s.links.figures()) for name, s in sites.items()}
-    assert offered.pop("edge-a") == 3
-    # Each of the others was offered it by edge-a, may hand it on once to two, who may not.
-    assert set(offered.values()) == {2}
+    # Each of the others may be offered it by edge-a and hand it on once to two, who may not. They
+    # are, as far as nobody has heard yet that they have no room.
+    assert 1 <= offered.pop("edge-a") <= 3
+    assert max(offered.values()) <= 2
 
 
 @on_uvloop
@@ -114,7 +121,7 @@ async def test_a_draining_site_gives_its_turns_back() -> None:
         b.engine.hold_at = 8
         asked = tasks.create_task(a.ask(request_of()))
         await b.engine.holding.wait()
-        b.server.drain()
+        b.drain()
         await a.linked()
         await b.server.stop(grace_s=5.0)
         assert await asked == answer_to(request_of())

@@ -17,6 +17,7 @@ from gateway.core.generation import (
     Refusal,
     TokenFrame,
 )
+from gateway.core.routing import Here
 from gateway.core.stages import Stage, StageClock, TurnTrail
 from gateway.router.router import Router
 
@@ -76,9 +77,8 @@ class Bench:
     def __init__(self, script: list[tuple[float, GenerationEvent]]) -> None:
         self.clock = Clock()
         self.engine = ScriptedEngine(self.clock, script)
-        self.router = Router(
-            site="edge-a", engine=self.engine, max_num_queued=8, monotonic=self.clock
-        )
+        here = Here("edge-a", max_num_queued=8)
+        self.router = Router(here, self.engine, monotonic=self.clock)
         self.trail = TurnTrail("r", StageClock(self.clock.now_s))
 
     def request(self, budget: Budget) -> GenerationRequest:
@@ -136,7 +136,7 @@ def test_a_turn_that_cannot_meet_its_budget_is_shed_before_the_engine_is_asked()
         asyncio.run(bench.collect())
     assert shed.value.budget_s == 0.5
     assert shed.value.estimate_s > 0.5
-    assert shed.value.reason == "estimate_over_budget"
+    assert shed.value.reason == "nothing_fits"
     assert shed.value.retry_after_s == 5.0
     assert bench.engine.requests == []
     assert bench.trail.prompt_tokens == 0
@@ -152,7 +152,7 @@ def test_a_hopeless_turn_is_shed_before_its_prompt_is_known() -> None:
     assert bench.trail.decisions == []
     with pytest.raises(SloUnattainable):
         bench.router.refuse_hopeless(TurnClass.AGENT, budget, bench.trail)
-    assert bench.trail.decisions[0].reason == "estimate_over_budget"
+    assert bench.trail.decisions[0].reason == "nothing_fits"
 
 
 def test_after_a_tool_has_run_a_late_answer_is_not_shed() -> None:
