@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
+ONE_SITE = ("up", "--sites", "1", "--no-core")
+"""What starts one site, whose peers, if any, the environment names."""
 _PORT_BASES = (20_000, 30_000)
 """Below the ports that the system gives to outgoing connections."""
 _START_LIMIT_S = 60.0
@@ -167,7 +169,7 @@ def running_site(
     within: Callable[[list[str]], list[str]] = lambda command: command,
     **environment: str,
 ) -> Iterator[SiteProcess]:
-    """`firsthop up` with these arguments; ended, and its exit code checked, on the way out.
+    """One site with these arguments; ended, and its exit code checked, on the way out.
 
     It also ends when the thread that started it does.
 
@@ -176,7 +178,7 @@ def running_site(
     """
     cwd.mkdir(parents=True, exist_ok=True)
     base = port_base or free_port_base()
-    command = arguments if port_base else ("up", "--port-base", str(base), *arguments)
+    command = arguments if port_base else (*ONE_SITE, "--port-base", str(base), *arguments)
     log = cwd / "site.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

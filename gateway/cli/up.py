@@ -1,12 +1,26 @@
-"""`firsthop up`: a local site with the shipped assistant, ready to be talked to."""
+"""`firsthop up`: a local grid with the shipped assistant, ready to be talked to."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import __version__
+from gateway.cli.grid_plan import (
+    ADMIN_OFFSET,
+    CORE,
+    DEFAULT_SITES,
+    GRPC_OFFSET,
+    HTTP_OFFSET,
+    MAX_SITES,
+    PEER_OFFSET,
+    PORTS_OF_SITE,
+    PlannedSite,
+    plan,
+)
 from gateway.cli.named_files import check_named
 from gateway.config.load import Given, load_site
 from gateway.core.errors import PortInUse, SetupError
@@ -16,14 +30,15 @@ from gateway.engine.tool_format.toolset import ToolSet
 from gateway.session.care import CARE_TOOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.cli.main import Subparsers
     from gateway.config.load import LoadedConfig
     from gateway.config.site import SiteConfig
 
-HTTP_OFFSET, GRPC_OFFSET, PEER_OFFSET, ADMIN_OFFSET = 0, 1, 2, 3
-"""From the port base to each listener of the first site."""
 DEFAULT_PORT_BASE = 8080
-_HIGHEST_BASE = 65_535 - ADMIN_OFFSET
+_HIGHEST_PORT = 65_535
+_HIGHEST_BASE = _HIGHEST_PORT - ADMIN_OFFSET
 
 _CLIENT_HABITS = ("gpt-4o*", "gpt-realtime*")
 """Model names that clients send when nobody told them another; a local site takes them."""
@@ -31,11 +46,12 @@ _CLIENT_HABITS = ("gpt-4o*", "gpt-realtime*")
 _EPILOG = """\
 examples:
   firsthop up
+  firsthop up --sites 1 --no-core
   firsthop up --port-base 9000 --model ~/models/qwen2.5-0.5b-int4
   firsthop up --accelerator emulated:rtx-pro-6000
 
-FIRSTHOP_SECTION_KEY variables apply as for `firsthop serve`; `firsthop config show --up` prints
-what is in force. Ctrl-C lets running turns end, a second Ctrl-C cuts them off.
+FIRSTHOP_SECTION_KEY variables apply to every site as for `firsthop serve`; `firsthop config show
+--up` prints what is in force. Ctrl-C lets running turns end, a second Ctrl-C cuts them off.
 """
 
 _READY = """
@@ -45,7 +61,19 @@ Firsthop {version}: site {site} is ready.
   gRPC   {grpc:<32}firsthop.v1.AgentService, with reflection
   admin  {admin:<32}/metrics, /v1/site, /v1/grid, /v1/requests
   core   {core}
+"""
 
+_GRID_READY = """
+Firsthop {version}: {num_sites} sites are ready. Each takes any request, and hands on what it \
+cannot answer in time.
+
+{sites}
+  {core_name:<8} {core}
+
+They share this machine's {num_cores} cores: together they are no faster than one.
+"""
+
+_TRY = """
 Try it:
 
 curl -N {http_v1}/chat/completions -H 'content-type: application/json' {tools}\
@@ -63,6 +91,8 @@ print(answer.choices[0].message.content)
 Ctrl-C ends everything; a second Ctrl-C cuts running turns off.
 """
 
+_STARTING = "Starting {sites} with the model {model} …"
+
 _ACCOUNT = """
 The demonstration account is {file}; remove it while no site runs to start afresh.
 """
@@ -72,9 +102,22 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Add `up`."""
     parser = subparsers.add_parser(
         "up",
-        description="Start a local site on loopback: HTTP, gRPC and admin ports.",
+        description="Start a local grid on loopback: edge sites and, where there is a model for it,"
+        " a core site.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--sites",
+        type=_num_sites,
+        default=DEFAULT_SITES,
+        metavar="N",
+        help=f"edge sites, linked to each other (default {DEFAULT_SITES})",
+    )
+    parser.add_argument(
+        "--no-core",
+        action="store_true",
+        help="no core site in front of FIRSTHOP_CORE_URL: edge sites ask that server themselves",
     )
     add_port_base(parser)
     parser.add_argument(
@@ -95,7 +138,8 @@ def add_port_base(parser: argparse.ArgumentParser) -> None:
         "--port-base",
         type=_port_base,
         metavar="PORT",
-        help=f"HTTP port; gRPC is one above, peers two, admin three (default {DEFAULT_PORT_BASE})",
+        help="HTTP port of the first site; gRPC is one above, peers two, admin three, the next site"
+        f" {PORTS_OF_SITE} (default {DEFAULT_PORT_BASE})",
     )
 
 
@@ -103,19 +147,70 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     loaded = local_site(port_base=args.port_base, model=args.model, accelerator=args.accelerator)
     check_named(loaded, verify=False)
-    upstream = loaded.site.upstream
-    model = f"{upstream.model} at {upstream.url}" if upstream.url else loaded.site.model.path
+    site = loaded.site
+    has_core = bool(site.core.url) and not args.no_core
+    if args.sites == 1 and not has_core:
+        return _run_one(site)
+    if site.upstream.url:
+        raise ConfigError("upstream.url: sites of a grid run a model; use --sites 1 --no-core")
+    return _run_grid(args, site)
+
+
+def _run_grid(args: argparse.Namespace, site: SiteConfig) -> int:
+    from gateway.cli.site_processes import run_sites
+
+    port_base = args.port_base or DEFAULT_PORT_BASE
+    arguments = [("--model", args.model), ("--accelerator", args.accelerator)]
+    given = tuple(word for pair in arguments if pair[1] is not None for word in pair)
+    sites = plan(
+        site,
+        num_sites=args.sites,
+        with_core=not args.no_core,
+        port_base=port_base,
+        arguments=given,
+        environment=os.environ,
+    )
+    _check_ports(sites)
+    names = ", ".join(one.name for one in sites)
+    print(_STARTING.format(sites=names, model=site.model.path), flush=True)
+    # The first of them says what to try, with its own ports.
+    first = local_site(port_base=port_base, model=args.model, accelerator=args.accelerator).site
+    text = grid_ready_text(sites, first)
+    asyncio.run(run_sites(sites, announce=lambda: print(text, flush=True)))
+    return 0
+
+
+def _check_ports(sites: Sequence[PlannedSite]) -> None:
+    """Find a port that cannot be had before anything starts. Raises SetupError, ConfigError."""
+    from gateway.edge.http_server import bind_listener
+
+    if sites[-1].ports[-1] > _HIGHEST_PORT:
+        raise ConfigError(f"--port-base: the ports of {len(sites)} sites end above {_HIGHEST_PORT}")
+    for port in (port for one in sites for port in one.ports):
+        try:
+            bind_listener("127.0.0.1", port).close()
+        except PortInUse as error:
+            raise _other_ports(error) from error
+
+
+def _other_ports(error: PortInUse) -> SetupError:
+    return SetupError(
+        f"{error.address} is in use by another process; stop it or take other ports: "
+        '`firsthop up --port-base N`, `make run ARGS="--port-base N"`'
+    )
+
+
+def _run_one(site: SiteConfig) -> int:
+    upstream = site.upstream
+    model = f"{upstream.model} at {upstream.url}" if upstream.url else site.model.path
     # The site's libraries take most of a second to load; a wrong start needs none of them.
     from gateway.app import run_site
 
-    print(f"Starting site {loaded.site.site.id} with the model {model} …", flush=True)
+    print(_STARTING.format(sites=f"site {site.site.id}", model=model), flush=True)
     try:
-        run_site(loaded.site, announce=lambda site: print(ready_text(site), flush=True))
+        run_site(site, announce=lambda bound: print(ready_text(bound), flush=True))
     except PortInUse as error:
-        raise SetupError(
-            f"{error.address} is in use by another process; stop it or take other ports: "
-            '`firsthop up --port-base N`, `make run ARGS="--port-base N"`'
-        ) from error
+        raise _other_ports(error) from error
     return 0
 
 
@@ -139,15 +234,50 @@ def local_site(
 
 def ready_text(site: SiteConfig) -> str:
     """What a person needs to talk to the site; `site` carries the ports that were bound."""
-    scheme = "https" if site.tls.enabled else "http"
-    has_account = not site.upstream.url and has_care_tools(site.model.path)
-    return _READY.format(
+    addresses = _READY.format(
         version=__version__,
         site=site.site.id,
-        http_v1=f"{scheme}://{site.http.host}:{site.http.port}/v1",
+        http_v1=_http_v1(site),
         grpc=f"{site.grpc.host}:{site.grpc.port}",
         core=_core_text(site),
         admin=f"http://{site.admin.host}:{site.admin.port}",
+    )
+    return addresses + _try_text(site)
+
+
+def grid_ready_text(sites: Sequence[PlannedSite], first: SiteConfig) -> str:
+    """What a person needs to talk to a grid, of which `first` is the first edge site."""
+    head = "  {:<8} {:<26} {:<16} {}"
+    lines = [head.format("site", "HTTP", "gRPC", "admin")]
+    lines += [
+        head.format(
+            one.name,
+            one.http_v1,
+            f"127.0.0.1:{one.port_base + GRPC_OFFSET}",
+            f"http://127.0.0.1:{one.port_base + ADMIN_OFFSET}",
+        )
+        for one in sites
+    ]
+    addresses = _GRID_READY.format(
+        version=__version__,
+        num_sites=len(sites),
+        sites="\n".join(lines),
+        core_name="answers" if sites[-1].name == CORE else CORE,
+        core=_core_text(first),
+        num_cores=os.cpu_count(),
+    )
+    return addresses + _try_text(first)
+
+
+def _http_v1(site: SiteConfig) -> str:
+    scheme = "https" if site.tls.enabled else "http"
+    return f"{scheme}://{site.http.host}:{site.http.port}/v1"
+
+
+def _try_text(site: SiteConfig) -> str:
+    has_account = not site.upstream.url and has_care_tools(site.model.path)
+    return _TRY.format(
+        http_v1=_http_v1(site),
         tools="-H 'x-firsthop-tools: server' " if has_account else "",
         question="What is my balance?" if has_account else "Hello!",
         account=_ACCOUNT.format(file=Path(site.account.database).absolute()) if has_account else "",
@@ -167,6 +297,12 @@ def has_care_tools(model: Path) -> bool:
         return False
     tools = ToolSet.from_json(tools_path.read_text(encoding="utf-8"))
     return CARE_TOOLS.keys() <= {tool.name for tool in tools}
+
+
+def _num_sites(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_SITES:
+        raise argparse.ArgumentTypeError(f"takes 1 to {MAX_SITES} sites, not {text!r}")
+    return int(text)
 
 
 def _port_base(text: str) -> int:

@@ -149,6 +149,8 @@ class Choice:
     peer: PeerView | None = None
     """Where it goes if the verdict is PEER."""
     margin_s = 0.0
+    bar: Reason | None = None
+    """Why it cannot be answered at this site, whatever the estimate."""
     considered: Sequence[Considered] = ()
 
     def __init__(self, here: Here, load: EngineLoad, here_s: float) -> None:
@@ -177,7 +179,7 @@ class Choice:
         here, remaining_s = self.here, ask.remaining_s
         age_s = max(0.0, now_s - self.load.as_of_s)
         margin_s = here.residuals.margin_s(ask.rank, self.here_s)
-        verdict = _verdict(self.here_s, margin_s, remaining_s)
+        verdict = self.bar or _verdict(self.here_s, margin_s, remaining_s)
         places = [Candidate(here.name, self.here_s, margin_s, verdict, age_s)]
         for one in self.considered:
             view, age_s = one.view, max(0.0, one.view.age_s(now_s))
@@ -224,7 +226,7 @@ def choose(
         return choice
     if ask.may_forward and remaining_s > 0.0:
         choice.considered = _consider(ask, peers, now_s, random)
-    bar = _bar(ask, load, here)
+    bar = choice.bar = _bar(ask, load, here)
     margin_s = here.residuals.margin_s(ask.rank, here_s)
     verdict = _OVER_BUDGET if bar else _verdict(here_s, margin_s, remaining_s)
     if not _place(choice, verdict, random, rules):

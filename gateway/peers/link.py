@@ -87,6 +87,7 @@ class PeerLink:
         self._observer = observer or NobodyObserves()
         self._monotonic = monotonic
         self._connection: PeerConnection | None = None
+        self._is_over = False
         self._last_error = ""
         self._retry_at_s: float | None = None
         self._backoff_s = _FIRST_BACKOFF_S
@@ -133,8 +134,8 @@ class PeerLink:
         )
 
     async def run(self) -> None:
-        """Keep the link up until cancelled."""
-        while True:
+        """Keep the link up until `end`, or until cancelled."""
+        while not self._is_over:
             try:
                 pause_s = await self._connect_once()
             except Exception as error:
@@ -143,6 +144,14 @@ class PeerLink:
             self._retry_at_s = self._monotonic() + pause_s
             await asyncio.sleep(pause_s)
             self._retry_at_s = None
+
+    def end(self) -> None:
+        """Connect no more; to be followed by a cancellation.
+
+        That alone may be lost: before Python 3.13 a TaskGroup forgets one that comes in the moment
+        in which a task of it fails.
+        """
+        self._is_over = True
 
     async def generate(
         self,

@@ -49,6 +49,7 @@ class PeerLinks:
         for site, link in self._links.items():
             running = tasks.create_task(link.run(), name=f"link to {site}")
             self._exit.callback(running.cancel)
+            self._exit.callback(link.end)
         return self
 
     async def __aexit__(

@@ -14,7 +14,7 @@ from gateway.cli.main import main
 from gateway.cli.up import local_site, ready_text
 from gateway.config.keys import site_keys
 from gateway.config.site import SiteConfig
-from loadtests.local_site import firsthop
+from loadtests.local_site import ONE_SITE, firsthop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ def test_a_port_in_use_is_named_with_the_option_that_helps(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-        arguments = ["up", "--port-base", port, "--model"]
+        arguments = [*ONE_SITE, "--port-base", port, "--model"]
         refused = firsthop(*arguments, str(tiny_bundle), cwd=tmp_path)
         wrong = firsthop(*arguments, "/nope", cwd=tmp_path)
     assert (refused.returncode, wrong.returncode) == (1, 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from gateway.wire.pb import agent_pb2 as pb
-from loadtests.local_site import firsthop, free_port_base, running_site
+from loadtests.local_site import ONE_SITE, firsthop, free_port_base, running_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_more_connections_than_files_are_refused_at_start(
     echo_bundle: Path, tmp_path: Path
 ) -> None:
     done = firsthop(
-        *("up", "--port-base", str(free_port_base()), "--model", str(echo_bundle)),
+        *(*ONE_SITE, "--port-base", str(free_port_base()), "--model", str(echo_bundle)),
         cwd=tmp_path,
         FIRSTHOP_LIMITS_MAX_CONNECTIONS=str(1 << 20),
     )

@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from loadtests.local_site import (
+    ONE_SITE,
     SiteProcess,
     firsthop,
     free_port_base,
@@ -213,7 +214,7 @@ def test_a_port_in_use_is_named(echo_bundle: Path, tmp_path: Path) -> None:
             taken.bind(("127.0.0.1", base + offset))
             taken.listen()
             done = firsthop(
-                "up", "--port-base", str(base), "--model", str(echo_bundle), cwd=tmp_path
+                *ONE_SITE, "--port-base", str(base), "--model", str(echo_bundle), cwd=tmp_path
             )
         assert done.returncode == 1
         assert f"127.0.0.1:{base + offset}" in done.stderr
@@ -227,9 +228,9 @@ def test_a_damaged_model_is_refused_at_start(echo_bundle: Path, tmp_path: Path) 
         (damaged / file.name).write_bytes(file.read_bytes())
     (damaged / "tokenizer.json").write_text("{}")
     base = str(free_port_base())
-    changed = firsthop("up", "--port-base", base, "--model", str(damaged), cwd=tmp_path)
+    changed = firsthop(*ONE_SITE, "--port-base", base, "--model", str(damaged), cwd=tmp_path)
     (damaged / "tokenizer.json").unlink()
-    missing = firsthop("up", "--port-base", base, "--model", str(damaged), cwd=tmp_path)
+    missing = firsthop(*ONE_SITE, "--port-base", base, "--model", str(damaged), cwd=tmp_path)
     for done in (changed, missing):
         assert done.returncode == 1
         assert "tokenizer.json" in done.stderr

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from loadtests.local_site import SiteProcess, free_port_base, running_site, wait_until
+from loadtests.local_site import ONE_SITE, SiteProcess, free_port_base, running_site, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def running_grid(folder: Path, bundle: Path) -> Iterator[dict[str, SiteProcess]]
         sites = {}
         for name, base in bases.items():
             peers = [f"{one}=127.0.0.1:{bases[one] + 2}" for one in NAMES if one != name]
-            arguments = ("up", "--port-base", str(base), "--model", str(bundle))
+            arguments = (*ONE_SITE, "--port-base", str(base), "--model", str(bundle))
             sites[name] = stack.enter_context(
                 running_site(
                     folder / name,

@@ -1,0 +1,106 @@
+"""Which sites make up a local grid, where they listen, and what each is told.
+
+Every site is a process of its own that is told by its environment what differs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping  # msgspec resolves field types at run time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from gateway.config.site import SiteConfig
+
+PORTS_OF_SITE = 10
+"""From one site's ports to the next site's."""
+HTTP_OFFSET, GRPC_OFFSET, PEER_OFFSET, ADMIN_OFFSET = 0, 1, 2, 3
+"""From a site's first port to each listener."""
+MAX_SITES = 16
+DEFAULT_SITES = 3
+CORE = "core"
+
+_CORE_KEYS, _UPSTREAM_KEYS = "FIRSTHOP_CORE_", "FIRSTHOP_UPSTREAM_"
+_SECRETS = ("FIRSTHOP_CORE_API_KEY", "FIRSTHOP_CORE_API_KEY_FILE")
+_ONLY_OF_EDGES = ("BUDGET_MS", "REGION", "ESCALATE_ABOVE_CHARS", "ESCALATE_UNSUPPORTED")
+
+
+class PlannedSite(msgspec.Struct, frozen=True):
+    """One site of a local grid."""
+
+    name: str
+    port_base: int
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    """All of it."""
+
+    @property
+    def ports(self) -> range:
+        """What it listens on, on 127.0.0.1."""
+        return range(self.port_base, self.port_base + ADMIN_OFFSET + 1)
+
+    @property
+    def http_v1(self) -> str:
+        """Base address of its OpenAI API."""
+        return f"http://127.0.0.1:{self.port_base + HTTP_OFFSET}/v1"
+
+
+def edge_names(num_sites: int) -> list[str]:
+    """edge-a, edge-b, …"""
+    return [f"edge-{chr(ord('a') + number)}" for number in range(num_sites)]
+
+
+def plan(
+    site: SiteConfig,
+    *,
+    num_sites: int,
+    with_core: bool,
+    port_base: int,
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+) -> list[PlannedSite]:
+    """The edge sites, all linked to each other, then the core site, where there is a core model.
+
+    `site` is what `environment` and `arguments` make of one site.
+    """
+    bases = {name: port_base + PORTS_OF_SITE * k for k, name in enumerate(edge_names(num_sites))}
+    core_base = port_base + PORTS_OF_SITE * num_sites
+    has_core = with_core and bool(site.core.url)
+    shared = dict(environment)
+    if not site.model.threads:
+        # What each would measure for itself, all at once and on the same cores, says nothing.
+        shared["FIRSTHOP_MODEL_THREADS"] = str(max(1, (os.cpu_count() or 1) // num_sites))
+    if has_core:
+        for name in _SECRETS:
+            shared.pop(name, None)
+        shared["FIRSTHOP_CORE_URL"] = f"http://127.0.0.1:{core_base}/v1"
+    sites = []
+    for name, base in bases.items():
+        links = [f"{one}=127.0.0.1:{at + PEER_OFFSET}" for one, at in bases.items() if one != name]
+        own = {"FIRSTHOP_SITE_ID": name, "FIRSTHOP_GRID_PEERS": ",".join(links)}
+        sites.append(PlannedSite(name, base, _command(base, arguments), {**shared, **own}))
+    if has_core:
+        told = {**_in_place_of_an_engine(environment), "FIRSTHOP_SITE_ID": CORE}
+        sites.append(PlannedSite(CORE, core_base, _command(core_base, ()), told))
+    return sites
+
+
+def _command(port_base: int, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    one = ("up", "--sites", "1", "--no-core", "--port-base", str(port_base))
+    return (sys.executable, "-m", "gateway", *one, *arguments)
+
+
+def _in_place_of_an_engine(environment: Mapping[str, str]) -> dict[str, str]:
+    """The core site's environment: what edges would ask is what answers its turns."""
+    told = {}
+    for name, value in environment.items():
+        key = name.removeprefix(_CORE_KEYS)
+        if key == name:
+            told[name] = value
+        elif key not in _ONLY_OF_EDGES:
+            told[_UPSTREAM_KEYS + key] = value
+    told.pop("FIRSTHOP_GRID_PEERS", None)
+    return told
