@@ -5,30 +5,30 @@ from __future__ import annotations
 import random
 from array import array
 from math import inf, isnan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from gateway.core.generation import NO_BACKLOG, add_backlogs, subtract_backlogs
+from gateway.core.generation import add_backlogs, subtract_backlogs
 from gateway.core.load_report import NOTHING_RECEIVED, with_turn
 from loadtests.sim.engine import Cancel, Ended, FirstToken, Submit, backlog_of
-from loadtests.sim.events import Events
 from loadtests.sim.outcome import Fate, Outcome
-from loadtests.sim.policy import NOWHERE, Ask, News, Report
-from loadtests.sim.reports import Mailboxes, Reporting
-from loadtests.sim.site import Shed, Site
+from loadtests.sim.policy import NOWHERE, Ask, News
+from loadtests.sim.site import Shed
+from loadtests.sim.view import SitesInView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.core.generation import ClassBacklogs
-    from gateway.core.load_report import ByClass
     from gateway.core.step_time import StepTimes
     from loadtests.sim.engine import EngineEvent
     from loadtests.sim.links import Links
     from loadtests.sim.policy import Policy
+    from loadtests.sim.reports import Reporting
     from loadtests.sim.site import SiteEffect, SiteSpec
+    from loadtests.sim.view import Node
     from loadtests.sim.workload import Workload
 
 
@@ -49,36 +49,8 @@ class Clients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`failover_s` must be at least 0 and below an hour")
 
 
-class Node:
-    """A site with what has befallen it."""
-
-    __slots__ = (
-        "coming",
-        "frozen_since_s",
-        "held",
-        "is_alive",
-        "num_starts",
-        "planned_s",
-        "received",
-        "site",
-    )
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.is_alive = True
-        self.frozen_since_s: float | None = None
-        self.held: list[tuple[Callable[[Any], None], Any]] = []
-        """Calls that wait for a frozen site to go on."""
-        self.planned_s = inf
-        self.coming = NO_BACKLOG
-        """Offers on their way here."""
-        self.num_starts = 0
-        self.received: dict[int, ByClass] = {}
-        """Offers that have come from other sites since the start."""
-
-
-class Grid:
-    """One run of one policy. Also the `View` that policies see."""
+class Grid(SitesInView):
+    """One run of one policy."""
 
     max_num_tries = 3
     """Other sites a request is offered to."""
@@ -94,21 +66,15 @@ class Grid:
         reporting: Reporting,
         seed: int,
     ) -> None:
-        self.events = Events()
+        super().__init__(sites, links, reporting, seed)
         self.outcome = Outcome(workload)
-        self.nodes = [Node(Site(spec, times)) for spec, times in sites]
-        self.links = links
-        self.rng = random.Random(f"{seed} policy")
         self._network = random.Random(f"{seed} network")
         self._workload = workload
         self._policy = policy
         self._clients = clients
-        self._reporting = reporting
-        self._mailboxes = Mailboxes(reporting, links, random.Random(f"{seed} reports"))
         self._entry = array("q", workload.home)
         self._served_at = array("q", [NOWHERE]) * len(workload)
         self._tried: dict[int, tuple[int, ...]] = {}
-        self._peers: dict[int, tuple[int, ...]] = {}
 
     def run(self, until_s: float) -> Outcome:
         """Let clients send and sites work until `until_s`."""
@@ -122,52 +88,6 @@ class Grid:
             until_s=until_s, arrivals_s=array("d", arrivals_s.tobytes()), arrive=self._arrive
         )
         return self.outcome
-
-    # What policies see.
-
-    @property
-    def now_s(self) -> float:
-        """Virtual time."""
-        return self.events.now_s
-
-    @property
-    def num_sites(self) -> int:
-        """Sites are 0..n-1."""
-        return len(self.nodes)
-
-    def peers(self, site: int) -> tuple[int, ...]:
-        """The sites a site exchanges reports with: its nearest."""
-        peers = self._peers.get(site)
-        if peers is None:
-            peers = self._peers[site] = self.links.nearest_to(site, self._reporting.num_peers)
-        return peers
-
-    def report(self, site: int, peer: int) -> Report | None:
-        """The newest report of `peer` that has reached `site`."""
-        return self._mailboxes.newest(site, peer, self.events.now_s)
-
-    def rtt_s(self, a: int, b: int) -> float:
-        """The round trip between two sites, without jitter and loss."""
-        return self.links.rtt_s(a, b)
-
-    def own(self, site: int) -> Report:
-        """What a site knows of itself."""
-        node, now_s = self.nodes[site], self.events.now_s
-        load = node.site.engine.load(now_s)
-        received = dict(node.received)
-        return Report(load, now_s, node.site.is_draining, node.num_starts, received)
-
-    def exact(self, site: int) -> Report | None:
-        """The true state of a site now, offers on their way included; None if it is down."""
-        node = self.nodes[site]
-        if not node.is_alive or node.frozen_since_s is not None:
-            return None
-        now_s = self.events.now_s
-        load = node.site.engine.load(now_s)
-        if node.coming != NO_BACKLOG:
-            backlog = add_backlogs(load.backlog, node.coming)
-            load = msgspec.structs.replace(load, backlog=backlog)
-        return Report(load, now_s, node.site.is_draining)
 
     # A request's way.
 
