@@ -137,6 +137,7 @@ class _Site:
             sink=self.telemetry.sink,
             defaults=config.budgets.defaults(),
             region=config.site.region,
+            alternates=backend.grid.alternates if backend.grid else tuple,
         )
 
     async def serve(

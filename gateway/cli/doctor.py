@@ -11,14 +11,8 @@ import msgspec
 
 from gateway.cli.machine import Check, State, check_ports, machine_checks
 from gateway.cli.progress import progress
-from gateway.cli.up import (
-    ADMIN_OFFSET,
-    DEFAULT_PORT_BASE,
-    GRPC_OFFSET,
-    HTTP_OFFSET,
-    PEER_OFFSET,
-    add_port_base,
-)
+from gateway.cli.grid_plan import ADMIN_OFFSET, GRPC_OFFSET, HTTP_OFFSET, PEER_OFFSET
+from gateway.cli.up import DEFAULT_PORT_BASE, add_port_base
 from gateway.config.site import Model
 from gateway.core.errors import SetupError
 from gateway.engine.bundle import load_bundle

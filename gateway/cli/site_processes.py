@@ -66,7 +66,10 @@ class _KeptSite:
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
-        """Until cancelled, which ends the process in good order. Raises SetupError."""
+        """Until cancelled, which ends the process in good order, or until that has ended so.
+
+        Raises SetupError.
+        """
         pause_s = _FIRST_PAUSE_S
         while True:
             started_s = time.monotonic()
@@ -81,6 +84,9 @@ class _KeptSite:
                 raise
             if not self.ready.is_set():
                 raise SetupError(f"site {self.site.name} did not start; it says why above")
+            if code == 0:
+                print(f"Site {self.site.name} was told to end, and has.", file=sys.stderr)
+                return
             if time.monotonic() - started_s > _LASTS_S:
                 pause_s = _FIRST_PAUSE_S
             print(f"Site {self.site.name} {_how(code)}; it is started again.", file=sys.stderr)

@@ -83,6 +83,7 @@ class Desk:
         sink: TurnSink,
         defaults: BudgetDefaults,
         region: str = "",
+        alternates: Callable[[], tuple[str, ...]] = tuple,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner
@@ -91,6 +92,8 @@ class Desk:
         self.defaults = defaults
         self.region = region
         """Where the site stands; empty: not said."""
+        self.alternates = alternates
+        """Addresses of other sites, for clients that this one sends away."""
         self.monotonic = monotonic
         self.draining = False
         self.num_active = 0
@@ -179,7 +182,7 @@ class Visit:
         self._authenticated = True
         self.trail.tenant = self.principal.tenant
         if self._desk.draining:
-            raise SiteDraining
+            raise SiteDraining(self._desk.alternates())
 
     def keep_to_regions(self, residency: str | None) -> None:
         """Hold the site to the regions the caller allows: names with commas between, None: all.

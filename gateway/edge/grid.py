@@ -6,6 +6,8 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
+from gateway.core.budget import TurnClass
+from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import Credits, SiteState, model_key
 from gateway.core.routing import Here
 from gateway.edge.admin import GridSource
@@ -86,6 +88,10 @@ class Grid:
     def source(self) -> GridSource:
         """The grid's figures for the admin port."""
         return GridSource(self.links.figures, lambda: self.server.num_turns)
+
+    def alternates(self) -> tuple[str, ...]:
+        """Addresses of other sites, the best for an agent's turn first."""
+        return self.links.alternates(CLASS_RANK[TurnClass.AGENT])
 
     def drain(self) -> None:
         """Take no more turns of peers, tell them, and begin nothing here."""

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from gateway.core.budget import Budget, TurnClass
-    from gateway.core.generation import EngineLoad, GenerationEvent
+    from gateway.core.generation import GenerationEvent
     from gateway.core.peer_view import PeerView
     from gateway.core.routing import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
@@ -194,21 +194,21 @@ class Router:
 
     def _choose(self, way: Way) -> tuple[Choice, Ask]:
         now_s, load = self._monotonic(), self._engine.load()
-        ask = way.ask(self._model, now_s)
+        ask, refused = way.ask(self._model, now_s), None
         if way.is_from_peer:
-            ask = self._as_receiver(ask, load, way)
+            # Taken or not by what is exactly known of this site; what is not taken may go on to
+            # one that the peer does not know.
+            refused = refusal(ask, load, self.here, is_last_resort=way.is_last_resort)
+            if refused is None:
+                ask = ask._replace(may_forward=False)
+            else:
+                ask = ask._replace(not_at=(*ask.not_at, self.here.name))
         known = self._peers.known
         choice = choose(ask, load, self.here, known, now_s=now_s, random=self._random)
+        if refused is not None:
+            choice.bar = refused
+            choice.reason = refused if choice.verdict is Verdict.SHED else choice.reason
         return choice, ask
-
-    def _as_receiver(self, ask: Ask, load: EngineLoad, way: Way) -> Ask:
-        """What a peer hands on is taken or not by what is exactly known of this site alone.
-
-        What is not taken may go on to a site that the peer may not know.
-        """
-        if refusal(ask, load, self.here, is_last_resort=way.is_last_resort) is None:
-            return ask._replace(may_forward=False)
-        return ask._replace(not_at=(*ask.not_at, self.here.name))
 
     def _at(self, choice: Choice, way: Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """The rest of the generation, as the chosen site makes it."""

@@ -12,7 +12,11 @@ WITH_CORE = CHANGE(SITE, core=CHANGE(SITE.core, url="https://models.example/v1",
 
 
 def planned(
-    site: SiteConfig, num_sites: int = 3, *, with_core: bool = True, **environment: str
+    site: SiteConfig,
+    num_sites: int = 3,
+    *,
+    with_core: bool = True,
+    environment: dict[str, str] | None = None,
 ) -> dict[str, PlannedSite]:
     sites = plan(
         site,
@@ -20,13 +24,13 @@ def planned(
         with_core=with_core,
         port_base=8080,
         arguments=("--model", "DIR"),
-        environment=environment,
+        environment=environment or {},
     )
     return {one.name: one for one in sites}
 
 
 def test_edge_sites_have_ten_ports_each_and_link_to_all_others() -> None:
-    sites = planned(SITE, PATH="/bin")
+    sites = planned(SITE, environment={"PATH": "/bin"})
     assert list(sites) == ["edge-a", "edge-b", "edge-c"]
     assert [one.port_base for one in sites.values()] == [8080, 8090, 8100]
     middle = sites["edge-b"]
@@ -45,7 +49,7 @@ def test_sites_share_the_cores_unless_told_how_many(
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     site = CHANGE(SITE, model=CHANGE(SITE.model, threads=threads))
     given = {"FIRSTHOP_MODEL_THREADS": str(threads)} if threads else {}
-    told = planned(site, **given)["edge-a"].environment
+    told = planned(site, environment=given)["edge-a"].environment
     assert told["FIRSTHOP_MODEL_THREADS"] == ("5" if threads else "2")
 
 
@@ -58,7 +62,7 @@ CORE = {
 
 
 def test_the_core_site_asks_the_core_model_and_alone_has_its_key() -> None:
-    sites = planned(WITH_CORE, 2, **CORE)
+    sites = planned(WITH_CORE, 2, environment=CORE)
     assert list(sites) == ["edge-a", "edge-b", "core"]
     edge, core = sites["edge-a"].environment, sites["core"].environment
     assert edge["FIRSTHOP_CORE_URL"] == "http://127.0.0.1:8100/v1"
@@ -73,7 +77,7 @@ def test_the_core_site_asks_the_core_model_and_alone_has_its_key() -> None:
 
 
 def test_without_a_core_site_edges_ask_the_core_model_themselves() -> None:
-    sites = planned(WITH_CORE, 1, with_core=False, **CORE)
+    sites = planned(WITH_CORE, 1, with_core=False, environment=CORE)
     assert list(sites) == ["edge-a"]
     assert sites["edge-a"].environment["FIRSTHOP_CORE_URL"] == CORE["FIRSTHOP_CORE_URL"]
     assert sites["edge-a"].environment["FIRSTHOP_CORE_API_KEY"] == "secret"

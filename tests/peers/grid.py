@@ -67,6 +67,7 @@ class CountingEngine:
         self.frame_tokens = 4
         self.hold_at: int | None = None
         self.fail_at: int | None = None
+        self.first_after_s = 0.0
         self.go = asyncio.Event()
         self.holding = asyncio.Event()
         self.requests: list[GenerationRequest] = []
@@ -81,6 +82,7 @@ class CountingEngine:
         self.num_running += 1
         try:
             at = len(request.resume)
+            await asyncio.sleep(self.first_after_s)
             while at < request.max_tokens:
                 if self.hold_at is not None and at >= self.hold_at and not self.go.is_set():
                     self.holding.set()
@@ -129,10 +131,15 @@ class Site:
         now_s = time.monotonic()
         return {view.name for view in self.links.known if not view.health(now_s)}
 
-    async def ask(self, request: GenerationRequest, budget_s: float = 5.0) -> list[int]:
+    async def ask(
+        self,
+        request: GenerationRequest,
+        budget_s: float = 5.0,
+        regions: tuple[str, ...] | None = None,
+    ) -> list[int]:
         """The answer's tokens."""
         ids: list[int] = []
-        async with aclosing(self.stream(request, budget_s)) as events:
+        async with aclosing(self.stream(request, budget_s, regions)) as events:
             async for event in events:
                 if isinstance(event, TokenFrame):
                     assert event.first_index == len(request.resume) + len(ids)
@@ -140,10 +147,14 @@ class Site:
         return ids
 
     def stream(
-        self, request: GenerationRequest, budget_s: float = 5.0
+        self,
+        request: GenerationRequest,
+        budget_s: float = 5.0,
+        regions: tuple[str, ...] | None = None,
     ) -> AsyncGenerator[GenerationEvent, None]:
         now_s = time.monotonic()
-        self.trails.append(TurnTrail(request.request_id, StageClock(now_s)))
+        trail = TurnTrail(request.request_id, StageClock(now_s), allowed_regions=regions)
+        self.trails.append(trail)
         request = msgspec.structs.replace(request, first_token_deadline_s=now_s + budget_s)
         return self.router.generate(request, Budget(now_s, budget_s), self.trails[-1])
 
@@ -153,7 +164,7 @@ def request_of(num_tokens: int = 32, prompt: tuple[int, ...] = (1, 2, 3)) -> Gen
 
 
 def hello_of(site: str) -> Hello:
-    return Hello(PROTOCOL, site, epoch=1, models=(MODEL,))
+    return Hello(PROTOCOL, site, epoch=1, models=(MODEL,), addresses=(f"http://{site}",))
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from gateway.core.errors import SloUnattainable
@@ -12,6 +15,11 @@ from gateway.core.stages import Stage
 from gateway.wire.peer_frames import WINDOW_TOKENS
 from tests.edge.grpc_fakes import on_uvloop
 from tests.peers.grid import BUSY, IDLE, Site, answer_to, grid, request_of, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from gateway.core.generation import GenerationEvent
 
 pytestmark = pytest.mark.flow
 
@@ -178,3 +186,83 @@ async def test_wherever_a_stream_is_given_back_it_goes_on_exactly() -> None:
             b.engine.fail_at = at
             assert await a.ask(request_of()) == answer_to(request_of())
             assert a.trails[-1].num_resumes == 1
+
+
+@on_uvloop
+async def test_who_is_shed_is_told_of_other_sites() -> None:
+    async with grid("edge-a", "edge-b", "edge-c") as sites:
+        a = sites["edge-a"]
+        for site in sites.values():
+            site.engine.reported = BUSY
+        with pytest.raises(SloUnattainable) as shed:
+            await a.ask(request_of())
+        assert sorted(shed.value.alternates) == ["http://edge-b", "http://edge-c"]
+        assert shed.value.retry_after_s <= 60.0
+        assert a.trails[0].site == "edge-a"
+        a.engine.reported = msgspec.structs.replace(IDLE, prefill_s_per_token=10.0)
+        sites["edge-b"].drain()
+        await a.linked("edge-c")
+        with pytest.raises(SloUnattainable) as useless:
+            await a.ask(request_of())
+    assert useless.value.retry_after_s == math.inf
+    assert useless.value.alternates == ("http://edge-c",)
+
+
+@on_uvloop
+async def test_a_turn_stays_in_its_regions() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a, b = sites["edge-a"], sites["edge-b"]
+        a.engine.reported = BUSY
+        view = a.links.known.get("edge-b")
+        assert view is not None
+        with pytest.raises(SloUnattainable):
+            await a.ask(request_of(), regions=("region-of-nobody",))
+        assert {one.reason for one in a.trails[0].decisions[0].candidates} == {
+            "place_not_allowed",
+            "other_region",
+        }
+        # A peer that is wrong about where another stands is refused there.
+        view.region = "region-of-nobody"
+        with pytest.raises(SloUnattainable):
+            await a.ask(request_of(), regions=("region-of-nobody",))
+        assert b.engine.requests == []
+    reasons = {one.site: one.reason for one in a.trails[1].decisions[-1].candidates}
+    assert reasons["edge-b"] == "refused: place_not_allowed"
+
+
+@on_uvloop
+async def test_what_first_tokens_took_is_learned_here_and_of_peers() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a = sites["edge-a"]
+        view = a.links.known.get("edge-b")
+        assert view is not None
+        a.engine.frame_tokens = sites["edge-b"].engine.frame_tokens = 1
+        a.engine.first_after_s = sites["edge-b"].engine.first_after_s = 0.2
+        await a.ask(request_of())
+        assert a.router.here.residuals.p95_ratio[1] > 1.0
+        assert view.residuals.p95_ratio[1] == 1.0
+        a.engine.reported = BUSY
+        await a.ask(request_of())
+        assert view.residuals.p95_ratio[1] > 1.0
+
+
+@on_uvloop
+async def test_work_is_booked_before_the_peer_has_said_anything() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a, b = sites["edge-a"], sites["edge-b"]
+        view = a.links.known.get("edge-b")
+        assert view is not None
+        a.engine.reported = BUSY
+        b.engine.hold_at = 0
+        credit_s, events = view.credit_s[1], a.stream(request_of(prompt=tuple(range(100))))
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(_first(events))
+            await asyncio.sleep(0)
+            assert view.credit_s[1] == pytest.approx(credit_s - 0.1)
+            assert not first.done()
+            b.engine.go.set()
+        await events.aclose()
+
+
+async def _first(events: AsyncGenerator[GenerationEvent, None]) -> GenerationEvent:
+    return await anext(events)
