@@ -154,5 +154,3 @@ def test_whatever_comes_a_name_has_one_holder_that_is_there(
                 assert (member.site, member.epoch) in there
             if member.report:
                 assert member.report.card.epoch == member.epoch
-
-

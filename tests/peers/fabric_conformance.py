@@ -110,11 +110,15 @@ class FabricConformance:
 
     @on_uvloop
     async def test_two_incarnations_of_a_name_are_two(self) -> None:
-        async with self.bench() as bench, joined(bench, *A) as a:
-            async with joined(bench, "edge-b", 1) as old, joined(bench, "edge-b", 2):
-                await a.sees(A, ("edge-b", 1), ("edge-b", 2))
-                await old.leave()
-                await a.sees(A, ("edge-b", 2))
+        async with (
+            self.bench() as bench,
+            joined(bench, *A) as a,
+            joined(bench, "edge-b", 1) as old,
+            joined(bench, "edge-b", 2),
+        ):
+            await a.sees(A, ("edge-b", 1), ("edge-b", 2))
+            await old.leave()
+            await a.sees(A, ("edge-b", 2))
 
     @on_uvloop
     async def test_the_newest_of_many_words_arrives_and_ones_own_do_not(self) -> None:
