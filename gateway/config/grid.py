@@ -25,11 +25,7 @@ class Grid(msgspec.Struct, frozen=True):
 
 
 class FabricPlace(msgspec.Struct, frozen=True):
-    """The fabric on which sites find each other; without `listen`, `connect` and `scouting`, none.
-
-    A `tls/` endpoint takes the certificate of [tls] and `peer.authority`, both ways; a router's
-    certificate also carries the host name by which it is reached.
-    """
+    """Where sites find each other; without `listen`, `connect` and `scouting`, nowhere."""
 
     grid: Annotated[
         str,
@@ -41,8 +37,9 @@ class FabricPlace(msgspec.Struct, frozen=True):
     listen: Annotated[
         tuple[Annotated[str, Meta(pattern=_ENDPOINT)], ...],
         Meta(
-            description="This site is a router of the fabric, here: `tcp/127.0.0.1:7447` or "
-            "`tls/HOST:PORT`."
+            description="This site is a router of the fabric, here: `tcp/127.0.0.1:7447`, or "
+            "`tls/HOST:PORT` with the certificate of [tls], which names that host too, and "
+            "`peer.authority`."
         ),
     ] = ()
     connect: Annotated[
@@ -73,7 +70,7 @@ class FabricPlace(msgspec.Struct, frozen=True):
     peer_address: Annotated[
         str,
         Meta(
-            pattern=r"^((\[[0-9A-Fa-f:.]+\]|[^\s:/=]+):\d{1,5})?\Z",
+            pattern=r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5})?\Z",
             description="`HOST:PORT` at which other sites reach this site's peer port; empty: "
             "where it listens.",
         ),

@@ -28,8 +28,10 @@ MAX_NUM_SITES = 4096
 REMEMBERED_S = 600.0
 """A site that is gone, or seems so because the fabric is, may still be reached for so long."""
 
-Address = Annotated[str, Meta(max_length=256, pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/=]+):\d{1,5}\Z")]
-_Url = Annotated[str, Meta(max_length=256)]
+Address = Annotated[
+    str, Meta(max_length=256, pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}\Z")
+]
+_Url = Annotated[str, Meta(max_length=256, pattern=r"^[!-~]*\Z")]
 
 
 class SiteCard(msgspec.Struct, frozen=True, array_like=True):

@@ -61,7 +61,7 @@ async def connect_time_s(address: str) -> float | None:
         try:
             async with asyncio.timeout(_MEASURE_LIMIT_S):
                 _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        except (OSError, TimeoutError, OverflowError):
+        except (OSError, TimeoutError, OverflowError, UnicodeError):  # what an address may cause
             return min(times_s, default=None)
         times_s.append(time.monotonic() - began_s)
         writer.close()
@@ -122,8 +122,12 @@ class Neighbourhood:
         for member in membership:
             if member.report is not None and self._is_eligible(member.report.card):
                 addresses[member.site] = member.report.card.peer_address
+        usable = {peer.site for peer in self._links.usable()}
         for site, known in list(self._known.items()):
-            if addresses.get(site) != known.address and self._unlink(site):
+            address = addresses.get(site)
+            if address is None and site in usable:
+                continue  # the fabric was away for long; what answers does not need it
+            if address != known.address and self._unlink(site):
                 del self._known[site]
         for site, address in addresses.items():
             self._known.setdefault(site, _Known(address))

@@ -78,8 +78,15 @@ class ZenohFabric:
         """See `FabricEngine`."""
         own = f"{self._root}sites/{site}/{epoch}"
         self._own_report = f"{own}/report"
-        session = await self._open_at_last()
-        inlet = _Inlet(self._root, listener)
+        while True:
+            session = await self._open_at_last()
+            try:
+                await self._stay(session, own, _Inlet(self._root, listener))
+            except zenoh.ZError as error:
+                _logger.warning("the fabric refuses this site: %s", _first_line(error))
+                await asyncio.sleep(_MAX_BACKOFF_S)
+
+    async def _stay(self, session: zenoh.Session, own: str, inlet: _Inlet) -> None:
         try:
             self._held = self._declare(session, own, inlet)
             self._session = session

@@ -35,7 +35,7 @@ class FabricGrid:
     def start(self, name: str) -> SiteProcess:
         """Start a site, or start it again where it was."""
         base = self._bases.setdefault(name, free_port_base())
-        way = "LISTEN" if name == "edge-a" else "CONNECT"
+        listen, connect = (self._hub, "") if name == "edge-a" else ("", self._hub)
         self.sites[name] = site = self._stack.enter_context(
             running_site(
                 self._folder / f"{name}-{len(self.sites)}",
@@ -45,7 +45,8 @@ class FabricGrid:
                 FIRSTHOP_SITE_ID=name,
                 FIRSTHOP_MODEL_NUM_SLOTS="1",
                 FIRSTHOP_LIMITS_MAX_QUEUED="0",
-                **{f"FIRSTHOP_FABRIC_{way}": self._hub},
+                FIRSTHOP_FABRIC_LISTEN=listen,
+                FIRSTHOP_FABRIC_CONNECT=connect,
             )
         )
         return site

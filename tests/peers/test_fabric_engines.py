@@ -7,19 +7,23 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import zenoh
 
 from gateway.core.errors import SetupError
-from gateway.peers.zenoh_fabric import ZenohFabric, ZenohPlace
+from gateway.peers.zenoh_fabric import ZenohFabric, ZenohPlace, ZenohTls
 from gateway.wire.site_report import MAX_PAYLOAD_BYTES
 from tests.edge.grpc_fakes import on_uvloop
+from tests.peers.certificates import write_certificates
 from tests.peers.fabric_conformance import A, B, FabricConformance, Heard, joined
 from tests.peers.grid import free_port, until
 from tests.peers.memory_fabric import MemoryFabric, MemoryHub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from gateway.peers.fabric import FabricEngine
 
@@ -75,10 +79,14 @@ def _quiet(mode: str, **endpoints: str) -> zenoh.Config:
     return config
 
 
+@asynccontextmanager
+async def memory_bench() -> AsyncIterator[MemoryBench]:
+    yield MemoryBench()
+
+
 class TestMemory(FabricConformance):
-    @asynccontextmanager
-    async def bench(self) -> AsyncIterator[MemoryBench]:  # type: ignore[override]
-        yield MemoryBench()
+    def bench(self) -> AbstractAsyncContextManager[MemoryBench]:
+        return memory_bench()
 
 
 @asynccontextmanager
@@ -92,7 +100,7 @@ async def zenoh_bench() -> AsyncIterator[ZenohBench]:
 
 @pytest.mark.flow
 class TestZenoh(FabricConformance):
-    def bench(self):  # type: ignore[no-untyped-def]
+    def bench(self) -> AbstractAsyncContextManager[ZenohBench]:
         return zenoh_bench()
 
 
@@ -141,3 +149,38 @@ async def test_a_router_that_cannot_listen_says_so() -> None:
         fabric = ZenohFabric(ZenohPlace(grid="test", listen=(bench.endpoint,)))
         with pytest.raises(SetupError, match=r"fabric\.listen: .*in use"):
             await fabric.run(*A, Heard())
+
+
+@pytest.mark.flow
+@on_uvloop
+async def test_nobody_joins_without_a_certificate_of_the_grid(tmp_path: Path) -> None:
+    endpoint = f"tls/localhost:{free_port()}"
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        folder.mkdir()
+        write_certificates(folder, "edge-a", "edge-b")
+
+    async with asyncio.TaskGroup() as tasks:
+        heard = {name: Heard() for name in ("hub", "friend", "stranger", "plain")}
+        a = ZenohPlace(grid="test", listen=(endpoint,), tls=tls_of(ours, "edge-a"))
+        b = ZenohPlace(grid="test", connect=(endpoint,), tls=tls_of(ours, "edge-b"))
+        forged = msgspec.structs.replace(tls_of(theirs, "edge-b"), authority=str(ours / "ca.pem"))
+        x = ZenohPlace(grid="test", connect=(endpoint,), tls=forged)
+        y = ZenohPlace(grid="test", connect=(endpoint.replace("tls/", "tcp/"),))
+        running = [tasks.create_task(ZenohFabric(a).run("edge-a", 1, heard["hub"]))]
+        await until(lambda: heard["hub"].there == {A})
+        running += [
+            tasks.create_task(ZenohFabric(x).run("edge-x", 1, heard["stranger"])),
+            tasks.create_task(ZenohFabric(y).run("edge-y", 1, heard["plain"])),
+            tasks.create_task(ZenohFabric(b).run("edge-b", 1, heard["friend"])),
+        ]
+        await until(lambda: heard["hub"].there == heard["friend"].there == {A, B})
+        assert not heard["stranger"].there
+        assert not heard["plain"].there
+        for one in running:
+            one.cancel()
+
+
+def tls_of(folder: Path, site: str) -> ZenohTls:
+    names = (f"{site}.pem", f"{site}.key", "ca.pem")
+    return ZenohTls(*(str(folder / name) for name in names))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.hops import Hops
-from gateway.core.membership import Membership, SiteCard, SiteReport
+from gateway.core.membership import REMEMBERED_S, Membership, SiteCard, SiteReport
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.peers.links import PeerLinks
 from gateway.peers.neighbourhood import Neighbourhood, connect_time_s
@@ -114,6 +114,20 @@ async def test_a_link_stays_while_the_fabric_is_gone_and_the_peer_answers() -> N
 
 
 @on_uvloop
+async def test_a_site_that_the_fabric_forgot_keeps_its_link_while_it_answers() -> None:
+    async with newcomer("edge-a", "edge-b", max_num=2) as new:
+        new.see("edge-a", 0.001)
+        await new.links_to("edge-a")
+        now_s = time.monotonic()
+        new.membership.vanished("edge-a", 1, now_s)
+        new.membership.forget(now_s + REMEMBERED_S + 1.0)
+        new.see("edge-b", 0.001)
+        await new.links_to("edge-a", "edge-b")
+        await new.sites["edge-a"].server.stop(grace_s=0.0)
+        await new.links_to("edge-b")
+
+
+@on_uvloop
 async def test_a_site_that_started_again_elsewhere_is_linked_to_there() -> None:
     async with newcomer("edge-a", max_num=2) as new:
         new.see("edge-a", 0.001, port=free_port())
@@ -146,5 +160,5 @@ async def test_how_near_a_port_is_and_that_none_is_there() -> None:
         assert rtt_s is not None
         assert 0.0 < rtt_s < 1.0
     assert await connect_time_s(f"127.0.0.1:{free_port()}") is None
-    assert await connect_time_s("127.0.0.1:99999") is None
-    assert await connect_time_s("no.such.host.invalid:1") is None
+    for address in ("127.0.0.1:99999", "no.such.host.invalid:1", f"{'a' * 70}.b:1", "..:1"):
+        assert await connect_time_s(address) is None
