@@ -23,7 +23,7 @@ from gateway.core.load_report import MAX_NUM_MODELS, LoadReport, ModelKey, Total
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_NUM_SITES = 4096
+MAX_NUM_SITES = 2048
 """Of a grid; what more there are is not seen."""
 REMEMBERED_S = 600.0
 """A site that is gone, or seems so because the fabric is, may still be reached for so long."""
@@ -116,7 +116,7 @@ class Membership:
             return None
         member = self._members.get(site)
         if member is None:
-            if len(self._members) >= self._max_num_sites:
+            if not self._has_room():
                 self.ignored[Ignored.TOO_MANY] += 1
                 return None
             member = self._members[site] = Member(site, epoch, is_there=True, changed_s=now_s)
@@ -165,6 +165,15 @@ class Membership:
         for member in list(self._members.values()):
             if not member.is_there and now_s - member.changed_s > REMEMBERED_S:
                 del self._members[member.site]
+
+    def _has_room(self) -> bool:
+        """Whether one more site can be known; who is gone for longest makes room."""
+        if len(self._members) < self._max_num_sites:
+            return True
+        gone = [member for member in self if not member.is_there]
+        if gone:
+            del self._members[min(gone, key=lambda member: member.changed_s).site]
+        return bool(gone)
 
     def _reason_against(self, site: str, epoch: int, report: SiteReport) -> Ignored | None:
         card, load = report.card, report.load

@@ -68,8 +68,12 @@ class PeerLinks:
 
     def remove(self, site: str) -> None:
         """End a link, and the turns on it; sites that are no peers are ignored."""
-        if self._links.pop(site, None) is not None:
-            self._running.pop(site).cancel()
+        link = self._links.pop(site, None)
+        if link is None:
+            return
+        self._running.pop(site).cancel()
+        if self._observer is not None and link.figures().is_linked:
+            self._observer.lost(site, "the link was given up")
 
     def doubt(self, site: str) -> None:
         """The fabric says that a site is gone: no new turns go there until it denies it."""

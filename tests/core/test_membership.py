@@ -127,6 +127,16 @@ def test_more_sites_than_can_be_are_not_seen() -> None:
     assert membership.ignored == {Ignored.TOO_MANY: 1}
 
 
+def test_who_is_gone_makes_room() -> None:
+    membership = grid_of_one(max_num_sites=2)
+    membership.appeared("edge-c", 1, 1.5)
+    membership.vanished("edge-c", 1, 2.0)
+    membership.vanished("edge-b", 7, 3.0)
+    assert membership.appeared("edge-d", 1, 4.0)
+    assert [member.site for member in membership] == ["edge-b", "edge-d"]
+    assert not membership.ignored
+
+
 _SITES, _EPOCHS = st.sampled_from([OWN, "edge-b", "edge-c"]), st.integers(1, 3)
 
 

@@ -15,15 +15,30 @@ from gateway.core.membership import REMEMBERED_S, Membership, SiteCard, SiteRepo
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.peers.links import PeerLinks
 from gateway.peers.neighbourhood import Neighbourhood, connect_time_s
+from gateway.peers.port import NobodyObserves
 from tests.edge.grpc_fakes import on_uvloop
 from tests.peers.grid import MODEL, VOCAB_SIZE, free_port, grid, hello_of, request_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.wire.peer_frames import Hello
     from tests.peers.grid import Site
 
 pytestmark = pytest.mark.flow
+
+
+class Observed(NobodyObserves):
+    """Keeps which links came and went."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def linked(self, site: str, hello: Hello) -> None:
+        self.told.append(f"linked {site}")
+
+    def lost(self, site: str, reason: str) -> None:
+        self.told.append(f"lost {site}")
 
 
 @dataclass
@@ -36,6 +51,8 @@ class Newcomer:
     neighbourhood: Neighbourhood
     distances_s: dict[str, float | None]
     """By address of the peer port."""
+    told: list[str]
+    """What the observer of the links was told."""
 
     def see(
         self, site: str, rtt_s: float, *, port: int = 0, epoch: int = 1, model: bytes = MODEL
@@ -65,7 +82,8 @@ async def newcomer(
     async def measure(address: str) -> float | None:
         return distances_s[address]
 
-    links = PeerLinks((), hello_of("edge-z"), vocab_size=VOCAB_SIZE)
+    observed = Observed()
+    links = PeerLinks((), hello_of("edge-z"), vocab_size=VOCAB_SIZE, observer=observed)
     neighbourhood = Neighbourhood(
         links,
         SiteCard("edge-z", 1, "127.0.0.1:1", models=(MODEL,)),
@@ -76,7 +94,7 @@ async def newcomer(
     async with grid(*names) as sites, links, asyncio.TaskGroup() as tasks:
         membership = Membership("edge-z", 1)
         running = tasks.create_task(neighbourhood.run(membership))
-        yield Newcomer(sites, links, membership, neighbourhood, distances_s)
+        yield Newcomer(sites, links, membership, neighbourhood, distances_s, observed.told)
         running.cancel()
 
 
@@ -90,6 +108,7 @@ async def test_the_nearest_sites_are_linked_to() -> None:
         new.see("edge-c", 0.010)
         await new.links_to("edge-b", "edge-c")
         assert new.neighbourhood.rtt_s("edge-a") == 0.030
+        assert new.told == ["linked edge-a", "linked edge-b", "lost edge-a", "linked edge-c"]
 
 
 @on_uvloop
@@ -111,6 +130,7 @@ async def test_a_link_stays_while_the_fabric_is_gone_and_the_peer_answers() -> N
         new.neighbourhood.left(gone)
         assert new.links.usable() == []
         await new.links_to("edge-a")
+        assert new.told == ["linked edge-a", "lost edge-a", "linked edge-a"]
 
 
 @on_uvloop
