@@ -21,9 +21,10 @@ from gateway.core.escalation import EscalationPolicy
 from gateway.core.turn import ModelInfo
 from gateway.edge import grpc_server, http_server
 from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
-from gateway.edge.admin import EngineSource, GridSource, SiteIdentity, build_admin_app
+from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
 from gateway.edge.desk import Desk
 from gateway.edge.grid import Grid
+from gateway.edge.grid_view import GridFigures
 from gateway.edge.http_app import build_http_app
 from gateway.edge.own_turns import own_turn_route
 from gateway.engine.bundle import load_bundle
@@ -170,7 +171,7 @@ class _Site:
                 identity=self._identity(),
                 desk=self.desk,
                 engine=self._backend.engine,
-                grid=GridSource() if grid is None else grid.source(),
+                grid=GridFigures if grid is None else grid.figures,
                 telemetry=self.telemetry,
             ),
             listeners["admin"],
@@ -194,12 +195,16 @@ class _Site:
             await admin.wait_started()
             settle_garbage()
             announce(_with_ports(config, public.port, agents.port, peer_port, admin.port))
-            reloading = serving.create_task(self._reload_keys(asked.reload))
-            watching = serving.create_task(watch_loop_lag(self.telemetry.observe_loop_lag))
+            besides = [
+                self._reload_keys(asked.reload),
+                watch_loop_lag(self.telemetry.observe_loop_lag),
+                *([] if grid is None else [grid.meet()]),
+            ]
+            running = [serving.create_task(one) for one in besides]
             await asked.end.wait()
             await self._drain(public, agents, asked.cut)
-            reloading.cancel()
-            watching.cancel()
+            for one in running:
+                one.cancel()
             public.stop()
             admin.stop()
 

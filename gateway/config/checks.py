@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_site(site: SiteConfig, origins: Mapping[str, str]) -> None:
     """Raise ConfigError for a whole that is unsafe or cannot work, though each value is fine."""
     complaints = Complaints()
-    for check in (_check_tls, _check_public, _check_peers, _check_ports):
+    for check in (_check_tls, _check_public, _check_peers, _check_fabric, _check_ports):
         with complaints.noting():
             check(site, origins)
     for section, server in (("upstream", site.upstream), ("core", site.core)):
@@ -86,6 +86,37 @@ def _check_peers(site: SiteConfig, origins: Mapping[str, str]) -> None:
         raise ConfigError(
             f"{origins['grid.peers']}: grid.peers: a site is listed twice, or is this site itself"
         )
+
+
+def _check_fabric(site: SiteConfig, origins: Mapping[str, str]) -> None:
+    """The fabric keeps to the rules of the peer port, and others must learn where that is."""
+    fabric, peer = site.fabric, site.peer
+    for key, endpoints in (("listen", fabric.listen), ("connect", fabric.connect)):
+        for endpoint in endpoints:
+            scheme, _, address = endpoint.partition("/")
+            host = address.rpartition(":")[0].strip("[]")
+            if scheme == "tls" and not peer.authority:
+                raise ConfigError(
+                    f"{origins[f'fabric.{key}']}: fabric.{key}: {endpoint} needs peer.authority, "
+                    "tls.cert and tls.key, with which sites prove who they are"
+                )
+            if scheme == "tcp" and not (peer.allow_plaintext or is_loopback(host)):
+                raise ConfigError(
+                    f"{origins[f'fabric.{key}']}: fabric.{key}: {endpoint} leaves this machine; "
+                    "write tls/ so that sites prove who they are, or set peer.allow_plaintext"
+                )
+    if fabric.enabled and not fabric.peer_address and _is_wildcard(peer.host):
+        raise ConfigError(
+            f"{origins['peer.host']}: peer.host: {peer.host} is every address of this machine; set "
+            "fabric.peer_address to the one at which other sites reach it"
+        )
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _check_ports(site: SiteConfig, origins: Mapping[str, str]) -> None:

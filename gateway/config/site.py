@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.config.grid import FabricPlace, Grid
 from gateway.core.budget import BudgetDefaults
 from gateway.core.errors import ConfigError
 
@@ -86,20 +87,6 @@ class PeerListener(Listener, frozen=True):
             " every machine is trusted."
         ),
     ] = False
-
-
-class Grid(msgspec.Struct, frozen=True):
-    """The other sites."""
-
-    peers: Annotated[
-        tuple[
-            Annotated[
-                str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}=(\[[0-9A-Fa-f:]+\]|[^:=]+):\d+\Z")
-            ],
-            ...,
-        ],
-        Meta(description="Sites to hand turns to, each `NAME=HOST:PORT` of its peer port."),
-    ] = ()
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -414,6 +401,7 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     peer: PeerListener = PeerListener()
     admin: AdminListener = AdminListener()
     grid: Grid = Grid()
+    fabric: FabricPlace = FabricPlace()
     tls: Tls = Tls()
     model: Model = Model()
     upstream: Upstream = Upstream()

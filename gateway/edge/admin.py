@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,10 +22,9 @@ from gateway.core.errors import EngineUnavailable, GatewayError, InvalidRequest,
 from gateway.core.generation import SERVICE_ORDER, EngineLoad
 from gateway.core.stages import Outcome
 from gateway.core.turn import ModelInfo
-from gateway.edge.grid_view import grid_view
+from gateway.edge.grid_view import GridFigures, grid_view
 from gateway.edge.http_app import answer_gateway_error, answer_route_error
 from gateway.edge.turn_view import TurnView, record_json, view_of
-from gateway.peers.link import LinkFigures
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -59,19 +58,12 @@ class EngineSource(msgspec.Struct, frozen=True):
     num_restarts: Callable[[], int]
 
 
-class GridSource(msgspec.Struct, frozen=True):
-    """Where the figures of the grid come from."""
-
-    links: Callable[[], Sequence[LinkFigures]] = tuple
-    num_turns_for_peers: Callable[[], int] = int
-
-
 def build_admin_app(
     *,
     identity: SiteIdentity,
     desk: Desk,
     engine: EngineSource,
-    grid: GridSource,
+    grid: Callable[[], GridFigures],
     telemetry: SiteTelemetry,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Starlette:
@@ -145,7 +137,7 @@ class _Admin:
         identity: SiteIdentity,
         desk: Desk,
         engine: EngineSource,
-        grid: GridSource,
+        grid: Callable[[], GridFigures],
         telemetry: SiteTelemetry,
         monotonic: Callable[[], float],
     ) -> None:
@@ -190,8 +182,7 @@ class _Admin:
 
     async def grid(self, _: Request) -> Response:
         """The site's peers."""
-        grid = self._grid
-        view = grid_view(self._identity.site, grid.num_turns_for_peers(), grid.links())
+        view = grid_view(self._identity.site, self._grid())
         return Response(msgspec.json.encode(view), media_type=_JSON)
 
     async def requests(self, request: Request) -> Response:

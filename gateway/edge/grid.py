@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from typing import TYPE_CHECKING
@@ -9,23 +10,31 @@ from typing import TYPE_CHECKING
 from gateway.core.budget import TurnClass
 from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import Credits, SiteState, model_key
+from gateway.core.membership import SiteCard
 from gateway.core.routing import Here
-from gateway.edge.admin import GridSource
+from gateway.edge.grid_view import GridFigures
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
+from gateway.peers.fabric import Fabric
 from gateway.peers.link import PeerSite
 from gateway.peers.links import PeerLinks
+from gateway.peers.neighbourhood import Neighbourhood
 from gateway.peers.reporter import LoadReporter
 from gateway.peers.tls import PeerTls
+from gateway.peers.zenoh_fabric import ZenohFabric, ZenohPlace, ZenohTls
 from gateway.router.router import Router
+from gateway.runtime.tasks import first_cause
 from gateway.wire.peer_frames import PROTOCOL, Hello
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from gateway.config.site import PeerListener, SiteConfig
+    from gateway.config.site import SiteConfig
     from gateway.core.turn import ModelInfo
     from gateway.engine.client import EngineClient
+
+_EVERYBODY = ""
+"""No site's name: who hears it has sent nothing."""
 
 
 class Grid:
@@ -33,17 +42,23 @@ class Grid:
 
     def __init__(
         self,
+        config: SiteConfig,
+        hello: Hello,
         router: Router,
         links: PeerLinks,
         server: PeerServer,
-        at: PeerListener,
+        reporter: LoadReporter,
         tls: PeerTls | None,
     ) -> None:
         self.router = router
         self.links = links
         self.server = server
-        self._at = at
+        self._config = config
+        self._hello = hello
         self._tls = tls
+        self._reporter = reporter
+        self._fabric: Fabric | None = None
+        self._neighbourhood: Neighbourhood | None = None
 
     @classmethod
     async def join(
@@ -78,16 +93,42 @@ class Grid:
             report=reporter.report,
             receive=reporter.receive,
         )
-        return cls(router, links, PeerServer(router, contract), config.peer, tls)
+        server = PeerServer(router, contract)
+        return cls(config, hello, router, links, server, reporter, tls)
 
     async def listen(self) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
-        await self.server.start(self._at.host, self._at.port, self._tls)
+        at = self._config.peer
+        await self.server.start(at.host, at.port, self._tls)
         return self.server.port
 
-    def source(self) -> GridSource:
-        """The grid's figures for the admin port."""
-        return GridSource(self.links.figures, lambda: self.server.num_turns)
+    async def meet(self) -> None:
+        """Be on the fabric, if there is one, until cancelled; the peer port must be open.
+
+        Raises SetupError.
+        """
+        place = self._config.fabric
+        if not place.enabled:
+            return
+        card = self._card()
+        neighbourhood = Neighbourhood(
+            self.links,
+            card,
+            configured=(one.partition("=")[0] for one in self._config.grid.peers),
+            max_num_neighbours=place.max_num_neighbours,
+        )
+        fabric = Fabric(
+            ZenohFabric(_zenoh_place(self._config)),
+            card,
+            lambda: self._reporter.report(_EVERYBODY),
+            observer=neighbourhood,
+            report_interval_s=place.report_interval_ms / 1e3,
+        )
+        self._fabric, self._neighbourhood = fabric, neighbourhood
+        with first_cause():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(fabric.run())
+                tasks.create_task(neighbourhood.run(fabric.membership))
 
     def alternates(self) -> tuple[str, ...]:
         """Addresses of other sites, the best for an agent's turn first."""
@@ -97,6 +138,32 @@ class Grid:
         """Take no more turns of peers, tell them, and begin nothing here."""
         self.router.here.state = SiteState.DRAINING
         self.server.drain()
+        if self._fabric is not None:
+            self._fabric.tell()
+
+    def figures(self) -> GridFigures:
+        """For the admin port."""
+        fabric, neighbourhood = self._fabric, self._neighbourhood
+        return GridFigures(
+            num_turns_for_peers=self.server.num_turns,
+            links=self.links.figures(),
+            configured=frozenset(one.partition("=")[0] for one in self._config.grid.peers),
+            fabric=None if fabric is None else fabric.figures(),
+            connect_time_s=(lambda _: None) if neighbourhood is None else neighbourhood.rtt_s,
+        )
+
+    def _card(self) -> SiteCard:
+        config, hello = self._config, self._hello
+        host = config.peer.host
+        return SiteCard(
+            site=hello.site,
+            epoch=hello.epoch,
+            peer_address=config.fabric.peer_address
+            or f"{f'[{host}]' if ':' in host else host}:{self.server.port}",
+            models=hello.models,
+            region=config.site.region,
+            addresses=hello.addresses,
+        )
 
 
 def _hello(config: SiteConfig, info: ModelInfo) -> Hello:
@@ -119,3 +186,15 @@ def _hello(config: SiteConfig, info: ModelInfo) -> Hello:
 def _peer_tls(config: SiteConfig) -> PeerTls | None:
     authority = config.peer.authority
     return PeerTls.read(config.tls.cert, config.tls.key, authority) if authority else None
+
+
+def _zenoh_place(config: SiteConfig) -> ZenohPlace:
+    fabric, authority = config.fabric, config.peer.authority
+    return ZenohPlace(
+        grid=fabric.grid,
+        listen=fabric.listen,
+        connect=fabric.connect,
+        lease_s=fabric.lease_ms / 1e3,
+        finds_others=fabric.scouting,
+        tls=ZenohTls(config.tls.cert, config.tls.key, authority) if authority else None,
+    )

@@ -83,6 +83,7 @@ class PeerConnection:
         self._keys = itertools.count(1)
         self._turns: dict[int, OfferedTurn] = {}
         self._outbox: Outbox[CallerFrame] = Outbox(max_num_items=_MAX_NUM_UNWRITTEN)
+        self._beat_numbers = itertools.count(1)
         self._beats_s: dict[int, float] = {}
         """When each beat that has no answer yet was sent."""
         self._round_trips_s: deque[float] = deque(maxlen=_NUM_ROUND_TRIPS)
@@ -93,6 +94,8 @@ class PeerConnection:
         self.report: LoadReport | None = None
         self.reported_s = 0.0
         self.is_draining = False
+        self._doubted_s: float | None = None
+        """Since when somebody says that the peer is gone, and no beat of ours denies it."""
 
     @property
     def was_linked(self) -> bool:
@@ -106,6 +109,7 @@ class PeerConnection:
         return (
             hello is not None
             and not self.is_draining
+            and self._doubted_s is None
             and self._own_hello.models[0] in hello.models
             and self._monotonic() - self.heard_s <= _SILENCE_LIMIT_S
         )
@@ -119,6 +123,14 @@ class PeerConnection:
     def num_turns(self) -> int:
         """Turns the peer has now."""
         return len(self._turns)
+
+    def doubt(self) -> None:
+        """Offer nothing until the peer has answered once more; asked at once."""
+        if self.hello is None or self._doubted_s is not None:
+            return
+        self._doubted_s = self._monotonic()
+        self._observer.lost(self._site, "the fabric says that it is gone")
+        self._send_beat()
 
     async def run(self) -> None:
         """Serve until it ends. Raises PeerLost, and FrameError when the peer broke a rule."""
@@ -224,14 +236,19 @@ class PeerConnection:
                 await self._greeted.wait()
         except TimeoutError:
             raise PeerLost(self._site, f"no answer within {_GREETING_LIMIT_S:g} s") from None
-        for number in itertools.count(1):
-            sent_s = self._beats_s[number] = self._monotonic()
-            self._outbox.put(Beat(number))
+        while True:
+            sent_s = self._send_beat()
             await asyncio.sleep(BEAT_INTERVAL_S)
             now_s = self._monotonic()
             is_late = now_s - sent_s > 2 * BEAT_INTERVAL_S
             if not is_late and now_s - self.heard_s > _SILENCE_LIMIT_S:
                 raise PeerLost(self._site, f"silent for {now_s - self.heard_s:.2f} s")
+
+    def _send_beat(self) -> float:
+        number, sent_s = next(self._beat_numbers), self._monotonic()
+        self._beats_s[number] = sent_s
+        self._outbox.put(Beat(number))
+        return sent_s
 
     def _receive(self, frame: ServerFrame) -> None:
         if self.hello is None:
@@ -286,6 +303,9 @@ class PeerConnection:
         rtt_s = self._monotonic() - sent_s
         self._round_trips_s.append(rtt_s)
         self._observer.timed(self._site, rtt_s)
+        if self._doubted_s is not None and sent_s >= self._doubted_s and self.hello is not None:
+            self._doubted_s = None
+            self._observer.linked(self._site, self.hello)
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:

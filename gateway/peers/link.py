@@ -133,6 +133,11 @@ class PeerLink:
             num_turns=connection.num_turns,
         )
 
+    def doubt(self) -> None:
+        """The fabric says that the peer is gone: no new turns until the peer denies it."""
+        if self._connection is not None:
+            self._connection.doubt()
+
     async def run(self) -> None:
         """Keep the link up until `end`, or until cancelled."""
         while not self._is_over:

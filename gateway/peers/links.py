@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from gateway.peers.link import PeerLink
@@ -33,23 +32,21 @@ class PeerLinks:
         *,
         vocab_size: int,
         credentials: grpc.ChannelCredentials | None = None,
+        views: PeerViews | None = None,
     ) -> None:
-        self._views = PeerViews()
-        self._links = {
-            peer.site: PeerLink(
-                peer, hello, vocab_size=vocab_size, credentials=credentials, observer=self._views
-            )
-            for peer in peers
-        }
-        self._exit = AsyncExitStack()
+        self._hello = hello
+        self._vocab_size = vocab_size
+        self._credentials = credentials
+        self._views = views or PeerViews()
+        self._links = {peer.site: self._link(peer) for peer in peers}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
         """Begin to connect; nothing waits for it."""
-        tasks = await self._exit.enter_async_context(asyncio.TaskGroup())
-        for site, link in self._links.items():
-            running = tasks.create_task(link.run(), name=f"link to {site}")
-            self._exit.callback(running.cancel)
-            self._exit.callback(link.end)
+        await self._tasks.__aenter__()
+        for site in self._links:
+            self._start(site)
         return self
 
     async def __aexit__(
@@ -59,7 +56,30 @@ class PeerLinks:
         traceback: TracebackType | None,
     ) -> None:
         """End every link, and the turns on it."""
-        await self._exit.aclose()
+        for site, running in self._running.items():
+            self._links[site].end()
+            running.cancel()
+        await self._tasks.__aexit__(kind, error, traceback)
+
+    def add(self, peer: PeerSite) -> None:
+        """Begin to link to one more site; in place of a link to that site that there was."""
+        self.remove(peer.site)
+        self._links[peer.site] = self._link(peer)
+        self._start(peer.site)
+
+    def remove(self, site: str) -> None:
+        """End a link, and the turns on it; sites that are no peers are ignored."""
+        link = self._links.pop(site, None)
+        if link is None:
+            return
+        link.end()
+        self._running.pop(site).cancel()
+        self._views.forget(site)
+
+    def doubt(self, site: str) -> None:
+        """The fabric says that a site is gone: no new turns go there until it denies it."""
+        if (link := self._links.get(site)) is not None:
+            link.doubt()
 
     @property
     def known(self) -> Peers:
@@ -82,6 +102,28 @@ class PeerLinks:
         """See `PeerSites`. Raises KeyError for a site that is no peer."""
         return self._links[site].generate(request, hops, trail, is_last_resort=is_last_resort)
 
+    def usable(self) -> set[str]:
+        """The sites whose links take new turns."""
+        return {site for site, link in self._links.items() if link.is_usable}
+
+    def figures_of(self, site: str) -> LinkFigures | None:
+        """What is known of one peer now; None for a site without a link."""
+        link = self._links.get(site)
+        return None if link is None else link.figures()
+
     def figures(self) -> list[LinkFigures]:
         """What is known of every peer now."""
         return [link.figures() for link in self._links.values()]
+
+    def _link(self, peer: PeerSite) -> PeerLink:
+        return PeerLink(
+            peer,
+            self._hello,
+            vocab_size=self._vocab_size,
+            credentials=self._credentials,
+            observer=self._views,
+        )
+
+    def _start(self, site: str) -> None:
+        running = self._tasks.create_task(self._links[site].run(), name=f"link to {site}")
+        self._running[site] = running

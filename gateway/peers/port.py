@@ -75,7 +75,7 @@ class PeerObserver(Protocol):
     """Is told what is learned of peers. Nothing here may wait or raise."""
 
     def linked(self, site: str, hello: Hello) -> None:
-        """A link is up."""
+        """A link is up, or its peer has denied that it is gone."""
         ...
 
     def timed(self, site: str, rtt_s: float) -> None:
@@ -87,7 +87,7 @@ class PeerObserver(Protocol):
         ...
 
     def lost(self, site: str, reason: str) -> None:
-        """A link that was up is down."""
+        """A link that was up is down, or the fabric says that its peer is gone."""
         ...
 
 

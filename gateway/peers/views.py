@@ -53,6 +53,12 @@ class PeerViews:
         if view := self.known.get(site):
             view.take(report, self._monotonic())
 
+    def forget(self, site: str) -> None:
+        """The site is no peer any more."""
+        if self.known.get(site):
+            self.known.remove(site)
+            del self._addresses[site]
+
     def lost(self, site: str, reason: str) -> None:
         """See `PeerObserver`."""
         if view := self.known.get(site):

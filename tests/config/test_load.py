@@ -74,6 +74,20 @@ def test_each_source_is_stronger_than_the_one_before(site_file: Path) -> None:
         ("[peer]\nhost = '10.0.0.1'\n", ":2: peer.host: 10.0.0.1 is a public address; set peer."),
         ("[peer]\nauthority = 'ca.pem'\n", ":2: peer.authority: set tls.cert and tls.key too"),
         ("[grid]\npeers = ['edge-b']\n", ":2: grid.peers: takes list of text"),
+        ("[fabric]\nconnect = ['hub:7447']\n", ":2: fabric.connect: takes list of text"),
+        (
+            "[fabric]\nconnect = ['tls/hub:7447']\n",
+            ":2: fabric.connect: tls/hub:7447 needs peer.authority",
+        ),
+        (
+            "[fabric]\nlisten = ['tcp/0.0.0.0:7447']\n",
+            ":2: fabric.listen: tcp/0.0.0.0:7447 leaves this machine",
+        ),
+        (
+            "[peer]\nhost = '0.0.0.0'\nallow_plaintext = true\n"
+            "[fabric]\nconnect = ['tcp/hub:7447']\n",
+            ":2: peer.host: 0.0.0.0 is every address",
+        ),
         ("[grid]\npeers = ['edge-a=h:1']\n", ":2: grid.peers: a site is listed twice, or is this"),
         ("[admin]\nhost = '10.0.0.1'\n", ":2: admin.host: 10.0.0.1 is not a loopback address"),
     ],

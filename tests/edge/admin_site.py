@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from gateway.core.budget import BudgetDefaults
 from gateway.core.errors import EngineUnavailable
 from gateway.core.generation import Backlog, EngineLoad
-from gateway.edge.admin import EngineSource, GridSource, SiteIdentity, build_admin_app
+from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
 from gateway.edge.desk import Desk
+from gateway.edge.grid_view import GridFigures
 from gateway.edge.http_server import HttpServer, bind_listener
 from gateway.telemetry.metrics import SiteFigures
 from gateway.telemetry.site_telemetry import SiteTelemetry
@@ -59,7 +60,9 @@ class AdminSite:
             identity=SiteIdentity("edge-a", "lab", "1.2.3", started_s=600.0),
             desk=self.desk,
             engine=EngineSource(load=self._load, num_restarts=lambda: 3),
-            grid=GridSource(lambda: self.links, lambda: 2),
+            grid=lambda: GridFigures(
+                num_turns_for_peers=2, links=self.links, configured=frozenset({"edge-b"})
+            ),
             telemetry=self.telemetry,
             monotonic=lambda: NOW_S,
         )

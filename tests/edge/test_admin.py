@@ -254,10 +254,14 @@ def test_the_grid_is_shown_with_the_age_and_source_of_every_figure(
     grid = client.get("/v1/grid").json()
     assert (grid["site"], grid["num_turns_for_peers"]) == ("edge-a", 2)
     usable, unlinked = grid["peers"]
-    assert (usable["state"], usable["source"], usable["age_ms"]) == ("usable", "peer link", 100.0)
+    assert (usable["state"], usable["source"], usable["age_ms"]) == (
+        "usable",
+        "beats on the link",
+        100.0,
+    )
     assert (usable["rtt_ms"], usable["num_refused"]) == (4.0, 1)
     said = usable["report"]
-    assert (said["source"], said["age_ms"]) == ("the peer's report", 450.0)
+    assert (said["source"], said["age_ms"]) == ("the peer's report on its link", 450.0)
     assert (said["state"], said["epoch"], said["num_free"]) == ("ready", 7, 6)
     assert set(said["wait_ms"]) == {"voice", "agent", "batch"}
     assert (unlinked["state"], unlinked["report"]) == ("unlinked", None)

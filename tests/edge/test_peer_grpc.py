@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +37,7 @@ from gateway.wire.peer_frames import (
     server_frames,
 )
 from tests.edge.grpc_fakes import on_uvloop
+from tests.peers.certificates import write_certificates
 from tests.peers.grid import (
     BUSY,
     MODEL,
@@ -338,26 +338,11 @@ async def test_a_port_in_use_is_named() -> None:
             await Served().server.start("127.0.0.1", site.server.port, None)
 
 
-def openssl(*arguments: str, cwd: Path) -> None:
-    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PeerTls]:
     """Certificates of two sites, by one authority."""
     folder = tmp_path_factory.mktemp("authority")
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        *("req", "-x509", *new_key, "-subj", "/CN=grid", "-keyout", "ca.key", "-out", "ca.pem"),
-        cwd=folder,
-    )
-    for site in ("edge-a", "edge-b"):
-        names = ("-subj", f"/CN={site}", "-addext", f"subjectAltName=DNS:{site}")
-        openssl(
-            *("req", "-x509", *new_key, *names, "-CA", "ca.pem", "-CAkey", "ca.key"),
-            *("-keyout", f"{site}.key", "-out", f"{site}.pem"),
-            cwd=folder,
-        )
+    write_certificates(folder, "edge-a", "edge-b")
     return {
         site: PeerTls.read(
             *(str(folder / name) for name in (f"{site}.pem", f"{site}.key", "ca.pem"))

@@ -13,6 +13,7 @@ import pytest
 from gateway.core.errors import PeerError, PeerLost, PeerRefused
 from gateway.core.generation import FinishReason, GenerationEnd, TokenFrame, TokenLogprob
 from gateway.core.hops import Admitted, Hops
+from gateway.core.load_report import Credits, report_load
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.peers.link import PeerLink, PeerSite
 from gateway.wire.peer_frames import (
@@ -24,12 +25,13 @@ from gateway.wire.peer_frames import (
     Hello,
     Offer,
     Refuse,
+    Report,
     Tokens,
     caller_frames,
     encode,
 )
 from tests.edge.grpc_fakes import on_uvloop
-from tests.peers.grid import MODEL, VOCAB_SIZE, hello_of, request_of, until
+from tests.peers.grid import IDLE, MODEL, VOCAB_SIZE, hello_of, request_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -260,3 +262,19 @@ async def test_a_refusal_has_its_reason_and_the_link_lives() -> None:
         items = await bench.hear(Accept(2, ("edge-b",)), Refuse(2, "draining"))
         assert isinstance(items[-1], PeerRefused)
         assert bench.link.is_usable
+
+
+@on_uvloop
+async def test_a_peer_said_to_be_gone_gets_no_turn_until_it_denies_it() -> None:
+    async with linked() as bench:
+        bench.peer.is_silent = True
+        bench.link.doubt()
+        assert not bench.link.is_usable
+        report = report_load(IDLE, now_s=0.0, epoch=1, seq=1, max_num_queued=1, credits=Credits())
+        bench.peer.say(Report(report))  # a sign of life, and no answer
+        await until(lambda: bench.link.figures().report is not None)
+        with pytest.raises(PeerLost):
+            await anext(bench.generate())
+        bench.peer.is_silent = False
+        await until(lambda: bench.link.is_usable)
+        assert bench.peer.num_links == 1

@@ -1,0 +1,91 @@
+"""The configuration of what connects a site to other sites."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+_ENDPOINT = r"^(tcp|tls)/(\[[0-9A-Fa-f:]+\]|[^\s:/]+):\d{1,5}\Z"
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """The other sites."""
+
+    peers: Annotated[
+        tuple[
+            Annotated[
+                str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}=(\[[0-9A-Fa-f:]+\]|[^:=]+):\d+\Z")
+            ],
+            ...,
+        ],
+        Meta(description="Sites to hand turns to, each `NAME=HOST:PORT` of its peer port."),
+    ] = ()
+
+
+class FabricPlace(msgspec.Struct, frozen=True):
+    """Where sites find each other; without `listen`, `connect` and `scouting`, nowhere."""
+
+    grid: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z",
+            description="Only sites with the same grid's name see each other.",
+        ),
+    ] = "grid"
+    listen: Annotated[
+        tuple[Annotated[str, Meta(pattern=_ENDPOINT)], ...],
+        Meta(
+            description="This site is a router of the fabric, here: `tcp/127.0.0.1:7447`, or "
+            "`tls/HOST:PORT` with the certificate of [tls], which names that host too, and "
+            "`peer.authority`."
+        ),
+    ] = ()
+    connect: Annotated[
+        tuple[Annotated[str, Meta(pattern=_ENDPOINT)], ...],
+        Meta(description="Routers to meet the other sites at: `tls/hub:7447`."),
+    ] = ()
+    scouting: Annotated[
+        bool, Meta(description="Look for routers by multicast on the local network.")
+    ] = False
+    lease_ms: Annotated[
+        int,
+        Meta(
+            ge=200,
+            le=60_000,
+            description="A site of which nothing was heard for so long is gone.",
+            extra={"unit": "ms"},
+        ),
+    ] = 1000
+    report_interval_ms: Annotated[
+        int,
+        Meta(
+            ge=200,
+            le=60_000,
+            description="How often this site says there how busy it is.",
+            extra={"unit": "ms"},
+        ),
+    ] = 1000
+    peer_address: Annotated[
+        str,
+        Meta(
+            pattern=r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5})?\Z",
+            description="`HOST:PORT` at which other sites reach this site's peer port; empty: "
+            "where it listens.",
+        ),
+    ] = ""
+    max_num_neighbours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=256,
+            description="Links to sites that the fabric shows, the nearest first; those of "
+            "`grid.peers` come on top.",
+        ),
+    ] = 8
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the site is on a fabric."""
+        return bool(self.listen or self.connect or self.scouting)

@@ -1,0 +1,82 @@
+"""Where `/v1/grid` says that its figures come from."""
+
+from __future__ import annotations
+
+from gateway.core.generation import EngineLoad
+from gateway.core.load_report import Credits, LoadReport, report_load
+from gateway.core.membership import Ignored, SiteCard
+from gateway.edge.grid_view import GridFigures, grid_view
+from gateway.peers.fabric import FabricFigures, MemberFigures
+from gateway.peers.link import LinkFigures
+
+LOAD = EngineLoad(0.0, 4, 0, 0.001, 0.010, 20.0, 20.0)
+
+
+def said(seq: int) -> LoadReport:
+    return report_load(LOAD, now_s=0.0, epoch=7, seq=seq, max_num_queued=1, credits=Credits())
+
+
+def link_to(site: str, *, is_linked: bool, report: LoadReport | None = None) -> LinkFigures:
+    return LinkFigures(
+        site=site,
+        address="b:2",
+        is_linked=is_linked,
+        is_usable=is_linked,
+        last_error="",
+        rtt_s=0.004 if is_linked else None,
+        report=report,
+        report_age_s=0.25 if report else None,
+    )
+
+
+def on_fabric(site: str, *, is_there: bool = True) -> MemberFigures:
+    card = SiteCard(site, 7, "f:2", addresses=("http://f:1",))
+    return MemberFigures(site, is_there, 3.0, card, said(99), 0.5)
+
+
+def test_every_figure_says_where_it_comes_from() -> None:
+    view = grid_view(
+        "edge-a",
+        GridFigures(
+            links=[
+                link_to("edge-b", is_linked=True, report=said(5)),
+                link_to("edge-c", is_linked=False),
+            ],
+            configured=frozenset({"edge-b"}),
+            fabric=FabricFigures(
+                is_joined=True,
+                num_ignored={Ignored.STALE: 2},
+                members=(on_fabric("edge-c", is_there=False), on_fabric("edge-d")),
+            ),
+            connect_time_s={"edge-d": 0.02}.get,
+        ),
+    )
+    linked, unlinked, seen = view.peers
+    assert view.fabric
+    assert (view.fabric.joined, view.fabric.num_ignored) == (True, {Ignored.STALE: 2})
+
+    assert (linked.known_from, linked.state, linked.fabric) == ("configured", "usable", None)
+    assert (linked.source, linked.rtt_ms) == ("beats on the link", 4.0)
+    assert linked.report
+    assert (linked.report.source, linked.report.seq) == ("the peer's report on its link", 5)
+
+    assert (unlinked.known_from, unlinked.state, unlinked.address) == ("fabric", "unlinked", "b:2")
+    assert unlinked.fabric
+    assert (unlinked.fabric.there, unlinked.fabric.age_ms) == (False, 3000.0)
+    assert unlinked.report
+    assert (unlinked.report.source, unlinked.report.age_ms) == ("fabric", 500.0)
+
+    assert (seen.state, seen.address, seen.addresses) == ("seen", "f:2", ("http://f:1",))
+    assert (seen.source, seen.rtt_ms) == ("connect time", 20.0)
+
+
+def test_of_a_linked_peer_only_its_link_says_how_busy_it_is() -> None:
+    figures = GridFigures(
+        links=[link_to("edge-b", is_linked=True)],
+        fabric=FabricFigures(is_joined=True, num_ignored={}, members=(on_fabric("edge-b"),)),
+    )
+    assert grid_view("edge-a", figures).peers[0].report is None
+
+
+def test_without_a_fabric_there_is_none() -> None:
+    assert grid_view("edge-a", GridFigures()).fabric is None
