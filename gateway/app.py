@@ -172,6 +172,7 @@ class _Site:
                 engine=self._backend.engine,
                 grid=GridSource() if grid is None else grid.source(),
                 telemetry=self.telemetry,
+                end=asked.end.set,
             ),
             listeners["admin"],
             drain_timeout_s=_CUT_OFF_S,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.cli.grid_plan import ADMIN_OFFSET, GRPC_OFFSET, HTTP_OFFSET, PEER_OFFSET
 from gateway.cli.machine import Check, State, check_ports, machine_checks
 from gateway.cli.progress import progress
-from gateway.cli.grid_plan import ADMIN_OFFSET, GRPC_OFFSET, HTTP_OFFSET, PEER_OFFSET
 from gateway.cli.up import DEFAULT_PORT_BASE, add_port_base
 from gateway.config.site import Model
 from gateway.core.errors import SetupError

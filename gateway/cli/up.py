@@ -23,7 +23,7 @@ from gateway.cli.grid_plan import (
 )
 from gateway.cli.named_files import check_named
 from gateway.config.load import Given, load_site
-from gateway.core.errors import PortInUse, SetupError
+from gateway.core.errors import ConfigError, PortInUse, SetupError
 from gateway.engine.bundle import load_bundle
 from gateway.engine.step_profiles import PREFIX, shipped_profiles
 from gateway.engine.tool_format.toolset import ToolSet

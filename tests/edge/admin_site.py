@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class AdminSite:
 
     def __init__(self) -> None:
         self.engine_is_gone = False
+        self.is_told_to_end = threading.Event()
         self.links: list[LinkFigures] = []
         self.telemetry = SiteTelemetry(
             site="edge-a",
@@ -61,6 +63,7 @@ class AdminSite:
             engine=EngineSource(load=self._load, num_restarts=lambda: 3),
             grid=GridSource(lambda: self.links, lambda: 2),
             telemetry=self.telemetry,
+            end=self.is_told_to_end.set,
             monotonic=lambda: NOW_S,
         )
         self.server = HttpServer(app, bind_listener("127.0.0.1", 0), drain_timeout_s=1.0)
