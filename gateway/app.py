@@ -173,6 +173,7 @@ class _Site:
                 engine=self._backend.engine,
                 grid=GridFigures if grid is None else grid.figures,
                 telemetry=self.telemetry,
+                end=asked.end.set,
             ),
             listeners["admin"],
             drain_timeout_s=_CUT_OFF_S,

@@ -18,7 +18,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.budget import TurnClass
-from gateway.core.errors import EngineUnavailable, GatewayError, InvalidRequest, RecordNotFound
+from gateway.core.errors import (
+    AccessError,
+    EngineUnavailable,
+    GatewayError,
+    InvalidRequest,
+    RecordNotFound,
+)
 from gateway.core.generation import SERVICE_ORDER, EngineLoad
 from gateway.core.stages import Outcome
 from gateway.core.turn import ModelInfo
@@ -65,15 +71,17 @@ def build_admin_app(
     engine: EngineSource,
     grid: Callable[[], GridFigures],
     telemetry: SiteTelemetry,
+    end: Callable[[], None],
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Starlette:
-    """The application of the admin port."""
-    admin = _Admin(identity, desk, engine, grid, telemetry, monotonic)
+    """The application of the admin port; `end` drains and ends the site, as SIGTERM does."""
+    admin = _Admin(identity, desk, engine, grid, telemetry, end, monotonic)
     app = Starlette(
         routes=[
             Route("/metrics", admin.metrics),
             Route("/v1/site", admin.site),
             Route("/v1/grid", admin.grid),
+            Route("/v1/drain", admin.drain, methods=["POST"]),
             Route("/v1/requests", admin.requests),
             Route("/v1/requests/{request_id:path}", admin.request),
             Route("/healthz", admin.healthz),
@@ -139,6 +147,7 @@ class _Admin:
         engine: EngineSource,
         grid: Callable[[], GridFigures],
         telemetry: SiteTelemetry,
+        end: Callable[[], None],
         monotonic: Callable[[], float],
     ) -> None:
         self._identity = identity
@@ -146,6 +155,7 @@ class _Admin:
         self._engine = engine
         self._grid = grid
         self._telemetry = telemetry
+        self._end = end
         self._monotonic = monotonic
 
     async def healthz(self, _: Request) -> Response:
@@ -184,6 +194,13 @@ class _Admin:
         """The site's peers."""
         view = grid_view(self._identity.site, self._grid())
         return Response(msgspec.json.encode(view), media_type=_JSON)
+
+    async def drain(self, request: Request) -> Response:
+        """Drain the site and end it. Raises AccessError for web pages, which can post anywhere."""
+        if "origin" in request.headers:
+            raise AccessError("a web page may not drain a site; use a command-line client")
+        self._end()
+        return Response(b'{"status":"draining"}', status_code=202, media_type=_JSON)
 
     async def requests(self, request: Request) -> Response:
         """Recent turns, newest first. Raises InvalidRequest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ class AdminSite:
 
     def __init__(self) -> None:
         self.engine_is_gone = False
+        self.is_told_to_end = threading.Event()
         self.links: list[LinkFigures] = []
         self.telemetry = SiteTelemetry(
             site="edge-a",
@@ -64,6 +66,7 @@ class AdminSite:
                 num_turns_for_peers=2, links=self.links, configured=frozenset({"edge-b"})
             ),
             telemetry=self.telemetry,
+            end=self.is_told_to_end.set,
             monotonic=lambda: NOW_S,
         )
         self.server = HttpServer(app, bind_listener("127.0.0.1", 0), drain_timeout_s=1.0)

@@ -266,3 +266,14 @@ def test_the_grid_is_shown_with_the_age_and_source_of_every_figure(
     assert set(said["wait_ms"]) == {"voice", "agent", "batch"}
     assert (unlinked["state"], unlinked["report"]) == ("unlinked", None)
     assert (unlinked["last_error"], unlinked["retry_in_ms"]) == ("silent for 0.80 s", 500.0)
+
+
+def test_an_operator_drains_the_site_and_a_web_page_does_not(
+    site: AdminSite, client: httpx.Client
+) -> None:
+    refused = client.post("/v1/drain", headers={"origin": "https://elsewhere.example"})
+    assert refused.status_code == 403
+    assert client.get("/v1/drain").status_code == 405
+    assert not site.is_told_to_end.is_set()
+    assert client.post("/v1/drain").json() == {"status": "draining"}
+    assert site.is_told_to_end.is_set()

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from loadtests.local_site import ONE_SITE, SiteProcess, free_port_base, running_site, wait_until
+from loadtests.local_site import (
+    ONE_SITE,
+    SiteProcess,
+    firsthop,
+    free_port_base,
+    running_site,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,10 +158,18 @@ def test_a_full_grid_sheds_with_every_candidate_named(tmp_path: Path, echo_bundl
         )
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "slo_unattainable"
-        record = entry.admin_json(f"/v1/requests/{answer.headers['x-request-id']}")
+        assert answer.headers["x-firsthop-site"] == "edge-a"
+        request_id = answer.headers["x-request-id"]
+        alternates = answer.headers["x-firsthop-alternates"].split(", ")
+        assert sorted(alternates) == sorted(sites[name].http for name in ("edge-b", "edge-c"))
+        record = entry.admin_json(f"/v1/requests/{request_id}")
+        told = firsthop("explain", request_id, "--site", entry.admin, cwd=tmp_path).stdout
     candidates = record["decisions"][-1]["candidates"]
     assert {one["site"]: one["reason"] for one in candidates} == {
         "edge-a": "queue_full",
         "edge-b": "no_credit",
         "edge-c": "no_credit",
     }
+    for name in sites:
+        assert name in told
+    assert "no_credit" in told

@@ -97,6 +97,9 @@ def test_a_grid_starts_mends_itself_and_ends_as_one(tmp_path: Path, echo_bundle:
         wait_until(lambda: "Site edge-b is ready again" in log.read_text(), "it is back", 60.0)
         wait_until(lambda: peer_states(base) == {"edge-b": "usable"}, "they are linked again")
         assert site_pid(process.pid, base + 10) != victim
+        assert httpx.post(f"http://127.0.0.1:{base + 13}/v1/drain").status_code == 202
+        wait_until(lambda: "Site edge-b was told to end" in log.read_text(), "it has drained")
+        assert peer_states(base) == {"edge-b": "unlinked"}
     assert not in_use(base)
     assert not in_use(base + 10)
 
