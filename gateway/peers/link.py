@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_OUTAGE_S = 3.0
+
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 5.0
 _FIRST_BAN_S, _MAX_BAN_S = 5.0, 60.0
 """For a peer that broke the rules of the link; doubled each time."""
@@ -91,6 +93,8 @@ class PeerLink:
         self._last_error = ""
         self._retry_at_s: float | None = None
         self._backoff_s = _FIRST_BACKOFF_S
+        self._down_since_s = monotonic()
+        self._is_told = False
         self._ban_s = _FIRST_BAN_S
         self._num_offered = self._num_accepted = self._num_refused = self._num_lost = 0
 
@@ -198,6 +202,7 @@ class PeerLink:
             try:
                 await connection.run()
             except FrameError as error:
+                _logger.warning("%s broke the rules of the link: %s", self.peer.site, error)
                 self._note_loss(connection, f"it broke the link's rules: {error}")
                 pause_s, self._ban_s = self._ban_s, min(2 * self._ban_s, _MAX_BAN_S)
             except PeerError as error:
@@ -215,11 +220,15 @@ class PeerLink:
         return self._backoff_s * random.uniform(0.5, 1.0)
 
     def _note_loss(self, connection: PeerConnection, reason: str) -> None:
-        if connection.was_linked or reason != self._last_error:
+        """Say so once in an outage, and only when it lasts: sites may start or end together."""
+        now_s = self._monotonic()
+        if connection.was_linked:
+            self._down_since_s, self._is_told = now_s, False
+            self._observer.lost(self.peer.site, reason)
+        if not self._is_told and now_s - self._down_since_s >= _OUTAGE_S:
+            self._is_told = True
             _logger.warning("no link to %s: %s", self.peer.site, reason)
         self._last_error = reason
-        if connection.was_linked:
-            self._observer.lost(self.peer.site, reason)
 
     def _call(self, channel: grpc.aio.Channel) -> Call:
         # Messages stay bytes here: what they mean, and whether they may, is the connection's.
