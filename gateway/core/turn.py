@@ -133,6 +133,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     """None: as many as the context leaves."""
     stop: tuple[str, ...] = ()
+    is_resumed: bool = False
+    """Another site may have begun to answer it: what was run there is not run again."""
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be served."""

@@ -37,6 +37,8 @@ _ASKED = {"pay_bill": HOW_MUCH, "change_plan": WHICH_PLAN, "block_sim": LOST_OR_
 correction ("fifty", "no, stolen") finds the question it answers."""
 _REPEAT_S = 60.0
 """A reversible call repeated word for word within this time is a client's retry."""
+_RESUMED_REPEAT_S = 86_400.0
+"""Longer than any session can be resumed after its site died."""
 
 
 class Confirm(msgspec.Struct, frozen=True):
@@ -69,12 +71,18 @@ class ServerTools:
         return name in CARE_TOOLS and name in self._by_name
 
     async def call(
-        self, tenant: str, call: ToolCall, messages: Sequence[Message]
+        self,
+        tenant: str,
+        call: ToolCall,
+        messages: Sequence[Message],
+        *,
+        is_resumed: bool = False,
     ) -> ServerToolRun | Confirm:
         """Run a call the model made after `messages`, or hold it and ask.
 
-        Arguments that the tool's schema does not allow are the tool's failure, told to the model
-        like any other: {"error": "invalid_arguments"}.
+        `is_resumed`: it may have run at another site, as the same turn's call. Arguments that the
+        tool's schema does not allow are the tool's failure, told to the model like any other:
+        {"error": "invalid_arguments"}.
         """
         arguments = check_arguments(self._by_name[call.name], call.arguments)
         if arguments is None:
@@ -87,9 +95,8 @@ class ServerTools:
                 result = held
             case Effect.REVERSIBLE:
                 key = _retry_key(call, arguments, messages)
-                result = await self._store.run(
-                    tenant, key, call.name, arguments, repeat_s=_REPEAT_S
-                )
+                repeat_s = _RESUMED_REPEAT_S if is_resumed else _REPEAT_S
+                result = await self._store.run(tenant, key, call.name, arguments, repeat_s=repeat_s)
             case Effect.READ:
                 result = await self._store.read(tenant, call.name, arguments)
         return ServerToolRun(call, result)
