@@ -62,7 +62,7 @@ class Version(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class SealedSnapshot(msgspec.Struct, frozen=True, array_like=True):
-    """A snapshot as it travels. Empty `content`: the session is over, or too long to be kept."""
+    """A snapshot as it travels. Empty `content`: the session has become too long to be kept."""
 
     session: SessionId
     version: Version
@@ -72,8 +72,8 @@ class SealedSnapshot(msgspec.Struct, frozen=True, array_like=True):
     signature: Annotated[bytes, Meta(max_length=_MAC_BYTES)]
 
     @property
-    def is_over(self) -> bool:
-        """Whether there is nothing to go on from."""
+    def is_too_long(self) -> bool:
+        """Whether there is nothing to go on from, and nothing older is to be gone on from."""
         return not self.content
 
 
@@ -101,18 +101,12 @@ class GridKey:
     def seal(
         self, snapshot: SessionSnapshot, version: Version, expires_at_s: float
     ) -> SealedSnapshot:
-        """Sign a snapshot. One that is longer than the limit is sealed as over."""
+        """Sign a snapshot, without its content if that is over the limit."""
         content = _encoder.encode(snapshot)
-        return self._signed(
-            snapshot.session,
-            version,
-            expires_at_s,
-            content if len(content) <= MAX_CONTENT_BYTES else b"",
-        )
-
-    def seal_end(self, session: str, version: Version, expires_at_s: float) -> SealedSnapshot:
-        """Sign that the session is over, so that no older snapshot of it is believed."""
-        return self._signed(session, version, expires_at_s, b"")
+        if len(content) > MAX_CONTENT_BYTES:
+            content = b""
+        parts = (snapshot.session, version, expires_at_s, content)
+        return SealedSnapshot(*parts, self._mac(b"snapshot", _encoder.encode(parts)))
 
     def is_valid(self, sealed: SealedSnapshot, now_s: float) -> bool:
         """Whether a site of this grid sealed it and it has not expired; `now_s` is Unix time."""
@@ -122,17 +116,11 @@ class GridKey:
         )
 
     def open(self, sealed: SealedSnapshot) -> SessionSnapshot:
-        """What is in a valid one. Raises SessionNotFound when it is over or another version's."""
+        """What is in a valid one. Raises SessionNotFound when it is too long or unreadable."""
         try:
             return _decoder.decode(sealed.content)
         except (msgspec.DecodeError, InvalidRequest):
             raise SessionNotFound from None
-
-    def _signed(
-        self, session: str, version: Version, expires_at_s: float, content: bytes
-    ) -> SealedSnapshot:
-        mac = self._mac(b"snapshot", _encoder.encode((session, version, expires_at_s, content)))
-        return SealedSnapshot(session, version, expires_at_s, content, mac)
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._secret, purpose + b"\0" + data, hashlib.sha256)

@@ -63,13 +63,11 @@ class ConverseSession:
         self._tenant = self._desk.gatekeeper.authenticate(self._call.authorization).tenant
         if self._desk.draining:
             raise SiteDraining
-        is_over = False
         try:
             await self._serve()
-            is_over = True
         finally:
             if self._survivor is not None:
-                self._survivor.leave(is_over=is_over)
+                self._survivor.leave()
 
     async def _serve(self) -> None:
         try:

@@ -67,8 +67,6 @@ class _Leg:
     """None: the session's."""
     seed: int
     redelivery: Redelivery
-    is_resumed: bool = False
-    """It may have been answered in part at another site."""
     waiting: asyncio.Timeout | None = None
     """Set while the task waits for the turn's next event. It is interrupted nowhere else: an
     abandoned write would leave the stream unusable."""
@@ -158,7 +156,6 @@ class ConverseTurns:
                 known.latency_budget_s,
                 known.seed,
                 Redelivery(received),
-                is_resumed=True,
             )
             self._start(leg)
         elif self._turn_id and is_known:
@@ -316,8 +313,9 @@ class ConverseTurns:
         with leg.visit as visit:
             visit.authenticate(self._call.authorization)
             turn = self.turn(visit, self._dialogue.messages, leg.latency_budget_s, leg.seed)
-            if leg.is_resumed:
-                turn = msgspec.structs.replace(turn, is_resumed=True)
+            if self._survivor is not None:
+                key = f"{self._survivor.session_id}.{self._num_turns}"
+                turn = msgspec.structs.replace(turn, run_key=key)
             try:
                 async with aclosing(visit.run(turn)) as events:
                     await self._finish(leg, await self._tell(leg, events))

@@ -191,7 +191,7 @@ class Agent:
         for index, call in enumerate(this.calls):
             gap = " " if index else ""
             outcome = await tools.call(
-                turn.principal.tenant, call, tuple(talk.messages), is_resumed=turn.is_resumed
+                turn.principal.tenant, call, tuple(talk.messages), run_key=turn.run_key
             )
             if isinstance(outcome, Confirm):
                 trail.clock.mark(Stage.TOOL, self._monotonic())

@@ -86,13 +86,9 @@ class SurvivingSession:
             self._seal(snapshot)
             self._sessions.tell_buddy(self)
 
-    def leave(self, *, is_over: bool) -> None:
-        """It no longer runs here; it can be gone on with unless it is over."""
-        if is_over and not self.is_moved:
-            self.sealed = self._sessions.key.seal_end(
-                self.session_id, self._next_version(), self._sessions.expiry_s()
-            )
-            self._sessions.tell_buddy(self)
+    def leave(self) -> None:
+        """It no longer runs here. Whether the client meant it to end, or its connection broke,
+        nobody can tell; it can be gone on with until it expires."""
         self._sessions.leave(self)
 
     def move(self) -> None:
@@ -102,16 +98,12 @@ class SurvivingSession:
             self._on_moved()
 
     def _seal(self, snapshot: SessionSnapshot) -> None:
-        was_over = self.sealed is not None and self.sealed.is_over
-        self.sealed = self._sessions.key.seal(
-            snapshot, self._next_version(), self._sessions.expiry_s()
-        )
-        if self.sealed.is_over and not was_over:
-            _logger.warning("session %s is too long to outlive this site", self.session_id)
-
-    def _next_version(self) -> Version:
+        was_too_long = self.sealed is not None and self.sealed.is_too_long
         self._seq += 1
-        return Version(self._epoch, self._sessions.site, self._seq)
+        version = Version(self._epoch, self._sessions.site, self._seq)
+        self.sealed = self._sessions.key.seal(snapshot, version, self._sessions.expiry_s())
+        if self.sealed.is_too_long and not was_too_long:
+            _logger.warning("session %s is too long to outlive this site", self.session_id)
 
 
 class SurvivingSessions:

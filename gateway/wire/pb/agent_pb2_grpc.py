@@ -76,8 +76,8 @@ class AgentServiceServicer:
         call breaks, because its site died or for any other reason, the client calls one of the
         alternates, or the same site again, with `start.resume`, and the session goes on: its history,
         what waits for a confirmation, calls whose results are missing, and a turn that was cut off.
-        Tools of the server that ran do not run again. A session that the client has ended by closing
-        its side cannot be resumed.
+        Tools of the server that ran do not run again. A session can be resumed for 15 minutes after
+        its last step, however its call ended, unless it is longer than 256 KiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
