@@ -232,17 +232,10 @@ def ask(**fields: Any) -> pb.GenerateRequest:
     return pb.GenerateRequest(**{"messages": [user()], **fields})
 
 
-@dataclass
-class Remote:
-    """A site of another process."""
-
-    stub: AgentServiceStub
-
-
 class Conversation:
     """The client's side of one Converse call."""
 
-    def __init__(self, site: Site | Remote, **call: Any) -> None:
+    def __init__(self, site: Site, **call: Any) -> None:
         self._call = site.stub.Converse(**call)
 
     async def start(self, **fields: Any) -> None:
