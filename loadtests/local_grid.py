@@ -6,7 +6,7 @@ import secrets
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from loadtests.local_site import SiteProcess, free_port_base, running_site, wait_until
+from loadtests.local_site import ONE_SITE, SiteProcess, free_port_base, running_site, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def running_grid(
             sites[name] = stack.enter_context(
                 running_site(
                     folder / name,
-                    *("up", "--port-base", str(base), *arguments),
+                    *(*ONE_SITE, "--port-base", str(base), *arguments),
                     port_base=base,
                     FIRSTHOP_SITE_ID=name,
                     FIRSTHOP_GRID_PEERS=",".join(peers),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from gateway.core.routing import Here
 from gateway.core.session_snapshot import MAX_CONTENT_BYTES, SealedSnapshot, Version
 from gateway.edge import peer_link
 from gateway.edge.peer_grpc import PeerServer
@@ -52,7 +53,8 @@ async def _keeper(
     none = PeerLinks([], hello_of("edge-k"), vocab_size=VOCAB_SIZE)
     sessions = await stack.enter_async_context(SurvivingSessions(KEY, "edge-k", none))
     contract = msgspec.structs.replace(
-        contract_of("edge-k", site.engine), sessions=sessions if keeps else None
+        contract_of(Here("edge-k", max_num_queued=8), site.engine),
+        sessions=sessions if keeps else None,
     )
     server, port = PeerServer(site.router, contract), free_port()
     await server.start("127.0.0.1", port, None)
