@@ -187,6 +187,7 @@ class _Site:
             stall_limit_s=limits.stall_limit_s,
             session_idle_limit_s=limits.session_idle_limit_s,
             max_message_bytes=limits.max_body_bytes,
+            surviving=None if grid is None else grid.sessions,
         )
         peer_port = 0 if grid is None else await grid.listen()
         async with asyncio.TaskGroup() as serving:

@@ -6,6 +6,7 @@ Every site is a process of its own that is told by its environment what differs.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping  # msgspec resolves field types at run time
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ def plan(
     bases = {name: port_base + PORTS_OF_SITE * k for k, name in enumerate(edge_names(num_sites))}
     core_base = port_base + PORTS_OF_SITE * num_sites
     has_core = with_core and bool(site.core.url)
-    shared = dict(environment)
+    shared = {"FIRSTHOP_GRID_KEY": secrets.token_hex(32), **environment}
     if not site.model.threads:
         # What each would measure for itself, all at once and on the same cores, says nothing.
         shared["FIRSTHOP_MODEL_THREADS"] = str(max(1, (os.cpu_count() or 1) // num_sites))

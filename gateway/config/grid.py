@@ -22,6 +22,15 @@ class Grid(msgspec.Struct, frozen=True):
         ],
         Meta(description="Sites to hand turns to, each `NAME=HOST:PORT` of its peer port."),
     ] = ()
+    key: Annotated[
+        str,
+        Meta(
+            pattern=r"^([!-~]{32,256})?\Z",
+            description="Secret of all sites of the grid, 32 characters or more: signs the "
+            "sessions they keep for each other; empty: sessions end with their site.",
+            extra={"secret": True},
+        ),
+    ] = ""
 
 
 class FabricPlace(msgspec.Struct, frozen=True):

@@ -3,19 +3,24 @@
 A turn has one or more legs: the first begins with what the user said, each further one with the
 results of the tools that the client ran. A leg's messages are provisional until its outcome is
 known, so that a message whose leg failed can be sent again.
+
+A dialogue can be written down at any time and taken up from that elsewhere. Of an open leg only
+what opened it is written down: it is answered anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.turn import Message, Role, ServerToolRun, TextDelta, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _GIVEN_UP = '{"error":"cancelled_by_caller"}'
 """What the model reads as the result of a call that the caller did not run."""
@@ -34,9 +39,22 @@ class Phase(Enum):
     """The turn waits for results of the client's tools: `take_result` or `cancel`."""
 
 
+class DialogueState(msgspec.Struct, frozen=True, array_like=True):
+    """A dialogue, written down."""
+
+    settled: tuple[Message, ...]
+    answer_at: int
+    """Which of these is the first of the last answer."""
+    results: tuple[tuple[str, str | None], ...] = ()
+    """Of the calls that the client is to run, None while missing."""
+    opening: tuple[Message, ...] = ()
+    """What opened the leg that is still to be answered; empty when none is."""
+    opened_by: str | None = None
+
+
 @dataclass(slots=True)
 class _Leg:
-    """A leg whose outcome is not known."""
+    """A leg whose outcome is not known; `messages` are at first those that opened it."""
 
     messages: list[Message]
     opened_by: str | None = None
@@ -46,6 +64,11 @@ class _Leg:
     said: list[str] = field(default_factory=list)
     """Text that is not in a message yet."""
     cancelled: bool = False
+    num_opening: int = 0
+
+    def __post_init__(self) -> None:
+        """Nothing is answered yet."""
+        self.num_opening = len(self.messages)
 
     def add(self, calls: tuple[ToolCall, ...] = ()) -> None:
         """Make a message of what was said and called."""
@@ -60,10 +83,51 @@ class Dialogue:
 
     def __init__(self, history: Iterable[Message] = ()) -> None:
         self._settled = list(history)
+        self._answer_at = len(self._settled)
         self._leg: _Leg | None = None
         self._results: dict[str, str | None] = {}
         """Of the calls that the client is to run, None while missing; kept through the leg they
         open, which may fail."""
+
+    @classmethod
+    def restored(cls, state: DialogueState) -> Self:
+        """The dialogue that was written down; its open leg is to be answered from the start."""
+        dialogue = cls(state.settled)
+        dialogue._answer_at = state.answer_at
+        dialogue._results = dict(state.results)
+        if state.opening:
+            dialogue._leg = _Leg(list(state.opening), state.opened_by)
+        return dialogue
+
+    @property
+    def state(self) -> DialogueState:
+        """What it would have to be restored from."""
+        leg = self._leg
+        return DialogueState(
+            tuple(self._settled),
+            self._answer_at,
+            tuple(self._results.items()),
+            tuple(leg.messages[: leg.num_opening]) if leg is not None else (),
+            leg.opened_by if leg is not None else None,
+        )
+
+    @property
+    def last_events(self) -> Iterator[TextDelta | ServerToolRun]:
+        """What was said and done in the leg that was settled last."""
+        answer = self._settled[self._answer_at :]
+        results = {message.tool_call_id: message.content for message in answer}
+        for message in answer:
+            if message.role is Role.ASSISTANT and message.content:
+                yield TextDelta(message.content)
+            for call in message.tool_calls:
+                if call.call_id in results:
+                    yield ServerToolRun(call, results[call.call_id])
+
+    @property
+    def awaited_calls(self) -> tuple[ToolCall, ...]:
+        """Calls whose results the client has not sent."""
+        calls = self._settled[-1].tool_calls if self._settled else ()
+        return tuple(call for call in calls if self._results.get(call.call_id, "") is None)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -85,10 +149,9 @@ class Dialogue:
                     "a turn is running; await its end or cancel it", param="user_message"
                 )
             case Phase.AWAITING_RESULTS:
-                missing = [call for call, result in self._results.items() if result is None]
+                missing = ", ".join(call.call_id for call in self.awaited_calls)
                 raise InvalidRequest(
-                    f"the turn waits for the results of {', '.join(missing)}; send them or "
-                    "cancel it",
+                    f"the turn waits for the results of {missing}; send them or cancel it",
                     param="user_message",
                 )
         if not text:
@@ -172,5 +235,7 @@ class Dialogue:
         ]
 
     def _settle(self) -> None:
-        self._settled += self._open_leg().messages
+        leg = self._open_leg()
+        self._answer_at = len(self._settled) + min(leg.num_opening, len(leg.messages))
+        self._settled += leg.messages
         self._leg = None

@@ -11,7 +11,8 @@
     │   ├── UnsupportedEncoding the body is compressed
     │   ├── UnsupportedMediaType  the body is declared as something else than JSON
     │   ├── RegionNotAllowed    the request may not be answered there
-    │   └── RecordNotFound      no turn with that id is kept here
+    │   ├── RecordNotFound      no turn with that id is kept here
+    │   └── SessionNotFound     no site of the grid has that session any more
     ├── AccessError             the caller may not do this
     │   ├── Unauthenticated
     │   ├── HostNotAllowed      a keyless site is asked in another's name
@@ -21,6 +22,8 @@
     │   ├── SloUnattainable     shed: the best estimate misses the budget, or the budget ran out
     │   ├── SiteDraining
     │   └── DeadlineExceeded    the call's own deadline passed
+    ├── SessionMoved            another site goes on with the session
+    ├── TurnFailedBefore        the turn failed, and the session has changed sites since
     ├── ClientStalled           the client stopped reading its stream
     ├── EngineError             the model could not be run
     │   ├── EngineUnavailable
@@ -179,6 +182,18 @@ class RecordNotFound(RequestError):
         self.request_id = request_id
 
 
+class SessionNotFound(RequestError):
+    """No site of the grid has this caller's session (any more)."""
+
+    code = "session_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no site that can be reached keeps a session of yours for this token; begin a new one "
+            "with the conversation so far as its history"
+        )
+
+
 class AccessError(GatewayError):
     """The caller may not do this."""
 
@@ -288,6 +303,25 @@ class DeadlineExceeded(CapacityError):
 
     def __init__(self) -> None:
         super().__init__("the deadline of the call passed before the turn ended")
+
+
+class SessionMoved(GatewayError):
+    """The session was resumed elsewhere, so it ends here."""
+
+    code = "session_moved"
+
+    def __init__(self) -> None:
+        super().__init__("the session was resumed and goes on there; this call is over")
+
+
+class TurnFailedBefore(GatewayError):
+    """The turn had failed before the session was resumed; nothing of it was kept."""
+
+    code = "turn_failed"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("the turn failed before the session was resumed; send its message again")
 
 
 class ClientStalled(GatewayError):

@@ -133,6 +133,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     """None: as many as the context leaves."""
     stop: tuple[str, ...] = ()
+    run_key: str = ""
+    """Names the turn wherever it is answered: under one name the same call of a server's tool runs
+    once. Empty: repeated requests are recognised by what was said."""
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be served."""

@@ -18,6 +18,7 @@ from gateway.wire.pb import agent_pb2 as pb
 if TYPE_CHECKING:
     from gateway.core.turn import Turn
     from gateway.edge.desk import Desk, Visit
+    from gateway.session.surviving import SurvivingSessions
 
 SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["AgentService"].full_name
 
@@ -25,8 +26,16 @@ SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["AgentService"].full_name
 class AgentService:
     """Serves the calls of `firsthop.v1.AgentService`."""
 
-    def __init__(self, desk: Desk, *, stall_limit_s: float, session_idle_limit_s: float) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        stall_limit_s: float,
+        session_idle_limit_s: float,
+        surviving: SurvivingSessions | None = None,
+    ) -> None:
         self._desk = desk
+        self._surviving = surviving
         self._stall_limit_s = stall_limit_s
         self._session_idle_limit_s = session_idle_limit_s
         self._sessions: set[ConverseSession] = set()
@@ -80,7 +89,11 @@ class AgentService:
         session_id = call.request_id or uuid.uuid4().hex
         async with call.answering(session_id):
             session = ConverseSession(
-                self._desk, call, session_id, idle_limit_s=self._session_idle_limit_s
+                self._desk,
+                call,
+                session_id,
+                idle_limit_s=self._session_idle_limit_s,
+                sessions=self._surviving,
             )
             self._sessions.add(session)
             try:

@@ -12,25 +12,45 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from gateway.core.dialogue import Phase
-from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
-from gateway.core.turn import ServerToolRun, TextDelta, TurnEnd, Usage, is_content
-from gateway.edge.grpc_turn import summarise, turn_on
+from gateway.core.errors import (
+    ClientStalled,
+    GatewayError,
+    InvalidRequest,
+    SessionMoved,
+    TurnFailedBefore,
+)
+from gateway.core.redelivery import Redelivery
+from gateway.core.session_snapshot import SessionSnapshot
+from gateway.core.turn import (
+    ServerToolRun,
+    TextDelta,
+    TurnEnd,
+    TurnFinish,
+    Usage,
+)
+from gateway.edge.converse_events import ConverseEvents
+from gateway.edge.grpc_turn import fresh_seed, turn_on
 from gateway.wire import agent_convert as convert
-from gateway.wire.pb import agent_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from gateway.core.dialogue import Dialogue
-    from gateway.core.stages import TurnTrail
-    from gateway.core.turn import Message, Turn, TurnEvent, TurnFinish
+    from gateway.core.turn import Message, Turn, TurnEvent
+    from gateway.core.turn_terms import TurnTerms
     from gateway.edge.desk import Desk, Visit
     from gateway.edge.grpc_call import InboundCall
+    from gateway.session.surviving import SurvivingSession
+    from gateway.wire.pb import agent_pb2 as pb
 
 _logger = logging.getLogger(__name__)
 
 _MAX_TURN_ID_CHARS: Final = 128
+_CANCELLED: Final = "cancelled"
+"""How a leg ended, in a snapshot, that has no `TurnFinish`."""
 
 
 class _Cancelled(Exception):
@@ -43,6 +63,10 @@ class _Leg:
 
     turn_id: str
     visit: Visit
+    latency_budget_s: float | None
+    """None: the session's."""
+    seed: int
+    redelivery: Redelivery
     waiting: asyncio.Timeout | None = None
     """Set while the task waits for the turn's next event. It is interrupted nowhere else: an
     abandoned write would leave the stream unusable."""
@@ -79,20 +103,24 @@ class ConverseTurns:
         desk: Desk,
         call: InboundCall[pb.ConverseRequest, pb.ConverseEvent],
         session_id: str,
-        terms: convert.TurnTerms,
+        terms: TurnTerms,
         dialogue: Dialogue,
         legs: asyncio.TaskGroup,
         on_leg_end: Callable[[], None],
     ) -> None:
         self._desk = desk
         self._call = call
+        self._events = ConverseEvents(desk, call, session_id)
         self._session_id = session_id
         self._terms = terms
         self._dialogue = dialogue
         self._legs = legs
         self._on_leg_end = on_leg_end
+        self._survivor: SurvivingSession | None = None
+        self._tenant = ""
         self._leg: _Leg | None = None
         self._turn_id = ""
+        self._finish_word = ""
         self._num_turns = 0
         self._num_visits = 0
 
@@ -101,8 +129,51 @@ class ConverseTurns:
         """Whether nothing is being answered."""
         return self._leg is None
 
+    async def survive(self, survivor: SurvivingSession, tenant: str) -> None:
+        """From now on the session outlives this site; the client is told how."""
+        self._survivor, self._tenant = survivor, tenant
+        self._keep()
+        await self._events.started(survivor, self._turn_id, self._dialogue.awaited_calls)
+
+    async def go_on(
+        self,
+        survivor: SurvivingSession,
+        known: SessionSnapshot,
+        resume: pb.SessionResume,
+    ) -> None:
+        """Take the session up where `known` left it, and tell the client what it has not seen."""
+        self._survivor, self._tenant = survivor, known.tenant
+        self._turn_id, self._finish_word = known.turn_id, known.finish
+        self._num_turns = known.num_turns
+        survivor.claim(msgspec.structs.replace(known, session=survivor.session_id))
+        await self._events.started(survivor, self._turn_id, self._dialogue.awaited_calls)
+        is_known = resume.turn_id == self._turn_id
+        received = resume.received_text if is_known else ""
+        if self._dialogue.phase is Phase.ANSWERING:
+            leg = _Leg(
+                self._turn_id,
+                self.visit(),
+                known.latency_budget_s,
+                known.seed,
+                Redelivery(received),
+            )
+            self._start(leg)
+        elif self._turn_id and is_known:
+            await self._tell_again(Redelivery(received))
+
+    def abandon(self) -> None:
+        """The session goes on elsewhere: a leg that runs ends."""
+        if self._leg is not None and self._dialogue.phase is Phase.ANSWERING:
+            self._dialogue.cancel()
+            self._leg.interrupt()
+
     async def take(self, request: pb.ConverseRequest) -> None:
-        """What the client sent. Raises InvalidRequest for what no session may contain."""
+        """What the client sent.
+
+        Raises InvalidRequest for what no session may contain, SessionMoved.
+        """
+        if self._survivor is not None and self._survivor.is_moved:
+            raise SessionMoved
         match request.WhichOneof("request"):
             case "user_message":
                 await self._take_user_message(request.user_message)
@@ -125,7 +196,11 @@ class ConverseTurns:
         )
 
     def turn(
-        self, visit: Visit, messages: tuple[Message, ...], latency_budget_s: float | None
+        self,
+        visit: Visit,
+        messages: tuple[Message, ...],
+        latency_budget_s: float | None = None,
+        seed: int | None = None,
     ) -> Turn:
         """A leg's turn; its budget is the message's, else the session's.
 
@@ -138,6 +213,7 @@ class ConverseTurns:
             visit,
             latency_budget_s=latency_budget_s,
             call_deadline_s=self._call.deadline_s(self._desk.monotonic()),
+            seed=seed,
         )
 
     async def _take_user_message(self, message: pb.UserMessage) -> None:
@@ -153,7 +229,7 @@ class ConverseTurns:
             await self._let_leg_end()
             self._dialogue.ask(message.text)
         except InvalidRequest as error:
-            await self._write_error(turn_id, error, None)
+            await self._events.error(turn_id, error, None)
             return
         self._turn_id = turn_id
         self._start_leg(visit, convert.latency_budget_s(message))
@@ -164,10 +240,12 @@ class ConverseTurns:
             await self._let_leg_end()
             self._dialogue.take_result(*convert.result_of(message))
         except InvalidRequest as error:
-            await self._write_error(self._turn_id, error, None)
+            await self._events.error(self._turn_id, error, None)
             return
         if self._dialogue.phase is Phase.ANSWERING:
             self._start_leg(visit, convert.latency_budget_s(message))
+        else:
+            self._keep()
 
     async def _take_cancel(self, cancel: pb.CancelTurn) -> None:
         if cancel.turn_id not in ("", self._turn_id):
@@ -178,9 +256,11 @@ class ConverseTurns:
             self._leg.interrupt()
         elif phase is Phase.AWAITING_RESULTS:
             await self._let_leg_end()
+            self._finish_word = _CANCELLED
+            self._keep()
             with self.visit() as visit:
                 visit.authenticate(self._call.authorization)
-                await self._write_summary(self._turn_id, visit.trail, None, Usage())
+                await self._events.summary(self._turn_id, visit.trail, None, Usage())
 
     async def _let_leg_end(self) -> None:
         """Wait for a leg whose outcome stands, or that was cancelled, to have told it."""
@@ -188,12 +268,35 @@ class ConverseTurns:
             await self._leg.ended.wait()
 
     def _start_leg(self, visit: Visit, latency_budget_s: float | None) -> None:
-        self._leg = leg = _Leg(self._turn_id, visit)
-        self._legs.create_task(self._run(leg, latency_budget_s))
+        self._start(_Leg(self._turn_id, visit, latency_budget_s, fresh_seed(), Redelivery()))
 
-    async def _run(self, leg: _Leg, latency_budget_s: float | None) -> None:
+    def _start(self, leg: _Leg) -> None:
+        self._leg, self._finish_word = leg, ""
+        self._keep()
+        self._legs.create_task(self._run(leg))
+
+    def _keep(self) -> None:
+        """Have another site know how the session stands, before the client does."""
+        if self._survivor is None:
+            return
+        snapshot = SessionSnapshot(
+            session=self._survivor.session_id,
+            tenant=self._tenant,
+            terms=self._terms,
+            dialogue=self._dialogue.state,
+            num_turns=self._num_turns,
+            turn_id=self._turn_id,
+            finish=self._finish_word,
+        )
+        if self._leg is not None:
+            snapshot = msgspec.structs.replace(
+                snapshot, seed=self._leg.seed, latency_budget_s=self._leg.latency_budget_s
+            )
+        self._survivor.keep(snapshot)
+
+    async def _run(self, leg: _Leg) -> None:
         try:
-            await self._answer(leg, latency_budget_s)
+            await self._answer(leg)
         except ClientStalled:
             raise
         except GatewayError as error:
@@ -206,18 +309,23 @@ class ConverseTurns:
             leg.ended.set()
             self._on_leg_end()
 
-    async def _answer(self, leg: _Leg, latency_budget_s: float | None) -> None:
+    async def _answer(self, leg: _Leg) -> None:
         with leg.visit as visit:
             visit.authenticate(self._call.authorization)
-            turn = self.turn(visit, self._dialogue.messages, latency_budget_s)
+            turn = self.turn(visit, self._dialogue.messages, leg.latency_budget_s, leg.seed)
+            if self._survivor is not None:
+                key = f"{self._survivor.session_id}.{self._num_turns}"
+                turn = msgspec.structs.replace(turn, run_key=key)
             try:
                 async with aclosing(visit.run(turn)) as events:
                     await self._finish(leg, await self._tell(leg, events))
             except _Cancelled:
                 self._dialogue.cut()
+                self._finish_word = _CANCELLED
+                self._keep()
                 trail = visit.trail
                 spent = Usage(trail.prompt_tokens, trail.completion_tokens, trail.cached_tokens)
-                await self._write_summary(leg.turn_id, trail, None, spent)
+                await self._events.summary(leg.turn_id, trail, None, spent)
 
     async def _tell(self, leg: _Leg, events: AsyncGenerator[TurnEvent, None]) -> TurnEnd:
         """Pass on what is said and done, up to the end. Raises _Cancelled."""
@@ -227,11 +335,23 @@ class ConverseTurns:
                     return end
                 case (TextDelta() | ServerToolRun()) as event:
                     self._dialogue.note(event)
-                    told = convert.converse_event(leg.turn_id, event)
-                    await self._write(told, leg.visit.trail)
-                    if is_content(event):
-                        leg.visit.content_out()
+                    await self._events.answer(leg.turn_id, event, leg.visit, leg.redelivery)
         raise _Cancelled
+
+    async def _tell_again(self, redelivery: Redelivery) -> None:
+        """How the last leg went, which was settled at another site."""
+        with self.visit() as visit:
+            visit.authenticate(self._call.authorization)
+            if not self._finish_word:
+                await self._events.error(self._turn_id, TurnFailedBefore(), visit.trail)
+                return
+            for event in self._dialogue.last_events:
+                await self._events.answer(self._turn_id, event, visit, redelivery)
+            await self._events.answer_end(self._turn_id, visit, redelivery)
+            await self._events.calls(self._turn_id, self._dialogue.awaited_calls, visit)
+            word = self._finish_word
+            finish = None if word == _CANCELLED else TurnFinish(word)
+            await self._events.summary(self._turn_id, visit.trail, finish, Usage())
 
     async def _finish(self, leg: _Leg, end: TurnEnd) -> None:
         """Tell the calls, which are whole only now, and how the leg went.
@@ -240,29 +360,14 @@ class ConverseTurns:
         """
         if self._dialogue.phase is Phase.CANCELLED:
             raise _Cancelled
+        await self._events.answer_end(leg.turn_id, leg.visit, leg.redelivery)
         self._dialogue.finish(end.calls)
-        for call in end.calls:
-            await self._write(convert.converse_event(leg.turn_id, call), leg.visit.trail)
-            leg.visit.content_out()
-        await self._write_summary(leg.turn_id, leg.visit.trail, end.finish, end.usage)
+        self._finish_word = end.finish.value
+        self._keep()
+        await self._events.calls(leg.turn_id, end.calls, leg.visit)
+        await self._events.summary(leg.turn_id, leg.visit.trail, end.finish, end.usage)
 
     async def _fail(self, leg: _Leg, error: GatewayError) -> None:
         self._dialogue.undo()
-        await self._write_error(leg.turn_id, error, leg.visit.trail)
-
-    async def _write_error(
-        self, turn_id: str, error: GatewayError, trail: TurnTrail | None
-    ) -> None:
-        failed = convert.turn_error(error, "" if trail is None else trail.request_id)
-        await self._write(pb.ConverseEvent(turn_id=turn_id, turn_error=failed), trail)
-
-    async def _write_summary(
-        self, turn_id: str, trail: TurnTrail, finish: TurnFinish | None, usage: Usage
-    ) -> None:
-        counts = convert.usage_message(usage)
-        await self._write(pb.ConverseEvent(turn_id=turn_id, usage=counts), trail)
-        summary = summarise(self._desk, trail, finish, usage)
-        await self._write(pb.ConverseEvent(turn_id=turn_id, turn_summary=summary), trail)
-
-    async def _write(self, event: pb.ConverseEvent, trail: TurnTrail | None) -> None:
-        await self._call.write(event, request_id=self._session_id, trail=trail)
+        self._keep()
+        await self._events.error(leg.turn_id, error, leg.visit.trail)

@@ -12,6 +12,7 @@ from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import Credits, SiteState, model_key
 from gateway.core.membership import SiteCard
 from gateway.core.routing import Here
+from gateway.core.session_snapshot import GridKey
 from gateway.edge.grid_view import GridFigures
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
@@ -24,6 +25,7 @@ from gateway.peers.tls import PeerTls
 from gateway.peers.zenoh_fabric import ZenohFabric, ZenohPlace, ZenohTls
 from gateway.router.router import Router
 from gateway.runtime.tasks import first_cause
+from gateway.session.surviving import SurvivingSessions
 from gateway.wire.peer_frames import PROTOCOL, Hello
 
 if TYPE_CHECKING:
@@ -49,12 +51,14 @@ class Grid:
         server: PeerServer,
         reporter: LoadReporter,
         tls: PeerTls | None,
+        sessions: SurvivingSessions | None,
     ) -> None:
         self.router = router
         self.links = links
         self.server = server
         self._config = config
         self._hello = hello
+        self.sessions = sessions
         self._tls = tls
         self._reporter = reporter
         self._fabric: Fabric | None = None
@@ -74,6 +78,7 @@ class Grid:
             credentials=tls.for_caller() if tls else None,
         )
         await stack.enter_async_context(links)
+        sessions = await _surviving(config, links, stack)
         here = Here(
             config.site.id, max_num_queued=config.limits.max_queued, region=config.site.region
         )
@@ -92,9 +97,10 @@ class Grid:
             max_context_tokens=engine.max_context_tokens,
             report=reporter.report,
             receive=reporter.receive,
+            sessions=sessions,
         )
         server = PeerServer(router, contract)
-        return cls(config, hello, router, links, server, reporter, tls)
+        return cls(config, hello, router, links, server, reporter, tls, sessions)
 
     async def listen(self) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
@@ -180,7 +186,19 @@ def _hello(config: SiteConfig, info: ModelInfo) -> Hello:
         models=(model_key(artefact),),
         addresses=(f"{scheme}://{config.http.host}:{config.http.port}",),
         region=config.site.region,
+        agents=f"{config.grpc.host}:{config.grpc.port}",
     )
+
+
+async def _surviving(
+    config: SiteConfig, links: PeerLinks, stack: AsyncExitStack
+) -> SurvivingSessions | None:
+    """Without the grid's key nobody could be believed a session."""
+    if not config.grid.key:
+        return None
+    sessions = SurvivingSessions(GridKey(config.grid.key), config.site.id, links)
+    links.on_session_taken = sessions.taken
+    return await stack.enter_async_context(sessions)
 
 
 def _peer_tls(config: SiteConfig) -> PeerTls | None:

@@ -18,6 +18,7 @@ from gateway.edge.http_server import bind_listener
 if TYPE_CHECKING:
     from gateway.edge.desk import Desk
     from gateway.edge.http_server import TlsFiles
+    from gateway.session.surviving import SurvivingSessions
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_CONCURRENT_CALLS: Final = 1024
@@ -73,8 +74,11 @@ async def start_grpc_server(
     max_concurrent_calls: int = MAX_CONCURRENT_CALLS,
     max_open_calls: int = MAX_OPEN_CALLS,
     watch_limit_s: float = WATCH_LIMIT_S,
+    surviving: SurvivingSessions | None = None,
 ) -> GrpcServer:
     """Listen on `host`:`port` (0: a free one); open calls are those that need no key.
+
+    Without `surviving` sessions end with their call.
 
     Raises PortInUse, SetupError.
     """
@@ -94,7 +98,10 @@ async def start_grpc_server(
         maximum_concurrent_rpcs=max_concurrent_calls + 2 * max_open_calls + REFUSAL_PLACES,
     )
     agent = AgentService(
-        desk, stall_limit_s=stall_limit_s, session_idle_limit_s=session_idle_limit_s
+        desk,
+        stall_limit_s=stall_limit_s,
+        session_idle_limit_s=session_idle_limit_s,
+        surviving=surviving,
     )
     server.add_generic_rpc_handlers((agent.handlers(),))
     health_service = health_aio.HealthServicer()

@@ -12,8 +12,8 @@ from gateway.wire.agent_convert import summary_message
 if TYPE_CHECKING:
     from gateway.core.stages import TurnTrail
     from gateway.core.turn import Message, Turn, TurnFinish, Usage
+    from gateway.core.turn_terms import TurnTerms
     from gateway.edge.desk import Desk, Visit
-    from gateway.wire.agent_convert import TurnTerms
     from gateway.wire.pb import agent_pb2 as pb
 
 
@@ -24,8 +24,12 @@ def turn_on(
     *,
     latency_budget_s: float | None,
     call_deadline_s: float | None,
+    seed: int | None = None,
 ) -> Turn:
-    """The turn of a visit; `latency_budget_s` None: the terms'. Raises InvalidRequest."""
+    """The turn of a visit. Raises InvalidRequest.
+
+    `latency_budget_s` None: the terms'. `seed` is for terms without one; None draws it.
+    """
     return terms.turn(
         request_id=visit.trail.request_id,
         messages=messages,
@@ -36,8 +40,13 @@ def turn_on(
         ),
         principal=visit.principal,
         # Without a seed two equal requests may be answered differently, as everywhere.
-        fresh_seed=random.getrandbits(63),
+        fresh_seed=fresh_seed() if seed is None else seed,
     )
+
+
+def fresh_seed() -> int:
+    """A seed that nobody chose."""
+    return random.getrandbits(63)
 
 
 def summarise(

@@ -25,19 +25,24 @@ from gateway.runtime.tasks import first_cause
 from gateway.wire.peer_frames import (
     MAX_WINDOW_TOKENS,
     Accept,
+    AskSession,
     Beat,
     Cancel,
     Drain,
     End,
     FrameError,
     Hello,
+    KeepSession,
     Offer,
     Refuse,
     Report,
+    SessionFound,
+    SessionTaken,
     Tokens,
     Window,
     caller_frames,
-    encode,
+    messages,
+    snapshot_bytes,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.core.budget import Budget
     from gateway.core.generation import GenerationEvent
     from gateway.core.hops import Hops
+    from gateway.core.session_snapshot import SealedSnapshot
     from gateway.wire.peer_frames import CallerFrame, ServerFrame
 
 _logger = logging.getLogger(__name__)
@@ -55,6 +61,8 @@ MAX_NUM_TURNS = 512
 SILENCE_LIMIT_S = 3.0
 """Longer than a caller waits for us: a site that stood still for a moment finds its work done."""
 _MAX_NUM_UNWRITTEN = 4096
+_MAX_SNAPSHOT_BYTES = 16 << 20
+"""Of snapshots that were asked for and are not written yet."""
 _DRAINING = "draining"
 
 
@@ -74,6 +82,18 @@ class ServesPeers(Protocol):
         ...
 
 
+class KeepsSessions(Protocol):
+    """Where a link's snapshots go."""
+
+    def keep(self, site: str, sealed: SealedSnapshot) -> SealedSnapshot | None:
+        """See `SurvivingSessions.keep`."""
+        ...
+
+    def newest(self, session: str) -> SealedSnapshot | None:
+        """See `SurvivingSessions.newest`."""
+        ...
+
+
 class PeerContract(msgspec.Struct, frozen=True):
     """What this site offers its peers."""
 
@@ -84,6 +104,8 @@ class PeerContract(msgspec.Struct, frozen=True):
     """For the site of that name."""
     receive: Callable[[str, GenerationRequest], None]
     """The site of that name has sent this; it counts, taken or not."""
+    sessions: KeepsSessions | None = None
+    """None: this site keeps no sessions for others."""
 
 
 class LinkOver(Exception):
@@ -135,6 +157,8 @@ class InboundLink:
         self._site = contract.hello.site
         self._outbox: Outbox[ServerFrame] = Outbox(max_num_items=_MAX_NUM_UNWRITTEN)
         self._turns: dict[int, _Served] = {}
+        self._num_snapshot_bytes = 0
+        """Of what is not written yet."""
         self._last_key = 0
         self._heard_s = monotonic()
         self._is_draining = is_draining
@@ -180,8 +204,10 @@ class InboundLink:
         In a task that is not cancelled with the others: gRPC ends no call in the middle of a write.
         """
         while frames := await self._outbox.take():
+            self._num_snapshot_bytes = 0
             try:
-                await self._context.write(encode(self._with_report(frames)))
+                for message in messages(self._with_report(frames)):
+                    await self._context.write(message)
             except grpc.aio.InternalError:
                 return  # the caller is gone, and the call about to be cancelled
 
@@ -228,14 +254,35 @@ class InboundLink:
                 self._outbox.put(Beat(number))
             case Offer():
                 self._take(frame, self.caller.site, tasks)
-            case Window(key, num_tokens):
-                if key in self._turns:
-                    self._turns[key].grant(num_tokens)
-            case Cancel(key):
-                if key in self._turns:
-                    self._cancel(self._turns[key], "")
+            case Window() | Cancel():
+                self._receive_of_turn(frame)
+            case KeepSession() | AskSession():
+                self._receive_of_session(frame, self.caller.site)
             case Hello():
                 raise FrameError("a site says hello once")
+
+    def _receive_of_turn(self, frame: Window | Cancel) -> None:
+        turn = self._turns.get(frame.key)
+        if turn is None:
+            return  # it has just ended
+        if isinstance(frame, Window):
+            turn.grant(frame.tokens)
+        else:
+            self._cancel(turn, "")
+
+    def _receive_of_session(self, frame: KeepSession | AskSession, caller: str) -> None:
+        """A caller that reads nothing of what it asks for is soon told that nothing is here."""
+        sessions = self._contract.sessions
+        answer: SessionTaken | SessionFound | None = None
+        if isinstance(frame, AskSession):
+            has_room = self._num_snapshot_bytes < _MAX_SNAPSHOT_BYTES
+            found = sessions.newest(frame.session) if sessions and has_room else None
+            answer = SessionFound(frame.key, found)
+        elif sessions and (newer := sessions.keep(caller, frame.sealed)):
+            answer = SessionTaken(newer)
+        if answer is not None:
+            self._num_snapshot_bytes += snapshot_bytes(answer)
+            self._outbox.put(answer)
 
     def _take(self, offer: Offer, caller: str, tasks: asyncio.TaskGroup) -> None:
         """Serve an offered turn, or refuse it before anything is done for it."""

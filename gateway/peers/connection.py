@@ -26,18 +26,22 @@ from gateway.wire.peer_frames import (
     PROTOCOL,
     WINDOW_TOKENS,
     Accept,
+    AskSession,
     Beat,
     Cancel,
     Drain,
     End,
     FrameError,
     Hello,
+    KeepSession,
     Offer,
     Refuse,
     Report,
+    SessionFound,
+    SessionTaken,
     Tokens,
     Window,
-    encode,
+    messages,
     server_frames,
 )
 
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import GenerationEvent, GenerationRequest
     from gateway.core.hops import Admitted, Hops
     from gateway.core.load_report import LoadReport
+    from gateway.core.session_snapshot import SealedSnapshot
     from gateway.core.stages import TurnTrail
     from gateway.peers.port import PeerObserver
     from gateway.wire.peer_frames import CallerFrame, ServerFrame
@@ -72,6 +77,7 @@ class PeerConnection:
         hello: Hello,
         vocab_size: int,
         observer: PeerObserver,
+        session_taken: Callable[[SealedSnapshot], object],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site = site
@@ -79,9 +85,11 @@ class PeerConnection:
         self._own_hello = hello
         self._vocab_size = vocab_size
         self._observer = observer
+        self._session_taken = session_taken
         self._monotonic = monotonic
         self._keys = itertools.count(1)
         self._turns: dict[int, OfferedTurn] = {}
+        self._asked: dict[int, asyncio.Future[SealedSnapshot | None]] = {}
         self._outbox: Outbox[CallerFrame] = Outbox(max_num_items=_MAX_NUM_UNWRITTEN)
         self._beat_numbers = itertools.count(1)
         self._beats_s: dict[int, float] = {}
@@ -107,12 +115,17 @@ class PeerConnection:
         """Whether a turn may be offered: the peer is heard, takes work and serves our model."""
         hello = self.hello
         return (
-            hello is not None
-            and not self.is_draining
-            and self._doubted_s is None
+            self._doubted_s is None
+            and self.is_staying
+            and hello is not None
             and self._own_hello.models[0] in hello.models
-            and self._monotonic() - self.heard_s <= _SILENCE_LIMIT_S
         )
+
+    @property
+    def is_staying(self) -> bool:
+        """Whether the peer is heard, and about to stay."""
+        is_heard = self._monotonic() - self.heard_s <= _SILENCE_LIMIT_S
+        return self.hello is not None and is_heard and not self.is_draining
 
     @property
     def rtt_s(self) -> float | None:
@@ -147,6 +160,24 @@ class PeerConnection:
             for turn in self._turns.values():
                 turn.fail(PeerLost(self._site, "the link broke"))
             self._turns.clear()
+            for asked in self._asked.values():
+                asked.cancel()
+            self._asked.clear()
+
+    def keep_session(self, sealed: SealedSnapshot) -> None:
+        """Have the peer keep a snapshot."""
+        self._outbox.put(KeepSession(sealed))
+
+    async def ask_session(self, session: str) -> SealedSnapshot | None:
+        """The peer's newest snapshot of a session, unchecked; None also when the link breaks."""
+        key = next(self._keys)
+        self._asked[key] = asked = asyncio.get_running_loop().create_future()
+        self._outbox.put(AskSession(key, session))
+        try:
+            await asyncio.wait((asked,))
+        finally:
+            self._asked.pop(key, None)
+        return None if asked.cancelled() else asked.result()
 
     async def generate(
         self,
@@ -205,7 +236,8 @@ class PeerConnection:
         while True:
             frames = await self._outbox.take()
             try:
-                await self._call.write(encode(frames))
+                for message in messages(frames):
+                    await self._call.write(message)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 return  # the reader learns why
 
@@ -262,6 +294,11 @@ class PeerConnection:
                 self._observer.reported(self._site, load)
             case Drain():
                 self.is_draining = True
+            case SessionTaken(sealed):
+                self._session_taken(sealed)
+            case SessionFound(key, found):
+                if (asked := self._asked.pop(key, None)) is not None and not asked.done():
+                    asked.set_result(found)
             case Hello():
                 raise FrameError("a site says hello once")
             case Accept() | Refuse() | Tokens() | End():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import GenerationEvent, GenerationRequest
     from gateway.core.hops import Hops
+    from gateway.core.session_snapshot import SealedSnapshot
     from gateway.core.stages import TurnTrail
     from gateway.peers.connection import Call
     from gateway.peers.port import PeerObserver
@@ -80,6 +81,7 @@ class PeerLink:
         vocab_size: int,
         credentials: grpc.ChannelCredentials | None = None,
         observer: PeerObserver | None = None,
+        session_taken: Callable[[SealedSnapshot], object] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.peer = peer
@@ -87,6 +89,7 @@ class PeerLink:
         self._vocab_size = vocab_size
         self._credentials = credentials
         self._observer = observer or NobodyObserves()
+        self._session_taken = session_taken
         self._monotonic = monotonic
         self._connection: PeerConnection | None = None
         self._is_over = False
@@ -188,6 +191,25 @@ class PeerLink:
         finally:
             await events.aclose()
 
+    @property
+    def agents(self) -> str | None:
+        """`host:port` of the peer's agent port, while it is linked and about to stay."""
+        connection = self._connection
+        if connection is None or connection.hello is None or not connection.is_staying:
+            return None
+        return connection.hello.agents
+
+    def keep_session(self, sealed: SealedSnapshot) -> None:
+        """Have the peer keep a snapshot, if it is linked."""
+        if self._connection is not None and self._connection.hello is not None:
+            self._connection.keep_session(sealed)
+
+    async def ask_session(self, session: str) -> SealedSnapshot | None:
+        """The peer's newest snapshot of a session, unchecked; None also without a link."""
+        if self._connection is None or self._connection.hello is None:
+            return None
+        return await self._connection.ask_session(session)
+
     async def _connect_once(self) -> float:
         """Hold one connection until it ends; how long to leave the peer alone then."""
         async with self._channel() as channel:
@@ -197,6 +219,7 @@ class PeerLink:
                 hello=self._hello,
                 vocab_size=self._vocab_size,
                 observer=self._observer,
+                session_taken=self._session_taken,
                 monotonic=self._monotonic,
             )
             try:

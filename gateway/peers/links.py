@@ -9,7 +9,7 @@ from gateway.peers.link import PeerLink
 from gateway.peers.views import PeerViews
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
     from types import TracebackType
 
     import grpc
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from gateway.core.generation import GenerationEvent, GenerationRequest
     from gateway.core.hops import Admitted, Hops
     from gateway.core.peers import Peers
+    from gateway.core.session_snapshot import SealedSnapshot
     from gateway.core.stages import TurnTrail
     from gateway.peers.link import LinkFigures, PeerSite
     from gateway.wire.peer_frames import Hello
+
+
+_ANSWER_LIMIT_S = 0.75
+"""A peer that is silent for longer is about to be given up."""
 
 
 class PeerLinks:
@@ -38,6 +43,8 @@ class PeerLinks:
         self._vocab_size = vocab_size
         self._credentials = credentials
         self._views = views or PeerViews()
+        self.on_session_taken: Callable[[SealedSnapshot], object] = lambda _: None
+        """Is given what a peer has that is newer than what it was to keep."""
         self._links = {peer.site: self._link(peer) for peer in peers}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks = asyncio.TaskGroup()
@@ -115,6 +122,30 @@ class PeerLinks:
         """What is known of every peer now."""
         return [link.figures() for link in self._links.values()]
 
+    def staying(self) -> dict[str, str]:
+        """The peers that are linked and about to stay, and where each answers agents, or ""."""
+        return {
+            site: agents
+            for site, link in self._links.items()
+            if (agents := link.agents) is not None
+        }
+
+    def keep_session(self, site: str, sealed: SealedSnapshot) -> None:
+        """Have a peer keep a snapshot; nothing happens when it is not linked."""
+        if (link := self._links.get(site)) is not None:
+            link.keep_session(sealed)
+
+    async def find_session(self, session: str) -> list[SealedSnapshot]:
+        """What all linked peers have of a session, unchecked."""
+        async with asyncio.TaskGroup() as asking:
+            asked = [asking.create_task(link.ask_session(session)) for link in self._links.values()]
+            if asked:
+                await asyncio.wait(asked, timeout=_ANSWER_LIMIT_S)
+            for task in asked:
+                task.cancel()
+        done = (task.result() for task in asked if not task.cancelled())
+        return [sealed for sealed in done if sealed is not None]
+
     def _link(self, peer: PeerSite) -> PeerLink:
         return PeerLink(
             peer,
@@ -122,6 +153,7 @@ class PeerLinks:
             vocab_size=self._vocab_size,
             credentials=self._credentials,
             observer=self._views,
+            session_taken=lambda sealed: self.on_session_taken(sealed),
         )
 
     def _start(self, site: str) -> None:

@@ -118,13 +118,22 @@ class AccountStore:
         return _text(CARE_TOOLS[tool].apply(account, arguments)[1])
 
     async def run(
-        self, tenant: str, call_id: str, tool: str, arguments: Arguments, *, repeat_s: float
+        self,
+        tenant: str,
+        call_id: str,
+        tool: str,
+        arguments: Arguments,
+        *,
+        repeat_s: float | None,
     ) -> str:
         """Apply a tool once and return its result as JSON text.
 
         The same `call_id` within `repeat_s` is a retry and returns the kept result, unless
         another call has changed the account since: then it is a new call in the same words.
+        `repeat_s` None: no other call has this id, whatever happens in between.
         """
+        if repeat_s is None:
+            return await self._writing(_run_once, tenant, call_id, tool, arguments, _KEPT_S)
         return await self._writing(_run_again, tenant, call_id, tool, arguments, repeat_s)
 
     async def hold(self, tenant: str, tool: str, arguments: Arguments) -> PendingCall | str:

@@ -190,7 +190,9 @@ class Agent:
         """Run the calls and read their results out, up to one that has to be confirmed first."""
         for index, call in enumerate(this.calls):
             gap = " " if index else ""
-            outcome = await tools.call(turn.principal.tenant, call, tuple(talk.messages))
+            outcome = await tools.call(
+                turn.principal.tenant, call, tuple(talk.messages), run_key=turn.run_key
+            )
             if isinstance(outcome, Confirm):
                 trail.clock.mark(Stage.TOOL, self._monotonic())
                 yield TextDelta(gap + outcome.question)

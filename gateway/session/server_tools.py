@@ -69,12 +69,17 @@ class ServerTools:
         return name in CARE_TOOLS and name in self._by_name
 
     async def call(
-        self, tenant: str, call: ToolCall, messages: Sequence[Message]
+        self,
+        tenant: str,
+        call: ToolCall,
+        messages: Sequence[Message],
+        *,
+        run_key: str = "",
     ) -> ServerToolRun | Confirm:
         """Run a call the model made after `messages`, or hold it and ask.
 
-        Arguments that the tool's schema does not allow are the tool's failure, told to the model
-        like any other: {"error": "invalid_arguments"}.
+        `run_key` is the turn's. Arguments that the tool's schema does not allow are the tool's
+        failure, told to the model like any other: {"error": "invalid_arguments"}.
         """
         arguments = check_arguments(self._by_name[call.name], call.arguments)
         if arguments is None:
@@ -86,10 +91,9 @@ class ServerTools:
                     return Confirm(held.question)
                 result = held
             case Effect.REVERSIBLE:
-                key = _retry_key(call, arguments, messages)
-                result = await self._store.run(
-                    tenant, key, call.name, arguments, repeat_s=_REPEAT_S
-                )
+                key = _retry_key(call, arguments, run_key or messages)
+                repeat_s = None if run_key else _REPEAT_S
+                result = await self._store.run(tenant, key, call.name, arguments, repeat_s=repeat_s)
             case Effect.READ:
                 result = await self._store.read(tenant, call.name, arguments)
         return ServerToolRun(call, result)
@@ -182,11 +186,12 @@ def _skip_told(pending: PendingCall, rest: deque[Message]) -> None:
             rest.popleft()
 
 
-def _retry_key(call: ToolCall, arguments: Arguments, messages: Sequence[Message]) -> str:
-    """The id under which a stateless client's retry of the same request finds the same call.
+def _retry_key(call: ToolCall, arguments: Arguments, within: str | Sequence[Message]) -> str:
+    """The id under which a second try of the same request finds the same call.
 
-    Call ids differ from try to try and are left out of the conversation's digest.
+    `within` is the turn's name or, of a stateless client, the conversation. Call ids differ from
+    try to try and are left out of its digest.
     """
-    conversation = [(message.role, message.content) for message in messages]
-    text = msgspec.json.encode((conversation, call.name, arguments), order="deterministic")
+    name = within if isinstance(within, str) else [(one.role, one.content) for one in within]
+    text = msgspec.json.encode((name, call.name, arguments), order="deterministic")
     return f"retry_{hashlib.sha256(text).hexdigest()}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from gateway.core.budget import Budget, TurnClass
+from gateway.core.budget import TurnClass
 from gateway.core.errors import (
     GatewayError,
     InvalidRequest,
@@ -24,7 +24,6 @@ from gateway.core.generation import Constraint, ConstraintKind, Sampling
 from gateway.core.turn import (
     LogprobEntry,
     Message,
-    Principal,
     Role,
     ServerToolRun,
     TextDelta,
@@ -33,12 +32,12 @@ from gateway.core.turn import (
     ToolChoice,
     ToolChoiceMode,
     ToolSpec,
-    Turn,
     TurnFinish,
     Usage,
     check_calls_and_results,
     name_and_digest,
 )
+from gateway.core.turn_terms import TurnTerms
 from gateway.wire.pb import agent_pb2 as pb
 from gateway.wire.status import param_of
 
@@ -82,58 +81,6 @@ _NO_ARGUMENTS: Final = {"type": "object", "properties": {}, "additionalPropertie
 
 _any_json = msgspec.json.Decoder()
 _json_object = msgspec.json.Decoder(dict[str, Any])
-
-
-class TurnTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn is asked with besides its messages; for a session, what all its turns share."""
-
-    model: str
-    turn_class: TurnClass
-    latency_budget_s: float | None
-    tools: tuple[ToolSpec, ...]
-    tool_choice: ToolChoice
-    parallel_tool_calls: bool
-    server_tools: bool
-    constraint: Constraint | None
-    sampling: Sampling
-    seeded: bool
-    """Whether the client chose the seed."""
-    max_tokens: int | None
-    stop: tuple[str, ...]
-
-    def turn(
-        self,
-        *,
-        request_id: str,
-        messages: tuple[Message, ...],
-        budget: Budget,
-        principal: Principal,
-        fresh_seed: int,
-    ) -> Turn:
-        """A turn on these terms, drawn with `fresh_seed` unless the client chose a seed.
-
-        Raises InvalidRequest where the terms do not fit together.
-        """
-        sampling = self.sampling
-        if not self.seeded:
-            sampling = msgspec.structs.replace(sampling, seed=fresh_seed)
-        return Turn(
-            request_id=request_id,
-            messages=messages,
-            budget=budget,
-            turn_class=self.turn_class,
-            principal=principal,
-            model=self.model,
-            tools=self.tools,
-            tool_choice=self.tool_choice,
-            parallel_tool_calls=self.parallel_tool_calls,
-            server_tools=self.server_tools,
-            constraint=self.constraint,
-            sampling=sampling,
-            is_seeded=self.seeded,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-        )
 
 
 def terms_of(request: pb.GenerateRequest | pb.SessionStart) -> TurnTerms:

@@ -18,11 +18,12 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
 from gateway.core.hops import MAX_HOPS, Hops, SiteName
 from gateway.core.load_report import MAX_NUM_MODELS, LoadReport, ModelKey
+from gateway.core.session_snapshot import SealedSnapshot, SessionId
 from gateway.core.stages import SiteStages
 from gateway.wire.pb import peer_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 METHOD: Final = "/firsthop.v1.PeerService/Link"
 PROTOCOL: Final = 1
@@ -35,6 +36,8 @@ WINDOW_TOKENS: Final = 256
 MAX_WINDOW_TOKENS: Final = 1 << 16
 MAX_MESSAGE_BYTES: Final = 8 << 20
 """A prompt that fills the largest context the configuration allows."""
+_MAX_SNAPSHOT_BYTES: Final = 1 << 20
+"""Of one message: more would hold up the tokens behind it."""
 
 _DAY_MS: Final = 86_400_000.0
 _Key = Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
@@ -56,6 +59,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     """Where clients reach the site, for those who look for an alternate."""
     region: _Text = ""
     """Where the site stands; empty: it does not say."""
+    agents: _Text = ""
+    """`host:port` of its agent port, likewise."""
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
@@ -135,8 +140,38 @@ class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
     """Called site: it takes nothing new any more."""
 
 
-CallerFrame = Hello | Beat | Offer | Cancel | Window
-ServerFrame = Hello | Beat | Accept | Refuse | Tokens | End | Report | Drain
+class KeepSession(msgspec.Struct, frozen=True, array_like=True, tag="keep"):
+    """Caller: keep this in case its owner, the caller, is lost, and end the session if it runs
+    at the called site in an older version."""
+
+    sealed: SealedSnapshot
+
+
+class SessionTaken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
+    """Called site: what it was to keep is older than this."""
+
+    sealed: SealedSnapshot
+
+
+class AskSession(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
+    """Caller: which is the newest snapshot of this session at the called site?"""
+
+    key: _Key
+    session: SessionId
+
+
+class SessionFound(msgspec.Struct, frozen=True, array_like=True, tag="found"):
+    """Called site: that one; None: it has none."""
+
+    key: _Key
+    sealed: SealedSnapshot | None
+
+
+CallerFrame = Hello | Beat | Offer | Cancel | Window | KeepSession | AskSession
+ServerFrame = (
+    Hello | Beat | Accept | Refuse | Tokens | End | Report | Drain | SessionTaken | SessionFound
+)
+_AnyFrame = CallerFrame | ServerFrame
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -145,9 +180,29 @@ class FrameError(Exception):
     """The other side's bytes are no frames, or break a rule of the link."""
 
 
-def encode(frames: Sequence[CallerFrame | ServerFrame]) -> bytes:
+def encode(frames: Sequence[_AnyFrame]) -> bytes:
     """A message's bytes."""
     return peer_pb2.PeerFrame(frames=_encoder.encode(frames)).SerializeToString()
+
+
+def messages(frames: Sequence[_AnyFrame]) -> Iterator[bytes]:
+    """The frames in one message, or in several where they bring large snapshots."""
+    num_bytes = begin = 0
+    for index, frame in enumerate(frames):
+        num_bytes += snapshot_bytes(frame)
+        if num_bytes > _MAX_SNAPSHOT_BYTES:
+            yield encode(frames[begin:index])
+            begin, num_bytes = index, snapshot_bytes(frame)
+    yield encode(frames[begin:])
+
+
+def snapshot_bytes(frame: _AnyFrame) -> int:
+    """How much of a frame is a session's snapshot."""
+    match frame:
+        case KeepSession(sealed) | SessionTaken(sealed) | SessionFound(_, sealed):
+            return 0 if sealed is None else len(sealed.content)
+        case _:
+            return 0
 
 
 class FrameReader(Generic[_Frame]):

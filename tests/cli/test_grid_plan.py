@@ -42,6 +42,13 @@ def test_edge_sites_have_ten_ports_each_and_link_to_all_others() -> None:
     assert middle.command[-4:] == ("--port-base", "8090", "--model", "DIR")
 
 
+def test_the_sites_have_one_key() -> None:
+    keys = {one.environment["FIRSTHOP_GRID_KEY"] for one in planned(SITE).values()}
+    assert [len(key) for key in keys] == [64]
+    own = {"FIRSTHOP_GRID_KEY": "k" * 32}
+    assert planned(SITE, environment=own)["edge-b"].environment["FIRSTHOP_GRID_KEY"] == "k" * 32
+
+
 @pytest.mark.parametrize("threads", [0, 5])
 def test_sites_share_the_cores_unless_told_how_many(
     threads: int, monkeypatch: pytest.MonkeyPatch

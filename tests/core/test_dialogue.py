@@ -242,3 +242,49 @@ class DialogueMachine(RuleBasedStateMachine):
 
 TestDialogueMachine = DialogueMachine.TestCase
 TestDialogueMachine.settings = settings(max_examples=50, stateful_step_count=30)
+
+
+def restored(dialogue: Dialogue) -> Dialogue:
+    return Dialogue.restored(dialogue.state)
+
+
+def test_an_open_leg_is_restored_as_it_was_opened() -> None:
+    dialogue = Dialogue()
+    dialogue.ask("hi")
+    dialogue.note(TextDelta("Hel"))
+    dialogue.note(ServerToolRun(BILL, "{}"))
+    again = restored(dialogue)
+    assert again.phase is Phase.ANSWERING
+    assert again.messages == (Message(Role.USER, "hi"),)
+    again.undo()
+    assert len(again.messages) == 0
+
+
+def test_results_and_the_leg_they_opened_are_restored() -> None:
+    dialogue = waiting_for(PAY, BILL)
+    dialogue.take_result("c2", "2")
+    again = restored(dialogue)
+    assert again.awaited_calls == (PAY,)
+    again.take_result("c1", "1")
+    answering = restored(again)
+    assert answering.messages == again.messages
+    answering.undo()
+    assert answering.awaited_calls == (PAY,)
+
+
+def test_the_last_answer_can_be_told_again() -> None:
+    dialogue = Dialogue((Message(Role.ASSISTANT, "Welcome."),))
+    assert list(dialogue.last_events) == []
+    dialogue.ask("bill and pay")
+    events: list[TextDelta | ServerToolRun] = [
+        TextDelta("Well. "),
+        ServerToolRun(BILL, "{}"),
+        TextDelta("64."),
+        TextDelta(" Hm?"),
+    ]
+    for event in events:
+        dialogue.note(event)
+    dialogue.finish((PAY,))
+    again = restored(dialogue)
+    assert list(again.last_events) == [*events[:2], TextDelta("64. Hm?")]
+    assert again.awaited_calls == (PAY,)

@@ -246,6 +246,24 @@ def test_the_same_words_after_a_change_are_a_new_call(tmp_path: Path) -> None:
     with_tools(tmp_path, scenario)
 
 
+def test_a_turn_that_is_answered_again_runs_no_tool_again(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        async def say(name: str, arguments: str, run_key: str) -> str:
+            call = ToolCall("call_x", name, arguments)
+            outcome = await tools.call("t", call, [PAY], run_key=run_key)
+            assert isinstance(outcome, ServerToolRun)
+            return outcome.result
+
+        book = ("book_technician", '{"day":"monday","window":"morning"}')
+        first = await say(*book, "s.1")
+        await say("cancel_technician", "{}", "s.1")
+        assert await say(*book, "s.1") == first
+        assert (await store.account("t")).num_visits == 1
+        assert await say(*book, "s.2") != first
+
+    with_tools(tmp_path, scenario)
+
+
 def test_after_paying_the_model_is_not_told_that_nothing_was_done(tmp_path: Path) -> None:
     async def scenario(tools: ServerTools, store: AccountStore) -> None:
         question = await ask(tools)

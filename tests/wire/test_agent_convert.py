@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,6 +33,9 @@ from gateway.core.turn import (
 from gateway.wire import agent_convert as convert
 from gateway.wire.pb import agent_pb2 as pb
 
+if TYPE_CHECKING:
+    from gateway.core.turn_terms import TurnTerms
+
 MODEL = ModelInfo(
     model_id="tiny",
     version="1",
@@ -45,7 +48,7 @@ SHED = SloUnattainable(estimate_s=0.9, budget_s=0.5, reason="queue", retry_after
 CALL = pb.ToolCall(call_id="c1", name="pay", arguments_json='{"amount": 1}')
 
 
-def turn_on(terms: convert.TurnTerms, *, fresh_seed: int = 0) -> Turn:
+def turn_on(terms: TurnTerms, *, fresh_seed: int = 0) -> Turn:
     return terms.turn(
         request_id="r",
         messages=(Message(Role.USER, "hi"),),

@@ -186,7 +186,7 @@ class ConverseRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[SessionStart, _Mapping[str, object]]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping[str, object]]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping[str, object]]] = ..., cancel: _Optional[_Union[CancelTurn, _Mapping[str, object]]] = ...) -> None: ...
 
 class SessionStart(_message.Message):
-    __slots__ = ("model", "history", "turn_class", "latency_budget_ms", "tools", "tool_choice", "server_tools", "response_format", "sampling", "max_tokens", "stop", "parallel_tool_calls")
+    __slots__ = ("model", "history", "turn_class", "latency_budget_ms", "tools", "tool_choice", "server_tools", "response_format", "sampling", "max_tokens", "stop", "parallel_tool_calls", "resume")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     TURN_CLASS_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,7 @@ class SessionStart(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     PARALLEL_TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     model: str
     history: _containers.RepeatedCompositeFieldContainer[Message]
     turn_class: TurnClass
@@ -211,7 +212,18 @@ class SessionStart(_message.Message):
     max_tokens: int
     stop: _containers.RepeatedScalarFieldContainer[str]
     parallel_tool_calls: bool
-    def __init__(self, model: _Optional[str] = ..., history: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., parallel_tool_calls: _Optional[bool] = ...) -> None: ...
+    resume: SessionResume
+    def __init__(self, model: _Optional[str] = ..., history: _Optional[_Iterable[_Union[Message, _Mapping[str, object]]]] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., latency_budget_ms: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping[str, object]]] = ..., server_tools: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping[str, object]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping[str, object]]] = ..., max_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., parallel_tool_calls: _Optional[bool] = ..., resume: _Optional[_Union[SessionResume, _Mapping[str, object]]] = ...) -> None: ...
+
+class SessionResume(_message.Message):
+    __slots__ = ("token", "turn_id", "received_text")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_TEXT_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    turn_id: str
+    received_text: str
+    def __init__(self, token: _Optional[str] = ..., turn_id: _Optional[str] = ..., received_text: _Optional[str] = ...) -> None: ...
 
 class UserMessage(_message.Message):
     __slots__ = ("turn_id", "text", "latency_budget_ms")
@@ -240,7 +252,7 @@ class CancelTurn(_message.Message):
     def __init__(self, turn_id: _Optional[str] = ...) -> None: ...
 
 class ConverseEvent(_message.Message):
-    __slots__ = ("turn_id", "text_delta", "tool_call", "tool_run", "usage", "turn_summary", "turn_error")
+    __slots__ = ("turn_id", "text_delta", "tool_call", "tool_run", "usage", "turn_summary", "turn_error", "started", "turn_restarted")
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_DELTA_FIELD_NUMBER: _ClassVar[int]
     TOOL_CALL_FIELD_NUMBER: _ClassVar[int]
@@ -248,6 +260,8 @@ class ConverseEvent(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     TURN_SUMMARY_FIELD_NUMBER: _ClassVar[int]
     TURN_ERROR_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    TURN_RESTARTED_FIELD_NUMBER: _ClassVar[int]
     turn_id: str
     text_delta: TextDelta
     tool_call: ToolCall
@@ -255,7 +269,25 @@ class ConverseEvent(_message.Message):
     usage: Usage
     turn_summary: TurnSummary
     turn_error: TurnError
-    def __init__(self, turn_id: _Optional[str] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping[str, object]]] = ..., tool_call: _Optional[_Union[ToolCall, _Mapping[str, object]]] = ..., tool_run: _Optional[_Union[ToolRun, _Mapping[str, object]]] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., turn_summary: _Optional[_Union[TurnSummary, _Mapping[str, object]]] = ..., turn_error: _Optional[_Union[TurnError, _Mapping[str, object]]] = ...) -> None: ...
+    started: SessionStarted
+    turn_restarted: TurnRestarted
+    def __init__(self, turn_id: _Optional[str] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping[str, object]]] = ..., tool_call: _Optional[_Union[ToolCall, _Mapping[str, object]]] = ..., tool_run: _Optional[_Union[ToolRun, _Mapping[str, object]]] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., turn_summary: _Optional[_Union[TurnSummary, _Mapping[str, object]]] = ..., turn_error: _Optional[_Union[TurnError, _Mapping[str, object]]] = ..., started: _Optional[_Union[SessionStarted, _Mapping[str, object]]] = ..., turn_restarted: _Optional[_Union[TurnRestarted, _Mapping[str, object]]] = ...) -> None: ...
+
+class SessionStarted(_message.Message):
+    __slots__ = ("token", "alternates", "last_turn_id", "awaited_call_ids")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATES_FIELD_NUMBER: _ClassVar[int]
+    LAST_TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    AWAITED_CALL_IDS_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    alternates: _containers.RepeatedScalarFieldContainer[str]
+    last_turn_id: str
+    awaited_call_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, token: _Optional[str] = ..., alternates: _Optional[_Iterable[str]] = ..., last_turn_id: _Optional[str] = ..., awaited_call_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TurnRestarted(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class TextDelta(_message.Message):
     __slots__ = ("text", "logprobs")

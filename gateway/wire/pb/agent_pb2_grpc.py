@@ -69,8 +69,15 @@ class AgentServiceServicer:
         A failed turn leaves the session as it was before the message that failed, so that the message
         can be sent again; only what server tools have done stays. The call itself fails when `start`
         is unusable, the key is not accepted, a message cannot be decoded, the client stops reading,
-        the deadline of the call passes or the site drains. Closing the sending side lets a running
-        turn end and then ends the call with OK.
+        the deadline of the call passes, the site drains or the session was resumed elsewhere. Closing
+        the sending side lets a running turn end and then ends the call with OK.
+
+        Where the sites of a grid keep each other's sessions, the first event is `started`. When the
+        call breaks, because its site died or for any other reason, the client calls one of the
+        alternates, or the same site again, with `start.resume`, and the session goes on: its history,
+        what waits for a confirmation, calls whose results are missing, and a turn that was cut off.
+        Tools of the server that ran do not run again. A session can be resumed for 15 minutes after
+        its last step, however its call ended, unless it is longer than 256 KiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
