@@ -17,6 +17,7 @@ import select
 import socket
 import sys
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,21 +186,32 @@ class Callers:
             line.take(datagram, at_ns / 1e9 - kernel_start_s)
 
 
-def main() -> None:
-    """Run one plan."""
-    plan_path, reports_path = sys.argv[1:]
+def main() -> int:
+    """Run one plan. Ends at once when whoever started it ends."""
+    parser = ArgumentParser(
+        prog="python -m loadtests.clients.voice",
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("plan", type=Path, help="a VoicePlan, as MessagePack")
+    parser.add_argument("reports", type=Path, help="where its calls' reports go")
+    args = parser.parse_args()
     end_with_parent()
     hurry(CLIENTS)
-    callers = Callers(msgspec.msgpack.decode(Path(plan_path).read_bytes(), type=VoicePlan))
-    gc.freeze()
-    gc.disable()
-    print("ready", flush=True)
-    start = sys.stdin.readline()
-    if start:
-        reports = callers.run(float(start))
-        Path(reports_path).write_bytes(msgspec.msgpack.encode(reports))
-        print("done", flush=True)
+    try:
+        callers = Callers(msgspec.msgpack.decode(args.plan.read_bytes(), type=VoicePlan))
+        gc.freeze()
+        gc.disable()
+        print("ready", flush=True)
+        start = sys.stdin.readline()
+        if start:
+            args.reports.write_bytes(msgspec.msgpack.encode(callers.run(float(start))))
+            print("done", flush=True)
+    except (OSError, msgspec.DecodeError) as error:
+        print(f"callers: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,7 @@ import pytest
 
 from loadtests import gateway_overhead
 from loadtests.facts import summary_ms, verdict
-from loadtests.gateway_overhead import HttpPool, one_by_one, open_loop
+from loadtests.gateway_overhead import http_asker, one_by_one, open_loop
 from loadtests.host import MAX_LATE_S
 from loadtests.sample import ANSWERED, Fate, Sample
 
@@ -70,7 +70,7 @@ def test_every_arrival_of_the_open_loop_is_counted() -> None:
 
 
 def test_a_refused_connection_is_a_fate() -> None:
-    fate = asyncio.run(HttpPool(1).ask("hello"))
+    fate = asyncio.run(http_asker(1)("hello"))
     assert fate.status == "ConnectionRefusedError"
 
 
