@@ -110,7 +110,7 @@ class OpenLoop:
         except (OSError, EOFError) as error:
             return Fate("failed", code=f"connection_{type(error).__name__.lower()}")
         # Whatever else one answer brings about is that request's fate, not that of all others.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             return Fate("failed", code=f"client_{type(error).__name__.lower()}")
 
 
@@ -140,9 +140,10 @@ async def _serve(plan: Plan) -> tuple[list[Sample], list[float]]:
         return [], []
     loop = OpenLoop(plan, connected)
     lags_s: list[float] = []
-    watching = asyncio.create_task(watch_loop_lag(lags_s.append))
-    await loop.run(float(start))
-    watching.cancel()
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watch_loop_lag(lags_s.append))
+        await loop.run(float(start))
+        watching.cancel()
     await connected.close()
     return loop.samples, lags_s
 
