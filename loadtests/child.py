@@ -38,25 +38,25 @@ class Child:
         # After a failure nothing is worth waiting for.
         if kind is not None:
             self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        _pipe(self._process.stdin).close()
         try:
             self._process.wait(_END_LIMIT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        finally:
+            _pipe(self._process.stdout).close()
 
     def tell(self, line: str) -> None:
         """Raises ChildFailed when it has ended."""
         try:
-            os.write(_fd(self._process.stdin), f"{line}\n".encode())
+            _pipe(self._process.stdin).write(f"{line}\n".encode())
         except BrokenPipeError as error:
             raise self._ended() from error
 
     def hear(self, limit_s: float) -> str:
         """Its next line. Raises ChildFailed when it ends, or says nothing for so long."""
-        out = _fd(self._process.stdout)
+        out = _pipe(self._process.stdout).fileno()
         until_s = time.monotonic() + limit_s
         while b"\n" not in self._heard:
             if not select.select([out], [], [], max(0.0, until_s - time.monotonic()))[0]:
@@ -79,7 +79,7 @@ class Child:
         return ChildFailed(f"{self._what} ended before its work did; what it printed says why")
 
 
-def _fd(pipe: IO[bytes] | None) -> int:
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
         raise ValueError("the process was started without pipes")
-    return pipe.fileno()
+    return pipe

@@ -48,6 +48,7 @@ def test_every_pair_has_its_link_or_the_default(tmp_path: Path) -> None:
         ("jitter_ms = 0.5", "jitter_ms = 3", ":7: links.client.edge-a: jitter must be from 0"),
         ("loss_ratio = 0.001", "loss = 1", ":7: links.client.edge-a: Object contains unknown"),
         ("loss_ratio = 0.001", "loss_ratio = 1.5", ":7: links.client.edge-a: loss_ratio must"),
+        ("s = 500", "s = 0.001", ":7: links.client.edge-a: rate must be 0 (any) or at least 0.064"),
         ("rtt_ms = 20", "rtt_ms = nan", ":3: default: rtt must be"),
         ("edge-a =", "edge-x =", ":7: links.client.edge-x: 'edge-x' is not in `sites`"),
         ("client = {", "central = {", ":10: links.central.central: each pair of two"),
