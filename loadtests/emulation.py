@@ -9,7 +9,6 @@ through the socket to the worker is not the accelerator's.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
 from itertools import pairwise
@@ -22,6 +21,7 @@ from gateway.core.generation import GenerationRequest, Sampling, TokenFrame
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.step_profiles import PREFIX, load_profile
+from loadtests.command_line import parser_for
 from loadtests.facts import percentile, save, verdict
 from loadtests.host import HostGuard
 
@@ -76,7 +76,7 @@ def against_bounds(errors: list[float]) -> dict[str, Any]:
 
 def main() -> None:
     """Run it and save the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_for("emulation", __doc__)
     parser.add_argument("profile", nargs="?", default="cpu-2core")
     profile = parser.parse_args().profile
     start = Start(str(SHIPPED_MODEL), accelerator=PREFIX + profile, frame_interval_s=0.0)

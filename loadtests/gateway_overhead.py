@@ -10,7 +10,6 @@ left late says so and does not count.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import tempfile
@@ -31,6 +30,7 @@ from gateway.engine.bundle import load_bundle
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.text_model import TextModel
+from loadtests.command_line import parser_for
 from loadtests.facts import percentile, save, summary_ms, verdict
 from loadtests.host import HostGuard
 from loadtests.local_site import running_site
@@ -187,7 +187,7 @@ def _compared(samples: dict[str, Sample], quantile: float, target_ms: float) -> 
 
 def main() -> None:
     """Run it and save the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_for("gateway_overhead", __doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the samples, not saved")
     quick = parser.parse_args().quick
     with (

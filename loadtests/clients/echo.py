@@ -8,9 +8,9 @@ from __future__ import annotations
 import select
 import socket
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from contextlib import suppress
 
+from loadtests.command_line import parser_for
 from loadtests.orphan import end_with_parent
 from loadtests.priority import PROBES, hurry
 
@@ -19,11 +19,7 @@ _DATAGRAM_BYTES = 2048
 
 def main() -> int:
     """Echo until standard input closes."""
-    parser = ArgumentParser(
-        prog="python -m loadtests.clients.echo",
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = parser_for("clients.echo", __doc__)
     parser.add_argument("host", help="the address to answer at")
     args = parser.parse_args()
     end_with_parent()

@@ -13,7 +13,6 @@ import gc
 import sys
 import threading
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ import zstandard
 from gateway.runtime.loop_lag import watch_loop_lag
 from loadtests.clients.caller import Fate, caller
 from loadtests.clients.plan import Plan, Sample
+from loadtests.command_line import parser_for
 from loadtests.orphan import end_with_parent
 from loadtests.priority import CLIENTS, hurry
 
@@ -150,11 +150,7 @@ async def _serve(plan: Plan) -> tuple[list[Sample], list[float]]:
 
 def main() -> int:
     """Run one plan. Ends at once when whoever started it ends."""
-    parser = ArgumentParser(
-        prog="python -m loadtests.clients.process",
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = parser_for("clients.process", __doc__)
     parser.add_argument("plan", type=Path, help="a Plan, as MessagePack")
     parser.add_argument("samples", type=Path, help="where its samples go")
     args = parser.parse_args()

@@ -17,7 +17,6 @@ import select
 import socket
 import sys
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from loadtests.clients import rtp
+from loadtests.command_line import parser_for
 from loadtests.kernel_time import receive, stamp_arrivals
 from loadtests.orphan import end_with_parent
 from loadtests.priority import CLIENTS, hurry
@@ -188,11 +188,7 @@ class Callers:
 
 def main() -> int:
     """Run one plan. Ends at once when whoever started it ends."""
-    parser = ArgumentParser(
-        prog="python -m loadtests.clients.voice",
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = parser_for("clients.voice", __doc__)
     parser.add_argument("plan", type=Path, help="a VoicePlan, as MessagePack")
     parser.add_argument("reports", type=Path, help="where its calls' reports go")
     args = parser.parse_args()

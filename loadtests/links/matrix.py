@@ -32,6 +32,7 @@ MAX_NUM_SITES = 250
 """One subnet of 256 addresses holds them all."""
 
 MIN_RATE_BIT_PER_S = 64e3
+_NAMES = re.compile("[a-z_]+")
 _SITE = re.compile("[a-z0-9][a-z0-9-]{0,40}")
 
 
@@ -132,8 +133,10 @@ def read_matrix(path: Path) -> LinkMatrix:
     for key in file.document:
         if key not in {"sites", "default", "links"}:
             raise ConfigError(f"{file.origin(key)}: {key}: unknown key")
+    if "sites" not in file.document:
+        raise ConfigError(f"{path}:1: sites: missing; a list of names")
     try:
-        sites = msgspec.convert(file.document.get("sites"), tuple[str, ...])
+        sites = msgspec.convert(file.document["sites"], tuple[str, ...])
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file.origin('sites')}: sites: a list of names ({error})") from error
     default = None
@@ -169,4 +172,11 @@ def _link(file: TomlFile, key: tuple[str, ...], keys: object) -> Link:
     try:
         return msgspec.convert(keys, _LinkKeys).link()
     except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(f"{file.origin(*key)}: {'.'.join(key)}: {error}") from error
+        # Complaints name the key that they are about.
+        words = _NAMES.findall(str(error))
+        spelt = keys if isinstance(keys, dict) else {}
+        named = next(
+            (name for name in spelt if name in words or name.partition("_")[0] in words), None
+        )
+        at = (*key, named) if named else key
+        raise ConfigError(f"{file.origin(*at)}: {'.'.join(key)}: {error}") from error

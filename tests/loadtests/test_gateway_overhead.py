@@ -70,8 +70,10 @@ def test_every_arrival_of_the_open_loop_is_counted() -> None:
 
 
 def test_a_refused_connection_is_a_fate() -> None:
-    fate = asyncio.run(http_asker(1)("hello"))
-    assert fate.status == "ConnectionRefusedError"
+    async def ask() -> Fate:
+        return await http_asker(1)("hello")
+
+    assert asyncio.run(ask()).status == "ConnectionRefusedError"
 
 
 def test_every_percentile_has_its_interval() -> None:
