@@ -110,8 +110,9 @@ def main() -> None:
     """Run it and save the result."""
     parser = parser_for("site_start", __doc__)
     parser.add_argument("--make", action="store_true", help="also time `make run`")
+    args = parser.parse_args()
     body = site_itself()
-    if parser.parse_args().make:
+    if args.make:
         body |= make_run()
     save("site_start", None, body)
 
