@@ -99,9 +99,7 @@ def test_a_frame_that_leaves_late_says_so_and_arrivals_are_the_kernels() -> None
         assert line.delays_s == pytest.approx([0.05])
         _, caller = peer.recvfrom(2048)
         for sequence in range(2):
-            peer.sendto(
-                rtp.pack(sequence, 160 * sequence, 1, rtp.SILENCE, is_first=False), caller
-            )
+            peer.sendto(rtp.pack(sequence, 160 * sequence, 1, rtp.SILENCE, is_first=False), caller)
         sent_s = time.clock_gettime(time.CLOCK_REALTIME)
         time.sleep(0.05)  # the caller is busy
         callers._read(line, sent_s)

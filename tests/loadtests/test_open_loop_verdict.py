@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from loadtests import facts, open_loop, rtp_pacing, step_times
 from loadtests.arrival_choice import ArrivalChoice
 from loadtests.calls import missed_by
+from loadtests.clients.run import Seen
+from loadtests.clients.voice import CallReport
 from loadtests.facts import conclude, verdict
 from loadtests.open_loop import judged, mixed, parse, stall_faults
 
@@ -117,6 +120,24 @@ def test_other_command_lines_refuse_in_one_line(
     monkeypatch.setattr("sys.argv", ["step_times", "nowhere", "--fit"])
     with pytest.raises(SystemExit, match="there is no result to fit"):
         step_times.main()
+
+
+def test_a_host_without_time_fails_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    report = CallReport(1, 1, 0, 0, 0.0, [0.0], [0.02], [])
+    monkeypatch.setattr(rtp_pacing, "echo", lambda: nullcontext(9))
+    monkeypatch.setattr(
+        rtp_pacing, "run_clients", lambda plans, out, on_start: Seen([], [report] * 3000, {})
+    )
+    monkeypatch.setattr(facts, "RESULTS", tmp_path)
+    monkeypatch.setattr(rtp_pacing.HostGuard, "faults", lambda guard: ["busy"])
+    monkeypatch.setattr("sys.argv", ["rtp_pacing", "--seconds", "1"])
+    assert rtp_pacing.main() == 1
+    result = json.loads((tmp_path / "rtp_pacing.json").read_text())
+    assert (result["invalid_because"], result["missed"]) == (["busy"], [])
+    monkeypatch.setattr(rtp_pacing.HostGuard, "faults", lambda guard: [])
+    assert rtp_pacing.main() == 0
+    monkeypatch.setattr("sys.argv", ["rtp_pacing", "--seconds", "2"])
+    assert rtp_pacing.main() == 1
 
 
 def test_without_root_nothing_is_measured(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-
-import pytest
+from typing import TYPE_CHECKING
 
 from loadtests.priority import LINKS, hurry
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_priority_is_really_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
