@@ -88,6 +88,7 @@ def test_what_was_shed_is_told_from_what_failed(
 def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
     """Answers at once, except that all of it stands still once, for _STALL_S."""
     port, ready, done = free_port_base(), threading.Event(), threading.Event()
+    asked = threading.Event()
     body = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     answer = head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
@@ -96,6 +97,9 @@ def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
         try:
             while True:
                 request = await reader.readuntil(b"\r\n\r\n")
+                if not asked.is_set():  # a busy machine takes seconds to start the client
+                    asked.set()
+                    asyncio.get_running_loop().call_later(stall_at_s, time.sleep, _STALL_S)
                 length = int(request.lower().partition(b"content-length: ")[2].split()[0])
                 await reader.readexactly(length)
                 writer.write(answer)
@@ -104,9 +108,7 @@ def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
 
     async def serve() -> None:
         server = await asyncio.start_server(handle, "127.0.0.1", port)
-        loop = asyncio.get_running_loop()
         async with server:
-            loop.call_later(stall_at_s, time.sleep, _STALL_S)
             ready.set()
             while not done.is_set():  # noqa: ASYNC110 (set by another thread)
                 await asyncio.sleep(0.05)

@@ -16,6 +16,7 @@ from loadtests.calls import missed_by
 from loadtests.clients.run import Seen
 from loadtests.clients.voice import CallReport
 from loadtests.facts import conclude, verdict
+from loadtests.host import HostGuard
 from loadtests.open_loop import judged, mixed, parse, stall_faults
 
 if TYPE_CHECKING:
@@ -129,12 +130,12 @@ def test_a_host_without_time_fails_the_run(monkeypatch: pytest.MonkeyPatch, tmp_
         rtp_pacing, "run_clients", lambda plans, out, on_start: Seen([], [report] * 3000, {})
     )
     monkeypatch.setattr(facts, "RESULTS", tmp_path)
-    monkeypatch.setattr(rtp_pacing.HostGuard, "faults", lambda guard: ["busy"])
+    monkeypatch.setattr(HostGuard, "faults", lambda guard: ["busy"])
     monkeypatch.setattr("sys.argv", ["rtp_pacing", "--seconds", "1"])
     assert rtp_pacing.main() == 1
     result = json.loads((tmp_path / "rtp_pacing.json").read_text())
     assert (result["invalid_because"], result["missed"]) == (["busy"], [])
-    monkeypatch.setattr(rtp_pacing.HostGuard, "faults", lambda guard: [])
+    monkeypatch.setattr(HostGuard, "faults", lambda guard: [])
     assert rtp_pacing.main() == 0
     monkeypatch.setattr("sys.argv", ["rtp_pacing", "--seconds", "2"])
     assert rtp_pacing.main() == 1
