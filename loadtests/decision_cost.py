@@ -23,6 +23,7 @@ from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
 from gateway.core.routing import Ask, Here, Verdict, choose
 from loadtests import facts
+from loadtests.command_line import parser_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ _ASK = Ask(CLASS_RANK[TurnClass.AGENT], 160, 0.5)
 
 def main() -> None:
     """Measure every case, print and write the result."""
+    parser_for("decision_cost", __doc__).parse_args()
     cases: dict[str, Callable[[], object]] = {"empty_calls": _chain(_DEPTH)}
     cases["local_fast_path"] = _decision(_IDLE, 32, _IDLE)
     for num_peers in _NUM_PEERS:

@@ -10,7 +10,6 @@ beside them, and how many steps pass until a cancelled slot works for somebody e
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import time
@@ -35,6 +34,7 @@ from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.worker.__main__ import build_engine
 from gateway.engine.worker.loop import Wake
+from loadtests.command_line import parser_for
 from loadtests.facts import percentile, save, summary_ms
 from loadtests.host import HostMeter
 
@@ -269,7 +269,7 @@ def in_this_process(prompts: Prompts, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run it and save the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_for("engine_speed", __doc__)
     parser.add_argument("--quick", action="store_true", help="few samples, not saved")
     quick = parser.parse_args().quick
     bundle = load_bundle(SHIPPED_MODEL)

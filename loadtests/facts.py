@@ -72,13 +72,23 @@ def summary_ms(values_s: Sequence[float], seed: int) -> dict[str, Any]:
     return summary
 
 
-def verdict(faults: Sequence[str]) -> dict[str, Any]:
-    """Whether the run counts, and what speaks against it."""
-    return {"valid": not faults, "invalid_because": list(faults)}
+def verdict(faults: Sequence[str], *, missed: Sequence[str] | None = None) -> dict[str, Any]:
+    """Whether the run counts, and what speaks against it; of targets, whether all were met."""
+    found: dict[str, Any] = {"valid": not faults, "invalid_because": list(faults)}
+    return found if missed is None else found | {"met": not missed, "missed": list(missed)}
+
+
+def conclude(name: str, seed: int | None, body: dict[str, Any]) -> int:
+    """Save a result with a verdict; the exit code: 1 when it does not count or misses a target."""
+    save(name, seed, body)
+    return 0 if body["valid"] and body.get("met", True) else 1
 
 
 def save(name: str, seed: int | None, body: dict[str, Any]) -> Path:
-    """Write a result with its facts to `results/NAME.json` and print it."""
+    """Write a result with its facts to `results/NAME.json` and print it.
+
+    A file that cannot be written ends the program, in one line, after the result was printed.
+    """
     result = {
         "benchmark": name,
         "command": f"python -m loadtests.{name}",
@@ -88,8 +98,12 @@ def save(name: str, seed: int | None, body: dict[str, Any]) -> Path:
         "seed": seed,
         **body,
     }
-    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(result, indent=2) + "\n"
+    print(text, end="", flush=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    try:
+        RESULTS.mkdir(exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}") from error
     return path

@@ -47,6 +47,7 @@ from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.outbox import Outbox
 from gateway.wire.peer_frames import PROTOCOL, Hello
+from loadtests.command_line import parser_for
 from loadtests.facts import percentile, save, summary_ms
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def result_of(samples: dict[str, Samples]) -> dict[str, Any]:
 
 def main() -> None:
     """Run it and save the result."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.forwarded_hop", description=__doc__)
+    parser = parser_for("forwarded_hop", __doc__)
     parser.add_argument("--rounds", type=int, default=NUM_ROUNDS, help="of each arm")
     parser.add_argument("--dry", action="store_true", help="print the result, do not save it")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

@@ -10,7 +10,6 @@ left late says so and does not count.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import tempfile
@@ -31,11 +30,12 @@ from gateway.engine.bundle import load_bundle
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start
 from gateway.engine.text_model import TextModel
+from loadtests.command_line import parser_for
 from loadtests.facts import percentile, save, summary_ms, verdict
 from loadtests.host import HostGuard
 from loadtests.local_site import running_site
 from loadtests.sample import ANSWERED, NO_CONTENT, Fate, Sample
-from loadtests.sse_client import SseConnection
+from loadtests.sse_client import SsePool, UnreadableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,35 +86,26 @@ def engine_asker(engine: EngineClient, model: TextModel) -> Ask:
     return ask
 
 
-class HttpPool:
-    """Kept-alive connections to a site, as many as are in use at once."""
+def http_asker(port: int) -> Ask:
+    """Streamed chat completions over kept-alive connections to a site."""
+    pool = SsePool("127.0.0.1", port)
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._idle: list[SseConnection] = []
-
-    async def ask(self, said: str) -> Fate:
-        """One streamed chat completion. A connection that failed is not used again."""
-        try:
-            return await self._ask(said)
-        except (OSError, EOFError) as error:
-            return Fate(type(error).__name__)
-
-    async def _ask(self, said: str) -> Fate:
-        connection = (
-            self._idle.pop() if self._idle else await SseConnection.open("127.0.0.1", self._port)
-        )
+    async def ask(said: str) -> Fate:
         body = {
             "messages": [{"role": "user", "content": said}],
             "stream": True,
             "temperature": 0,
             "max_tokens": MAX_TOKENS,
         }
-        answer = await connection.chat(body, {"x-firsthop-class": "batch"})
-        self._idle.append(connection)
+        try:
+            answer = await pool.chat(body, {"x-firsthop-class": "batch"})
+        except (OSError, EOFError, UnreadableAnswer) as error:
+            return Fate(type(error).__name__)
         if answer.status != HTTPStatus.OK:
             return Fate(f"HTTP {answer.status}")
         return Fate(NO_CONTENT) if answer.ttft_s is None else Fate(ANSWERED, answer.ttft_s)
+
+    return ask
 
 
 async def one_by_one(ask: Ask, count: int, rng: random.Random, into: Sample) -> None:
@@ -150,7 +141,7 @@ async def compare(site: SiteProcess, *, rounds: int, count: int, seconds: float)
     ) as engine:
         paths: dict[str, Ask] = {
             "engine": engine_asker(engine, model),
-            "http": HttpPool(site.port_base).ask,
+            "http": http_asker(site.port_base),
         }
         for ask in paths.values():
             await one_by_one(ask, 50, random.Random(SEED), Sample())
@@ -196,7 +187,7 @@ def _compared(samples: dict[str, Sample], quantile: float, target_ms: float) -> 
 
 def main() -> None:
     """Run it and save the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_for("gateway_overhead", __doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the samples, not saved")
     quick = parser.parse_args().quick
     with (

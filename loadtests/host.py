@@ -7,6 +7,7 @@ Past the bounds a run does not count, and its result says why.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from contextlib import asynccontextmanager
 from math import inf
@@ -27,6 +28,10 @@ MAX_BUSY_RATIO = 0.7
 MAX_LATE_S = 2e-3
 """At the 99th percentile: what is due (a send, a timer of a loop, a packet) may wait so long."""
 
+WINDOW_S = 1.0
+NUM_WORST = 5
+"""A host that was busy for so many windows has spoilt the run, however idle it was before."""
+
 _LAG_METRIC = "firsthop_loop_lag_seconds"
 
 
@@ -34,7 +39,7 @@ class HostGuard:
     """Watches one run, from its making or the last `start` on.
 
     `sites` are functions that return the text of a site's `/metrics`, by its name; `forwarder`
-    returns what the links have counted since they stand.
+    returns what the links have counted since they stand; what counts is what came on top.
     """
 
     def __init__(
@@ -45,13 +50,27 @@ class HostGuard:
     ) -> None:
         self._sites = sites or {}
         self._forwarder = forwarder
+        self._over = threading.Event()
+        self._watch: threading.Thread | None = None
         self.start()
 
     def start(self) -> None:
         """Begin, or begin again."""
+        self._end_watch()
         self._late_p99_s: dict[str, float] = {}
         self._lags = {name: lag_counts(read()) for name, read in self._sites.items()}
-        self._meter = HostMeter()
+        self._lines = list(self._forwarder()) if self._forwarder is not None else []
+        self._busy = BusyWindows()
+        self._over = threading.Event()
+        self._watch = threading.Thread(
+            target=self._watch_busy, args=(self._busy, self._over), daemon=True
+        )
+        self._watch.start()
+
+    @staticmethod
+    def _watch_busy(busy: BusyWindows, over: threading.Event) -> None:
+        while not over.wait(WINDOW_S):
+            busy.read()
 
     def note(self, who: str, late_s: Sequence[float]) -> None:
         """How late each thing was that `who` had to do: the lag of its loop, or of its thread."""
@@ -72,13 +91,20 @@ class HostGuard:
 
     def stop(self) -> None:
         """The run is over: take the last readings."""
-        self._busy_ratio = self._meter.busy_ratio()
+        self._end_watch()
+        self._busy.read()
         for name, read in self._sites.items():
-            during = lag_counts(read())
-            during.subtract(self._lags[name])
-            self._late_p99_s[f"loop of {name}"] = lag_p99_s(during)
+            lags = lag_counts(read())
+            lags.subtract(self._lags[name])
+            self._late_p99_s[f"loop of {name}"] = lag_p99_s(lags)
         if self._forwarder is not None and (lines := self._forwarder()):
-            self._late_p99_s["forwarder"] = max(line.late_p99_s for line in lines)
+            during = [now.since(then) for now, then in zip(lines, self._lines, strict=True)]
+            self._late_p99_s["forwarder"] = max(line.late_p99_s for line in during)
+
+    def _end_watch(self) -> None:
+        self._over.set()
+        if self._watch is not None:
+            self._watch.join()
 
     def faults(self) -> list[str]:
         """What speaks against counting the run."""
@@ -87,16 +113,24 @@ class HostGuard:
             for who, late_s in self._late_p99_s.items()
             if late_s > MAX_LATE_S
         ]
-        if self._busy_ratio > MAX_BUSY_RATIO:
-            found.append(
-                f"the host was {self._busy_ratio:.0%} busy; at most {MAX_BUSY_RATIO:.0%} count"
-            )
+        for ratio, when in (
+            (self._busy.ratio(), "over the run"),
+            (self._busy.worst_ratio(), f"over its busiest {NUM_WORST * WINDOW_S:g} s"),
+        ):
+            if ratio > MAX_BUSY_RATIO:
+                found.append(
+                    f"the host was {ratio:.0%} busy {when}; at most {MAX_BUSY_RATIO:.0%} count"
+                )
         return found
 
     def row(self) -> dict[str, Any]:
         """The host's entry in a result."""
         late_ms = {who: round(late_s * 1e3, 3) for who, late_s in self._late_p99_s.items()}
-        return {"busy_ratio": self._busy_ratio, "late_p99_ms": late_ms}
+        return {
+            "busy_ratio": self._busy.ratio(),
+            "busiest_5_s_ratio": self._busy.worst_ratio(),
+            "late_p99_ms": late_ms,
+        }
 
 
 def lag_counts(exposition: str) -> Counter[float]:
@@ -116,6 +150,28 @@ def lag_p99_s(counts: Counter[float]) -> float:
     return min((le for le, count in counts.items() if total and count >= 0.99 * total), default=inf)
 
 
+class BusyWindows:
+    """How busy the host was from the making of this to its last reading, window by window."""
+
+    def __init__(self) -> None:
+        self._readings = [_ticks()]
+
+    def read(self) -> None:
+        """A window ends."""
+        self._readings.append(_ticks())
+
+    def ratio(self) -> float:
+        """Over all of it, 0 to 1."""
+        return _busy_ratio(self._readings[0], self._readings[-1])
+
+    def worst_ratio(self) -> float:
+        """Over the busiest NUM_WORST windows in a row, or over all of it if it has fewer."""
+        if len(self._readings) <= NUM_WORST:
+            return self.ratio()
+        ends = zip(self._readings, self._readings[NUM_WORST:], strict=False)
+        return max(_busy_ratio(first, last) for first, last in ends)
+
+
 class HostMeter:
     """The share of all cores' time that was not idle since `start`."""
 
@@ -124,12 +180,15 @@ class HostMeter:
 
     def start(self) -> None:
         """Begin, or begin again."""
-        self._busy, self._total = _ticks()
+        self._began = _ticks()
 
     def busy_ratio(self) -> float:
         """0 to 1."""
-        busy, total = _ticks()
-        return round((busy - self._busy) / max(1, total - self._total), 3)
+        return _busy_ratio(self._began, _ticks())
+
+
+def _busy_ratio(first: tuple[int, int], last: tuple[int, int]) -> float:
+    return round((last[0] - first[0]) / max(1, last[1] - first[1]), 3)
 
 
 def _ticks() -> tuple[int, int]:

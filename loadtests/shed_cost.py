@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from loadtests.command_line import parser_for
 from loadtests.facts import save, verdict
 from loadtests.host import HostGuard
 from loadtests.local_site import running_site
@@ -85,6 +86,7 @@ async def run(site: SiteProcess, guard: HostGuard) -> dict[str, list[float]]:
 
 def main() -> None:
     """Run it and save the result."""
+    parser_for("shed_cost", __doc__).parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
         running_site(Path(folder)) as site,

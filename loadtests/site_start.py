@@ -7,7 +7,6 @@ python -m loadtests.site_start --make    also `make run` from a fresh clone of t
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from loadtests.command_line import parser_for
 from loadtests.facts import percentile, save
 from loadtests.local_site import ROOT, free_port_base, running_site, wait_until
 from loadtests.sse_client import SseConnection
@@ -108,10 +108,11 @@ def _make_run_once(clone: Path) -> float:
 
 def main() -> None:
     """Run it and save the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_for("site_start", __doc__)
     parser.add_argument("--make", action="store_true", help="also time `make run`")
+    args = parser.parse_args()
     body = site_itself()
-    if parser.parse_args().make:
+    if args.make:
         body |= make_run()
     save("site_start", None, body)
 

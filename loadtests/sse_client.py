@@ -12,6 +12,11 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
+import msgspec
+
+from gateway.core.errors import UpstreamError
+from gateway.engine.upstream.sse_events import SseEvents
+
 
 @dataclass(slots=True)
 class Answer:
@@ -21,7 +26,6 @@ class Answer:
     status: int
     first_content_s: float | None = None
     ended_s: float = 0.0
-    num_chunks: int = 0
     headers: dict[str, str] | None = None
     body: bytes = b""
     """An answer that was not streamed: a refusal."""
@@ -32,6 +36,34 @@ class Answer:
     def ttft_s(self) -> float | None:
         """Time to the first content or tool-call delta."""
         return None if self.first_content_s is None else self.first_content_s - self.sent_s
+
+
+_UNREADABLE = (
+    ValueError,
+    IndexError,
+    msgspec.DecodeError,
+    asyncio.LimitOverrunError,
+    UpstreamError,
+)
+
+
+class UnreadableAnswer(Exception):
+    """The server's answer is not the HTTP or not the events it should be."""
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[msgspec.Raw] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+
+
+class _Event(msgspec.Struct):
+    """What counts of a chunk."""
+
+    choices: list[_Choice] | None = None
 
 
 class SseConnection:
@@ -51,7 +83,10 @@ class SseConnection:
         self._writer.close()
 
     async def chat(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
-        """Post a chat completion and read its answer to the end."""
+        """Post a chat completion and read its answer to the end.
+
+        Raises OSError and EOFError when the connection breaks, UnreadableAnswer.
+        """
         payload = json.dumps(body).encode()
         lines = [
             "POST /v1/chat/completions HTTP/1.1",
@@ -62,15 +97,20 @@ class SseConnection:
         ]
         answer = Answer(sent_s=time.monotonic(), status=0)
         self._writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
-        await self._read_head(answer)
-        assert answer.headers is not None
-        if answer.headers.get("transfer-encoding") == "chunked":
-            await self._read_chunks(answer)
-        else:
-            length = int(answer.headers.get("content-length", "0"))
-            answer.body = await self._reader.readexactly(length)
+        try:
+            await self._read(answer)
+        except _UNREADABLE as error:
+            raise UnreadableAnswer(str(error)) from error
         answer.ended_s = time.monotonic()
         return answer
+
+    async def _read(self, answer: Answer) -> None:
+        await self._read_head(answer)
+        headers = answer.headers or {}
+        if headers.get("transfer-encoding") == "chunked":
+            await self._read_events(answer)
+        else:
+            answer.body = await self._reader.readexactly(int(headers.get("content-length", "0")))
 
     async def _read_head(self, answer: Answer) -> None:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -78,29 +118,51 @@ class SseConnection:
         pairs = (line.partition(":") for line in head[1:] if line)
         answer.headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
 
-    async def _read_chunks(self, answer: Answer) -> None:
+    async def _read_events(self, answer: Answer) -> None:
+        """An event may lie in several chunks, and a chunk may hold several events."""
+        events = SseEvents()
         while True:
             size = int(await self._reader.readline(), 16)
             chunk = await self._reader.readexactly(size + 2)
+            for event in events.feed(chunk[:size]) if size else events.finish():
+                if event == b"[DONE]":
+                    continue
+                answer.last_event = event
+                if answer.first_content_s is None and _has_content(event):
+                    answer.first_content_s = time.monotonic()
             if size == 0:
                 return
-            answer.num_chunks += 1
-            answer.last_event = _last_event(chunk) or answer.last_event
-            if answer.first_content_s is None and _has_content(chunk):
-                answer.first_content_s = time.monotonic()
 
 
-def _last_event(chunk: bytes) -> bytes:
-    at = chunk.rfind(b"data: {")
-    return chunk[at + 6 :].partition(b"\n")[0] if at >= 0 else b""
+class SsePool:
+    """Kept-alive connections to one server, as many as are in use at once."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+        self._idle: list[SseConnection] = []
+
+    async def open(self, num_connections: int) -> None:
+        """Connect ahead of the first request."""
+        for _ in range(num_connections):
+            self._idle.append(await SseConnection.open(*self._address))
+
+    async def chat(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
+        """`SseConnection.chat` over an idle connection; one that failed is not used again."""
+        connection = self._idle.pop() if self._idle else await SseConnection.open(*self._address)
+        try:
+            answer = await connection.chat(body, headers)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return answer
+
+    def close(self) -> None:
+        """Hang up what is idle."""
+        while self._idle:
+            self._idle.pop().close()
 
 
-def _has_content(chunk: bytes) -> bool:
-    for line in chunk.split(b"\n"):
-        if not line.startswith(b"data: {"):
-            continue
-        choices = json.loads(line[6:]).get("choices") or []
-        delta = choices[0].get("delta", {}) if choices else {}
-        if delta.get("content") or delta.get("tool_calls"):
-            return True
-    return False
+def _has_content(event: bytes) -> bool:
+    choices = msgspec.json.decode(event, type=_Event).choices
+    return any(choice.delta.content or choice.delta.tool_calls for choice in choices or ())

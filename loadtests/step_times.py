@@ -10,17 +10,18 @@ profile is the model's, not that of whoever else uses the machine.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.site import SHIPPED_MODEL
 from gateway.engine.bundle import load_bundle
-from loadtests.facts import RESULTS, save
-from loadtests.host import HostMeter
+from loadtests.command_line import at_least, parser_for
+from loadtests.facts import RESULTS, conclude, verdict
+from loadtests.host import HostGuard
 from loadtests.priority import CLIENTS, hurry
 
 if TYPE_CHECKING:
@@ -112,19 +113,25 @@ measurement = "loadtests/results/{result_name}.json"
 """
 
 
-def main() -> None:
+def main() -> int:
     """Measure and save, or fit what was saved."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_for("step_times", __doc__)
     parser.add_argument("name", help="of the profile")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=at_least(1), default=1)
     parser.add_argument("--fit", action="store_true", help="print the profile of the saved result")
     args = parser.parse_args()
     result_name = f"step_times_{args.name}"
     if args.fit:
-        result = json.loads((RESULTS / f"{result_name}.json").read_text())
+        try:
+            result = json.loads((RESULTS / f"{result_name}.json").read_text())
+        except OSError as error:
+            raise SystemExit(
+                f"step_times: there is no result to fit ({error.filename}: {error.strerror}); "
+                f"run `python -m loadtests.step_times {args.name}` first"
+            ) from error
         print(profile_toml(result, result_name), end="")
-        return
+        return 0
     from gateway.engine.worker.model import DecoderModel
 
     bundle = load_bundle(args.model)
@@ -137,10 +144,11 @@ def main() -> None:
         spin=False,
     )
     scheduler = hurry(CLIENTS, children_too=True)
-    meter = HostMeter()
+    guard = HostGuard()
     figures = measure(model)
+    guard.stop()
     about = f"{bundle.name} {bundle.version} ({artifact.precision}), {args.threads} CPU thread(s)"
-    save(
+    return conclude(
         result_name,
         None,
         {
@@ -149,10 +157,11 @@ def main() -> None:
             "rounds": NUM_ROUNDS,
             "scheduler": scheduler,
             **figures,
-            "host_busy_ratio": meter.busy_ratio(),
+            "host": guard.row(),
+            **verdict(guard.faults()),
         },
     )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

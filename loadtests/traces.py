@@ -21,13 +21,14 @@ import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 _EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - traces without a zone are differences
 _Row = tuple[float, int, int]
+_MAX_TOKENS = 10_000_000
 
 
 class InvalidTrace(ValueError):
@@ -79,8 +80,6 @@ def read_trace(path: Path, trace_format: TraceFormat) -> Trace:
         rows = list(_READERS[trace_format](path))
     except OSError as error:
         raise InvalidTrace(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidTrace(f"{path}: not UTF-8 text") from error
     kept = [row for row in rows if row[2] > 0]
     if not kept:
         raise InvalidTrace(f"{path}: no request with output tokens")
@@ -100,8 +99,8 @@ def _csv_reader(
 
     def read(path: Path) -> Iterator[_Row]:
         before_s = -np.inf
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
+        with path.open("rb") as file:
+            reader = csv.DictReader(_text_lines(path, file))
             for column in (at, prompt, output):
                 if column not in (reader.fieldnames or ()):
                     raise InvalidTrace(f"{path}:1: no column `{column}`")
@@ -111,13 +110,22 @@ def _csv_reader(
                 if at_s < before_s:
                     raise InvalidTrace(f"{where}: `{at}`: earlier than the row before")
                 before_s = at_s
-                yield (
-                    at_s,
-                    _tokens(where, prompt, row[prompt], least=1),
-                    _tokens(where, output, row[output], least=0),
-                )
+                tokens = {
+                    column: _number(where, column, row[column], float)
+                    for column in (prompt, output)
+                }
+                yield (at_s, *_counts(where, tokens))
 
     return read
+
+
+def _text_lines(path: Path, file: Iterable[bytes]) -> Iterator[str]:
+    """Lines as text, without the byte order mark that some editors put before the first."""
+    for number, line in enumerate(file, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidTrace(f"{path}:{number}: not UTF-8 text") from error
 
 
 def _lines(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
@@ -148,11 +156,13 @@ def _number(where: str, column: str, text: str | None, parse: Callable[[str], fl
     return value
 
 
-def _tokens(where: str, column: str, text: str | None, *, least: int) -> int:
-    value = _number(where, column, text, float)
-    if value != int(value) or not least <= value <= 10_000_000:
-        raise InvalidTrace(f"{where}: `{column}`: {text} is no count of tokens")
-    return int(value)
+def _counts(where: str, tokens: Mapping[str, float]) -> tuple[int, int]:
+    """Prompt and output tokens by their columns; only a request without an answer may be empty."""
+    (prompt, num_prompt), (output, num_output) = tokens.items()
+    for column, value, least in ((output, num_output, 0), (prompt, num_prompt, num_output > 0)):
+        if value != int(value) or not least <= value <= _MAX_TOKENS:
+            raise InvalidTrace(f"{where}: `{column}`: {value:g} is no count of tokens")
+    return int(num_prompt), int(num_output)
 
 
 class _MooncakeLine(msgspec.Struct):
@@ -165,20 +175,21 @@ def _read_mooncake(path: Path) -> Iterator[_Row]:
     decoder = msgspec.json.Decoder(_MooncakeLine)
     before_ms = -np.inf
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_text_lines(path, file), 1):
             if not line.strip():
                 continue
+            where = f"{path}:{number}"
             try:
                 row = decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise InvalidTrace(f"{path}:{number}: {error}") from error
+            except msgspec.DecodeError as error:
+                what, _, place = str(error).partition(" - at `$.")
+                column = f"`{place}: " if place else ""
+                raise InvalidTrace(f"{where}: {column}{what}") from error
             if row.timestamp < before_ms:
-                raise InvalidTrace(f"{path}:{number}: `timestamp`: earlier than the row before")
-            for column, least in (("input_length", 1), ("output_length", 0)):
-                if getattr(row, column) < least:
-                    raise InvalidTrace(f"{path}:{number}: `{column}`: less than {least}")
+                raise InvalidTrace(f"{where}: `timestamp`: earlier than the row before")
             before_ms = row.timestamp
-            yield row.timestamp / 1e3, row.input_length, row.output_length
+            lengths = {"input_length": row.input_length, "output_length": row.output_length}
+            yield (row.timestamp / 1e3, *_counts(where, lengths))
 
 
 _READERS: dict[TraceFormat, Callable[[Path], Iterator[_Row]]] = {

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 KeyPath = tuple[str, ...]
 ValueT = TypeVar("ValueT")
 
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
+"""In a complaint of tomllib; without it, it is about the end of the document."""
 _PLACE = re.compile(r" - at `(?:key` in `)?\$(.*)`$")
 _NAMED = re.compile(r"(?:Object contains unknown field )?`([a-z0-9_.]+)`")
 """A complaint may begin with the key it is about, as seen from its place."""
@@ -32,7 +34,9 @@ class TomlFile:
         try:
             self.document: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}") from error
+            at = _AT_LINE.search(str(error))
+            line = int(at[1]) if at else text.count("\n") + 1
+            raise ConfigError(f"{path}:{line}: not valid TOML: {error}") from error
         self.lines = key_lines(text)
 
     @classmethod

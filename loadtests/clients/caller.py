@@ -13,12 +13,13 @@ import msgspec
 from gateway.core.errors import SloUnattainable
 from gateway.wire.pb import agent_pb2 as pb
 from gateway.wire.pb.agent_pb2_grpc import AgentServiceStub
-from loadtests.sse_client import Answer, SseConnection
+from loadtests.sse_client import SsePool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loadtests.clients.plan import Ask, Outcome, Plan
+    from loadtests.sse_client import Answer
 
 _CLASSES = {
     "voice": pb.TURN_CLASS_VOICE,
@@ -48,7 +49,7 @@ class Caller(Interface):
         ...
 
     async def ask(self, ask: Ask) -> Fate:
-        """Send one and wait for its end. Raises OSError, EOFError when the connection breaks."""
+        """Send one and wait for its end. Raises whatever goes wrong with the connection."""
         ...
 
     async def close(self) -> None:
@@ -65,37 +66,23 @@ class HttpCaller:
     """OpenAI chat completions as server-sent events, over kept-alive connections."""
 
     def __init__(self, plan: Plan) -> None:
-        self._targets = [target.rpartition(":") for target in plan.targets]
+        addresses = [target.rpartition(":") for target in plan.targets]
+        self._pools = [SsePool(host, int(port)) for host, _, port in addresses]
         self._num_connections = plan.num_connections
-        self._idle: list[list[SseConnection]] = [[] for _ in plan.targets]
 
     async def open(self) -> None:
         """Connect to every target."""
-        for target, idle in enumerate(self._idle):
-            for _ in range(self._num_connections):
-                idle.append(await self._connect(target))
+        for pool in self._pools:
+            await pool.open(self._num_connections)
 
     async def ask(self, ask: Ask) -> Fate:
-        """One streamed chat completion. A connection that broke is not used again."""
-        idle = self._idle[ask.target]
-        connection = idle.pop() if idle else await self._connect(ask.target)
-        try:
-            answer = await connection.chat(_body(ask), _headers(ask))
-        except BaseException:
-            connection.close()
-            raise
-        idle.append(connection)
-        return _fate_of_answer(answer)
+        """One streamed chat completion."""
+        return _fate_of_answer(await self._pools[ask.target].chat(_body(ask), _headers(ask)))
 
     async def close(self) -> None:
         """Hang up."""
-        for idle in self._idle:
-            while idle:
-                idle.pop().close()
-
-    async def _connect(self, target: int) -> SseConnection:
-        host, _, port = self._targets[target]
-        return await SseConnection.open(host, int(port))
+        for pool in self._pools:
+            pool.close()
 
 
 def _body(ask: Ask) -> dict[str, Any]:

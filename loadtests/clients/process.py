@@ -1,6 +1,6 @@
 """``python -m loadtests.clients.process PLAN SAMPLES``: one open-loop client.
 
-    in:   START (monotonic instant)      out:  ready, then done
+    in:   START (monotonic instant)      out:  ready, then done and the loop's lags, s
 
 A thread of its own waits for each request's instant, because an event loop's timers round to a
 millisecond; the loop only carries the requests. Samples are written to a file once all have ended.
@@ -20,8 +20,10 @@ import msgspec
 import uvloop
 import zstandard
 
+from gateway.runtime.loop_lag import watch_loop_lag
 from loadtests.clients.caller import Fate, caller
 from loadtests.clients.plan import Plan, Sample
+from loadtests.command_line import parser_for
 from loadtests.orphan import end_with_parent
 from loadtests.priority import CLIENTS, hurry
 
@@ -107,6 +109,9 @@ class OpenLoop:
             return Fate("failed", code="client_timeout")
         except (OSError, EOFError) as error:
             return Fate("failed", code=f"connection_{type(error).__name__.lower()}")
+        # Whatever else one answer brings about is that request's fate, not that of all others.
+        except Exception as error:  # noqa: BLE001
+            return Fate("failed", code=f"client_{type(error).__name__.lower()}")
 
 
 def write_samples(path: Path, samples: Sequence[Sample]) -> None:
@@ -124,34 +129,46 @@ def read_samples(path: Path) -> list[Sample]:
         return decoder.decode_lines(lines.read())
 
 
-async def _serve(plan: Plan) -> list[Sample]:
+async def _serve(plan: Plan) -> tuple[list[Sample], list[float]]:
+    """The samples, and how late the loop's timers were while requests were under way."""
     connected = caller(plan)
     await connected.open()
     gc.freeze()  # a full collection takes milliseconds
     print("ready", flush=True)
     start = await asyncio.to_thread(sys.stdin.readline)
     if not start:
-        return []
+        return [], []
     loop = OpenLoop(plan, connected)
-    await loop.run(float(start))
+    lags_s: list[float] = []
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watch_loop_lag(lags_s.append))
+        await loop.run(float(start))
+        watching.cancel()
     await connected.close()
-    return loop.samples
+    return loop.samples, lags_s
 
 
 def main() -> int:
     """Run one plan. Ends at once when whoever started it ends."""
+    parser = parser_for("clients.process", __doc__)
+    parser.add_argument("plan", type=Path, help="a Plan, as MessagePack")
+    parser.add_argument("samples", type=Path, help="where its samples go")
+    args = parser.parse_args()
     end_with_parent()
     hurry(CLIENTS, children_too=True)
-    plan_path, samples_path = sys.argv[1:]
-    plan = msgspec.msgpack.decode(Path(plan_path).read_bytes(), type=Plan)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        samples = runner.run(_serve(plan))
     try:
-        write_samples(Path(samples_path), samples)
-    except OSError as error:
-        print(f"client: {samples_path}: {error.strerror}", file=sys.stderr)
+        plan = msgspec.msgpack.decode(args.plan.read_bytes(), type=Plan)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            samples, lags_s = runner.run(_serve(plan))
+    except (OSError, msgspec.DecodeError) as error:
+        print(f"client: {error}", file=sys.stderr)
         return 1
-    print("done", flush=True)
+    try:
+        write_samples(args.samples, samples)
+    except OSError as error:
+        print(f"client: {args.samples}: {error.strerror}", file=sys.stderr)
+        return 1
+    print("done", msgspec.json.encode(lags_s).decode(), flush=True)
     return 0
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from loadtests.child import Child
 from loadtests.clients.process import read_samples
+from loadtests.clients.voice import CallReport, VoicePlan
 from loadtests.facts import percentile, summary_ms
 from loadtests.host import MAX_LATE_S
-from loadtests.local_site import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,45 +26,85 @@ _START_IN_S = 0.25
 _END_LIMIT_S = 60.0
 
 
-class ClientFailed(Exception):
-    """A client process ended before its work did; what it printed says why."""
+_READY_LIMIT_S = 60.0
+
+
+class Seen(NamedTuple):
+    """What client processes saw of one run."""
+
+    samples: list[Sample]
+    """By due time."""
+    calls: list[CallReport]
+    lags_s: dict[str, list[float]]
+    """How late the timers of each process's event loop were."""
 
 
 def run_clients(
-    plans: Sequence[Plan],
+    plans: Sequence[Plan | VoicePlan],
     out: Path,
     *,
-    command: Callable[[int, list[str]], list[str]] = lambda place, command: command,
-) -> list[Sample]:
-    """Run one process for each plan, all from the same instant; every sample, by due time.
+    command: Callable[[list[str]], list[str]] = lambda command: command,
+    on_start: Callable[[], None] = lambda: None,
+) -> Seen:
+    """Run one process for each plan, all from the same instant.
 
-    `command` may wrap the command of the process at a place, to start it in a namespace. The raw
-    samples stay in `out` as `samples-N.jsonl.zst`. Raises ClientFailed.
+    `command` may wrap the command of a process, to start it in a namespace; `on_start` is called
+    once all are ready. What was seen stays in `out` as `samples-N.jsonl.zst` and
+    `calls-N.msgpack`, whole. Raises ChildFailed, and OSError when `out` cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"samples-{place}.jsonl.zst" for place in range(len(plans))]
+    works = [_work(plan, place, out) for place, plan in enumerate(plans)]
+    seen = Seen([], [], {})
     with ExitStack() as stack:
-        processes = []
-        for place, (plan, path) in enumerate(zip(plans, paths, strict=True)):
-            plan_path = out / f"plan-{place}.msgpack"
-            plan_path.write_bytes(msgspec.msgpack.encode(plan))
-            words = ["-m", "loadtests.clients.process", str(plan_path), str(path)]
-            process = _start(command(place, [sys.executable, *words]))
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            processes.append(process)
-        for process in processes:
-            _expect(process, "ready")
+        children = [
+            stack.enter_context(Child(work.name, command([sys.executable, "-m", *work.words])))
+            for work in works
+        ]
+        for child in children:
+            child.expect("ready", _READY_LIMIT_S)
+        on_start()
         start_s = time.monotonic() + _START_IN_S
-        for process in processes:
-            stdin = _pipe(process.stdin)
-            stdin.write(f"{start_s!r}\n")
-            stdin.flush()
-        for process in processes:
-            _expect(process, "done")
-            process.wait(_END_LIMIT_S)
-    samples = [sample for path in paths for sample in read_samples(path)]
-    return sorted(samples, key=lambda sample: sample.ask.due_s)
+        for child in children:
+            child.tell(repr(start_s))
+        for work, plan, child in zip(works, plans, children, strict=True):
+            lags = child.expect("done", _time_limit_s(plan))
+            if lags:
+                seen.lags_s[work.name] = msgspec.json.decode(lags, type=list[float])
+    for work, plan in zip(works, plans, strict=True):
+        if isinstance(plan, VoicePlan):
+            seen.calls.extend(msgspec.msgpack.decode(work.path.read_bytes(), type=list[CallReport]))
+        else:
+            seen.samples.extend(read_samples(work.path))
+    seen.samples.sort(key=lambda sample: sample.ask.due_s)
+    return seen
+
+
+class _Work(NamedTuple):
+    name: str
+    words: list[str]
+    """Module and arguments."""
+    path: Path
+    """Where what was seen goes."""
+
+
+def _work(plan: Plan | VoicePlan, place: int, out: Path) -> _Work:
+    """Write a plan, and say how it is run."""
+    plan_path = out / f"plan-{place}.msgpack"
+    plan_path.write_bytes(msgspec.msgpack.encode(plan))
+    if isinstance(plan, VoicePlan):
+        path, module = out / f"calls-{place}.msgpack", "loadtests.clients.voice"
+    else:
+        path, module = out / f"samples-{place}.jsonl.zst", "loadtests.clients.process"
+    return _Work(f"client {place}", [module, str(plan_path), str(path)], path)
+
+
+def _time_limit_s(plan: Plan | VoicePlan) -> float:
+    """After which a client that has not ended never will."""
+    if isinstance(plan, VoicePlan):
+        last_s = max((call.start_s + call.duration_s for call in plan.calls), default=0.0)
+    else:
+        last_s = plan.time_limit_s + max((ask.due_s for ask in plan.asks), default=0.0)
+    return last_s + _END_LIMIT_S
 
 
 def summarize(samples: Sequence[Sample], seed: int) -> dict[str, Any]:
@@ -121,21 +161,3 @@ def _tokens_per_s(samples: Sequence[Sample]) -> float:
     last_s = max(sample.ended_s for sample in samples)
     num_tokens = sum(sample.completion_tokens for sample in samples)
     return round(num_tokens / max(1e-9, last_s - first_s), 2)
-
-
-def _start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-
-
-def _expect(process: subprocess.Popen[str], word: str) -> None:
-    said = _pipe(process.stdout).readline().strip()
-    if said != word:
-        raise ClientFailed(f"a client ended before it was {word}; what it printed says why")
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    if pipe is None:
-        raise ValueError("the process was started without pipes")
-    return pipe

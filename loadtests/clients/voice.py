@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from loadtests.clients import rtp
+from loadtests.command_line import parser_for
 from loadtests.kernel_time import receive, stamp_arrivals
 from loadtests.orphan import end_with_parent
 from loadtests.priority import CLIENTS, hurry
@@ -185,21 +186,28 @@ class Callers:
             line.take(datagram, at_ns / 1e9 - kernel_start_s)
 
 
-def main() -> None:
-    """Run one plan."""
-    plan_path, reports_path = sys.argv[1:]
+def main() -> int:
+    """Run one plan. Ends at once when whoever started it ends."""
+    parser = parser_for("clients.voice", __doc__)
+    parser.add_argument("plan", type=Path, help="a VoicePlan, as MessagePack")
+    parser.add_argument("reports", type=Path, help="where its calls' reports go")
+    args = parser.parse_args()
     end_with_parent()
     hurry(CLIENTS)
-    callers = Callers(msgspec.msgpack.decode(Path(plan_path).read_bytes(), type=VoicePlan))
-    gc.freeze()
-    gc.disable()
-    print("ready", flush=True)
-    start = sys.stdin.readline()
-    if start:
-        reports = callers.run(float(start))
-        Path(reports_path).write_bytes(msgspec.msgpack.encode(reports))
-        print("done", flush=True)
+    try:
+        callers = Callers(msgspec.msgpack.decode(args.plan.read_bytes(), type=VoicePlan))
+        gc.freeze()
+        gc.disable()
+        print("ready", flush=True)
+        start = sys.stdin.readline()
+        if start:
+            args.reports.write_bytes(msgspec.msgpack.encode(callers.run(float(start))))
+            print("done", flush=True)
+    except (OSError, msgspec.DecodeError) as error:
+        print(f"callers: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,6 +6,7 @@ Time comes in as an argument and chance from a seeded generator, so a test can r
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ _NUM_BINS = 5_000  # up to 50 ms; later still counts in the last one
 
 
 class LineCounters(msgspec.Struct, frozen=True):
-    """What one direction did. Lateness is how long after its instant a packet went out."""
+    """What one direction did."""
 
     src: str
     dst: str
@@ -33,8 +34,31 @@ class LineCounters(msgspec.Struct, frozen=True):
     """By the link's loss."""
     num_dropped: int
     """For want of room."""
-    late_p99_s: float
-    late_max_s: float
+    late_counts: dict[int, int]
+    """How many packets went out so many bins after their instant."""
+
+    def since(self, before: LineCounters) -> LineCounters:
+        """What it did after `before` was counted."""
+        earlier = before.late_counts
+        return LineCounters(
+            self.src,
+            self.dst,
+            self.num_packets - before.num_packets,
+            self.num_bytes - before.num_bytes,
+            self.num_lost - before.num_lost,
+            self.num_dropped - before.num_dropped,
+            {at: count - earlier.get(at, 0) for at, count in self.late_counts.items()},
+        )
+
+    @property
+    def late_p99_s(self) -> float:
+        """The upper edge of the bin that holds it; 0 before the first packet."""
+        left = sum(self.late_counts.values()) * 0.99
+        for place, count in sorted(self.late_counts.items()):
+            left -= count
+            if count and left <= 0:
+                return (place + 1) * _BIN_S
+        return 0.0
 
 
 @dataclass(slots=True)
@@ -50,8 +74,7 @@ class DelayLine:
     num_in_flight: int = 0
     _free_s: float = 0.0
     _last_due_s: float = 0.0
-    _late_max_s: float = 0.0
-    _late_bins: list[int] = field(default_factory=lambda: [0] * _NUM_BINS)
+    _late_counts: Counter[int] = field(default_factory=Counter)
     _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,8 +112,7 @@ class DelayLine:
     def leave(self, late_s: float) -> None:
         """A packet came out, so much later than it should have."""
         self.num_in_flight -= 1
-        self._late_bins[min(int(late_s / _BIN_S), _NUM_BINS - 1)] += 1
-        self._late_max_s = max(self._late_max_s, late_s)
+        self._late_counts[min(int(late_s / _BIN_S), _NUM_BINS - 1)] += 1
 
     def counters(self, src: str, dst: str) -> LineCounters:
         """So far."""
@@ -101,15 +123,5 @@ class DelayLine:
             self.num_bytes,
             self.num_lost,
             self.num_dropped,
-            self._late_p99_s(),
-            self._late_max_s,
+            dict(self._late_counts),
         )
-
-    def _late_p99_s(self) -> float:
-        """The upper edge of the bin that holds it; 0 before the first packet."""
-        left = sum(self._late_bins) * 0.99
-        for index, count in enumerate(self._late_bins):
-            left -= count
-            if count and left <= 0:
-                return (index + 1) * _BIN_S
-        return 0.0

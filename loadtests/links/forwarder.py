@@ -8,12 +8,10 @@ writes them to the destination's, after what the delay line of that direction sa
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import heapq
 import os
 import select
-import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -26,22 +24,9 @@ if TYPE_CHECKING:
     from loadtests.links.delay_line import LineCounters
     from loadtests.links.matrix import LinkMatrix
 
-_TUNSETIFF = 0x400454CA
-_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 _PACKET_BYTES = 1 << 16
 _MAX_READS = 64  # of one device before the others and the deadlines have their turn
 _IPV4_HEADER_BYTES = 20
-
-
-def open_tun(name: str) -> int:
-    """A TUN device of this name in this namespace; it lives as long as the descriptor."""
-    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
 
 
 class Forwarder:

@@ -7,7 +7,6 @@ JSON: an order, then requests one way, answers the other.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -19,9 +18,10 @@ import msgspec
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.errors import SetupError
+from loadtests.command_line import parser_for
 from loadtests.links import namespaces
 from loadtests.links.delay_line import LineCounters
-from loadtests.links.forwarder import Forwarder, open_tun
+from loadtests.links.forwarder import Forwarder
 from loadtests.links.matrix import SUBNET, LinkMatrix
 from loadtests.links.netem import egress_lines
 from loadtests.priority import LINKS, hurry
@@ -52,8 +52,6 @@ class Kept(msgspec.Struct, frozen=True):
     backend: Backend
     scheduler: str
     """How the forwarder gets the processor; of the kernel's own links, `kernel`."""
-    swept: list[str]
-    """Leftovers of crashed runs that were removed."""
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,17 +75,17 @@ class Keeper:
     def keep(self) -> None:
         """Set up, serve until the other end closes, remove. Raises SetupError before serving."""
         with self._stack:
-            swept = namespaces.sweep()
+            namespaces.sweep()
             backend = self._order.backend or ("netem" if namespaces.has_netem() else "tun")
             for site in self._order.matrix.sites:
                 self._add(site)
             if backend == "netem":
                 self._lay_netem()
-                self._send(Reply(Kept(self._run, backend, "kernel", swept)))
+                self._send(Reply(Kept(self._run, backend, "kernel")))
                 self._serve(lambda: [])
             else:
                 forwarder = self._lay_tun()
-                self._send(Reply(Kept(self._run, backend, hurry(LINKS), swept)))
+                self._send(Reply(Kept(self._run, backend, hurry(LINKS))))
                 forwarder.run(self._control, lambda: self._answer(forwarder.counters))
 
     def _name(self, site: str) -> str:
@@ -104,7 +102,7 @@ class Keeper:
         fds = []
         for place, site in enumerate(matrix.sites):
             temporary = f"fh{os.getpid()}.{place}"  # at most 15 characters
-            fd = open_tun(temporary)
+            fd = _made_tun(temporary)
             self._stack.callback(os.close, fd)
             fds.append(fd)
             namespaces.ip("link", "set", temporary, "netns", self._name(site), "name", DEVICE)
@@ -158,9 +156,18 @@ class Keeper:
         self._control.sendall(msgspec.json.encode(reply) + b"\n")
 
 
+def _made_tun(name: str) -> int:
+    try:
+        return namespaces.open_tun(name)
+    except OSError as error:
+        raise namespaces.LinksFailed(
+            f"no TUN device {name} can be made: {error.strerror}"
+        ) from error
+
+
 def main() -> int:
     """Keep one run's links."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.links.keeper", description=__doc__)
+    parser = parser_for("links.keeper", __doc__)
     parser.add_argument("--fd", type=int, required=True, help="inherited socket to the run")
     control = socket.socket(fileno=parser.parse_args().fd)
     # A terminal's Ctrl-C is for the run, which then lets go of the links.

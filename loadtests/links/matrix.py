@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAX_NUM_SITES = 250
 """One subnet of 256 addresses holds them all."""
 
+MIN_RATE_BIT_PER_S = 64e3
+_NAMES = re.compile("[a-z_]+")
 _SITE = re.compile("[a-z0-9][a-z0-9-]{0,40}")
 
 
@@ -38,8 +40,9 @@ class Link(msgspec.Struct, frozen=True):
     """A path between two sites, the same in both directions.
 
     Each direction delays by half the round-trip time, plus or minus `jitter_s` evenly distributed,
-    in order; loses each packet with `loss_ratio`; and sends at `rate_bit_per_s` (0: any rate).
-    Raises ValueError for a figure out of range.
+    in order; loses each packet with `loss_ratio`; and sends at `rate_bit_per_s` (0: any rate; else
+    at least MIN_RATE_BIT_PER_S, or one packet would fill the queue). Raises ValueError for a
+    figure out of range.
     """
 
     rtt_s: float
@@ -53,6 +56,11 @@ class Link(msgspec.Struct, frozen=True):
         _within("jitter", self.jitter_s, self.rtt_s / 2)
         _within("loss_ratio", self.loss_ratio, 1.0)
         _within("rate", self.rate_bit_per_s, 1e12)
+        if 0 < self.rate_bit_per_s < MIN_RATE_BIT_PER_S:
+            raise ValueError(
+                f"rate must be 0 (any) or at least {MIN_RATE_BIT_PER_S / 1e6:g} Mbit/s, "
+                f"not {self.rate_bit_per_s / 1e6:g}"
+            )
 
 
 def _within(name: str, value: float, most: float) -> None:
@@ -125,8 +133,10 @@ def read_matrix(path: Path) -> LinkMatrix:
     for key in file.document:
         if key not in {"sites", "default", "links"}:
             raise ConfigError(f"{file.origin(key)}: {key}: unknown key")
+    if "sites" not in file.document:
+        raise ConfigError(f"{path}:1: sites: missing; a list of names")
     try:
-        sites = msgspec.convert(file.document.get("sites"), tuple[str, ...])
+        sites = msgspec.convert(file.document["sites"], tuple[str, ...])
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file.origin('sites')}: sites: a list of names ({error})") from error
     default = None
@@ -162,4 +172,11 @@ def _link(file: TomlFile, key: tuple[str, ...], keys: object) -> Link:
     try:
         return msgspec.convert(keys, _LinkKeys).link()
     except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(f"{file.origin(*key)}: {'.'.join(key)}: {error}") from error
+        # Complaints name the key that they are about.
+        words = _NAMES.findall(str(error))
+        spelt = keys if isinstance(keys, dict) else {}
+        named = next(
+            (name for name in spelt if name in words or name.partition("_")[0] in words), None
+        )
+        at = (*key, named) if named else key
+        raise ConfigError(f"{file.origin(*at)}: {'.'.join(key)}: {error}") from error

@@ -6,10 +6,12 @@ next can tell a crashed run's leftovers from a run that is alive.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,8 @@ from gateway.core.errors import SetupError
 PREFIX = "firsthop"
 _NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)-.+")
 _LIMIT_S = 20.0
+_TUNSETIFF = 0x400454CA
+_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 _MAX_KILL_ROUNDS = 50
 
 
@@ -49,14 +53,28 @@ def check_available() -> None:
 
 
 def check_tun() -> None:
-    """Raises LinksUnavailable when TUN devices cannot be made."""
+    """Raises LinksUnavailable when TUN devices cannot be made: asked by making one."""
     try:
-        os.close(os.open("/dev/net/tun", os.O_RDWR))
+        os.close(open_tun(f"fh{os.getpid()}"))
     except OSError as error:
         raise LinksUnavailable(
-            f"/dev/net/tun cannot be opened ({error.strerror}) and the kernel has no netem; run "
+            f"no TUN device can be made ({error.strerror}) and the kernel has no netem; run "
             "`modprobe tun`, or in a container add --device /dev/net/tun"
         ) from error
+
+
+def open_tun(name: str) -> int:
+    """A TUN device of this name in this namespace; it lives as long as the descriptor.
+
+    Raises OSError.
+    """
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def has_netem() -> bool:

@@ -35,7 +35,6 @@ class EmulatedNetwork:
         self.matrix = matrix
         self.backend: Backend = kept.backend
         self.scheduler = kept.scheduler
-        self.swept = tuple(kept.swept)
         self._run = kept.run
         self._control = control
         self._replies = replies

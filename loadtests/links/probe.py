@@ -10,17 +10,18 @@ the time at the other site out: the scheduling of this process is not the link's
 
 from __future__ import annotations
 
-import argparse
 import select
 import socket
 import struct
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
+from loadtests.command_line import parser_for
 from loadtests.kernel_time import receive, stamp_arrivals
 from loadtests.priority import PROBES, hurry
 
@@ -32,9 +33,24 @@ _PROBE = struct.Struct("!Iq")
 _ECHO = struct.Struct("!Iqqq")
 """The probe's, then when it was received and sent back, ns. One machine, one clock."""
 _PADDING = bytes(150)
-_GRACE_S = 0.5  # for the last echoes; more than the longest round trip that matters
-_CONNECT_LIMIT_S = 20.0
+_HEADERS_BYTES = 28  # IPv4 and UDP
+PROBE_BYTES = _PROBE.size + len(_PADDING) + _HEADERS_BYTES
+ECHO_BYTES = _ECHO.size + len(_PADDING) + _HEADERS_BYTES
+"""On the link."""
+_LENGTH = struct.Struct("!I")
+_TCP_LIMIT_S = 10.0
 _NUM_CONNECTS = 3
+
+
+class ProbePlan(msgspec.Struct, frozen=True):
+    """What one site measures."""
+
+    peers: tuple[tuple[str, int], ...]
+    """Addresses, and how many bytes to send there and back over TCP; 0: no TCP."""
+    count: int
+    interval_s: float
+    grace_s: float
+    """How long the last echoes may take."""
 
 
 class PathSample(msgspec.Struct, frozen=True):
@@ -45,8 +61,14 @@ class PathSample(msgspec.Struct, frozen=True):
     rtt_s: list[float]
     connect_s: float | None
     """A TCP connection's set-up; None when not asked for."""
+    bulk_bytes: int
+    """What was sent there and then back; 0 when not asked for."""
     bulk_s: float | None
-    """From a new connection's first byte of BULK_BYTES to the receiver's answer."""
+    """From a new connection's first byte there to the first byte back."""
+    both_s: float | None
+    """From a new connection's first byte there to the last byte back."""
+    tcp_error: str
+    """Why there are no such times."""
 
 
 @dataclass(slots=True)
@@ -54,8 +76,7 @@ class _Path:
     address: str
     num_sent: int = 0
     rtt_s: list[float] = field(default_factory=list)
-    connect_s: float | None = None
-    bulk_s: float | None = None
+    bulk_bytes: int = 0
 
 
 class Site:
@@ -66,12 +87,15 @@ class Site:
         self._probe = _datagram_socket(address, 0)
         self._listener = socket.create_server((address, PORT), backlog=256)
         self._address = address
-        self._received: dict[socket.socket, int] = {}
+        self._received: dict[socket.socket, bytearray] = {}
         self._paths: dict[str, _Path] = {}
 
-    def serve(self, paths: list[str], count: int, interval_s: float, *, bulk: bool) -> None:
+    def serve(self, plan: ProbePlan) -> None:
         """Echo until standard input closes; measure once when it says so."""
-        self._paths = {address: _Path(address) for address in paths}
+        self._paths = {
+            address: _Path(address, bulk_bytes=num_bytes) for address, num_bytes in plan.peers
+        }
+        count, interval_s = plan.count, plan.interval_s
         say("ready")
         due_s: float | None = None
         end_s = float("inf")
@@ -83,10 +107,10 @@ class Site:
                 num_sent = max((path.num_sent for path in self._paths.values()), default=count)
                 due_s = due_s + interval_s if num_sent < count else None
                 if due_s is None:
-                    end_s = now_s + _GRACE_S
+                    end_s = now_s + plan.grace_s
             if now_s >= end_s:
                 end_s = float("inf")
-                self._report(bulk)
+                self._report()
             wait_s = min(end_s if due_s is None else due_s, now_s + 60.0) - time.monotonic()
             readers = [self._echo, self._probe, self._listener, *self._received, sys.stdin]
             readable, _, _ = select.select(readers, [], [], max(0.0, wait_s))
@@ -105,7 +129,7 @@ class Site:
             self._take_echo()
         elif reader is self._listener:
             connection, _ = self._listener.accept()
-            self._received[connection] = 0
+            self._received[connection] = bytearray()
         else:
             self._take_bulk(reader)
 
@@ -127,45 +151,84 @@ class Site:
         self._paths[sender[0]].rtt_s.append(rtt_s)
 
     def _take_bulk(self, connection: socket.socket) -> None:
-        data = connection.recv(1 << 16)
-        self._received[connection] += len(data)
-        if self._received[connection] == BULK_BYTES:
-            connection.sendall(b"!")
+        """Send back as much as was announced and came; a connection may also announce nothing."""
+        try:
+            data = connection.recv(1 << 16)
+        except OSError:
+            data = b""
+        received = self._received[connection]
+        received += data
+        if data and len(received) == _LENGTH.size + _announced(received):
+            # Beside the echoing.
+            sending = threading.Thread(target=_send_all, args=(connection, len(received)))
+            sending.daemon = True
+            sending.start()
         if not data:
             del self._received[connection]
             connection.close()
 
-    def _report(self, bulk: bool) -> None:
+    def _report(self) -> None:
         """Time connections beside the echoing, then print everything."""
-        threading.Thread(target=self._finish, args=(bulk,), daemon=True).start()
+        threading.Thread(target=self._finish, daemon=True).start()
 
-    def _finish(self, bulk: bool) -> None:
+    def _finish(self) -> None:
         for path in self._paths.values():
-            if bulk:
-                path.connect_s, path.bulk_s = _time_tcp(self._address, path.address)
+            connect_s = bulk_s = both_s = None
+            tcp_error = ""
+            if path.bulk_bytes:
+                try:
+                    connect_s, bulk_s, both_s = _time_tcp(
+                        self._address, path.address, path.bulk_bytes
+                    )
+                except OSError as error:
+                    tcp_error = str(error)
             sample = PathSample(
-                path.address, path.num_sent, path.rtt_s, path.connect_s, path.bulk_s
+                path.address,
+                path.num_sent,
+                path.rtt_s,
+                connect_s,
+                path.bulk_bytes,
+                bulk_s,
+                both_s,
+                tcp_error,
             )
             say(msgspec.json.encode(sample).decode())
         say("done")
 
 
-def _time_tcp(source: str, peer: str) -> tuple[float, float]:
-    """The shortest of some connection set-ups, and a bulk transfer over the last of them.
+def _announced(received: bytearray) -> int:
+    """How many bytes follow the length; more than can come before that is whole."""
+    return _LENGTH.unpack_from(received)[0] if len(received) >= _LENGTH.size else 1 << 32
+
+
+def _send_all(connection: socket.socket, num_bytes: int) -> None:
+    with suppress(OSError):  # whoever asked has given up, and says so himself
+        connection.sendall(bytes(num_bytes))
+
+
+def _time_tcp(source: str, peer: str, bulk_bytes: int) -> tuple[float, float, float]:
+    """The shortest of some connection set-ups, and a bulk transfer over the last, there and back.
 
     Only the processes can make a set-up longer than the link does, and nothing can make it shorter.
+    Raises OSError.
     """
     connect_s = []
     while True:
         began_s = time.monotonic()
-        with socket.create_connection((peer, PORT), _CONNECT_LIMIT_S, (source, 0)) as connection:
+        with socket.create_connection((peer, PORT), _TCP_LIMIT_S, (source, 0)) as connection:
             connected_s = time.monotonic()
             connect_s.append(connected_s - began_s)
             if len(connect_s) < _NUM_CONNECTS:
                 continue
-            connection.sendall(bytes(BULK_BYTES))
-            connection.recv(1)
-            return min(connect_s), time.monotonic() - connected_s
+            connection.sendall(_LENGTH.pack(bulk_bytes) + bytes(bulk_bytes))
+            left = _LENGTH.size + bulk_bytes - len(connection.recv(1))
+            bulk_s = time.monotonic() - connected_s
+            while left > 0:
+                data = connection.recv(1 << 16)
+                if not data:
+                    raise ConnectionResetError("the connection ended before its answer did")
+                left -= len(data)
+            return min(connect_s), bulk_s, time.monotonic() - connected_s
 
 
 def _datagram_socket(address: str, port: int) -> socket.socket:
@@ -183,17 +246,13 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Serve until told to end."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.links.probe", description=__doc__)
+    parser = parser_for("links.probe", __doc__)
     parser.add_argument("--address", required=True)
-    parser.add_argument("--peers", default="", help="addresses to measure, with commas")
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--interval-ms", type=float, default=10.0)
-    parser.add_argument("--bulk", action="store_true", help="also time TCP")
+    parser.add_argument("--plan", required=True, help="a ProbePlan, as JSON")
     args = parser.parse_args()
     if (how := hurry(PROBES, children_too=True)) != "SCHED_FIFO":
         sys.stderr.write(f"probing at {how}: times include waits for the processor\n")
-    peers = [peer for peer in args.peers.split(",") if peer]
-    Site(args.address).serve(peers, args.count, args.interval_ms / 1e3, bulk=args.bulk)
+    Site(args.address).serve(msgspec.json.decode(args.plan, type=ProbePlan))
 
 
 if __name__ == "__main__":

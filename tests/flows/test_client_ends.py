@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loadtests.child import ChildFailed
 from loadtests.clients.plan import Ask, Plan
-from loadtests.clients.run import ClientFailed, run_clients
+from loadtests.clients.run import run_clients
 from loadtests.local_site import ROOT, wait_until
 from tests.flows.test_open_loop import stalling_server
 
@@ -112,7 +113,7 @@ def test_a_full_disk_is_named_and_leaves_no_client(
 ) -> None:
     full = tmp_path / "samples-1.jsonl.zst"
     full.symlink_to("/dev/full")
-    with stalling_server(stall_at_s=60.0) as (port, _), pytest.raises(ClientFailed):
+    with stalling_server(stall_at_s=60.0) as (port, _), pytest.raises(ChildFailed):
         run_clients([Plan("http", (f"127.0.0.1:{port}",), (Ask(0.0, "hello"),))] * 2, tmp_path)
     assert capfd.readouterr().err == f"client: {full}: No space left on device\n"
     assert not any("loadtests.clients" in _command(pid) for pid in children(os.getpid()))

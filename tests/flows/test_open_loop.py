@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import threading
 import time
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from loadtests.child import ChildFailed
+from loadtests.clients.caller import Fate as CallerFate
 from loadtests.clients.plan import Ask, Plan, Protocol, Sample, asks_at, dealt
-from loadtests.clients.run import ClientFailed, attained, run_clients, summarize
+from loadtests.clients.process import OpenLoop
+from loadtests.clients.run import attained, run_clients, summarize
 from loadtests.host import lag_counts, lag_p99_s
 from loadtests.local_site import free_port_base
 
@@ -45,7 +49,9 @@ def test_every_request_leaves_a_whole_sample(
         [0.01 * n for n in range(20)], [_SAID], random.Random(1), turn_class="batch", max_tokens=5
     )
     plans = [_plan(protocol, _target(echo_site, protocol), list(part)) for part in dealt(asks, 2)]
-    samples = run_clients(plans, tmp_path)
+    seen = run_clients(plans, tmp_path)
+    samples = seen.samples
+    assert set(seen.lags_s) == {"client 0", "client 1"}
     assert [sample.ask for sample in samples] == asks
     for sample in samples:
         assert (sample.outcome, sample.code, sample.site) == ("ok", "", "edge-a")
@@ -71,7 +77,7 @@ def test_what_was_shed_is_told_from_what_failed(
     hopeless = Ask(0.0, _SAID, "voice", 5, budget_s=1e-4)
     impossible = Ask(0.0, "long " * 2000, "agent", 5)
     plan = _plan(protocol, _target(echo_site, protocol), [hopeless, impossible])
-    fates = {sample.ask: sample for sample in run_clients([plan], tmp_path)}
+    fates = {sample.ask: sample for sample in run_clients([plan], tmp_path).samples}
     assert (fates[hopeless].outcome, fates[hopeless].code) == ("shed", "slo_unattainable")
     assert fates[impossible].outcome == "failed"
     assert fates[impossible].code == "context_length_exceeded"
@@ -82,6 +88,7 @@ def test_what_was_shed_is_told_from_what_failed(
 def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
     """Answers at once, except that all of it stands still once, for _STALL_S."""
     port, ready, done = free_port_base(), threading.Event(), threading.Event()
+    asked = threading.Event()
     body = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     answer = head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
@@ -90,6 +97,9 @@ def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
         try:
             while True:
                 request = await reader.readuntil(b"\r\n\r\n")
+                if not asked.is_set():  # a busy machine takes seconds to start the client
+                    asked.set()
+                    asyncio.get_running_loop().call_later(stall_at_s, time.sleep, _STALL_S)
                 length = int(request.lower().partition(b"content-length: ")[2].split()[0])
                 await reader.readexactly(length)
                 writer.write(answer)
@@ -98,9 +108,7 @@ def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
 
     async def serve() -> None:
         server = await asyncio.start_server(handle, "127.0.0.1", port)
-        loop = asyncio.get_running_loop()
         async with server:
-            loop.call_later(stall_at_s, time.sleep, _STALL_S)
             ready.set()
             while not done.is_set():  # noqa: ASYNC110 (set by another thread)
                 await asyncio.sleep(0.05)
@@ -118,7 +126,7 @@ def stalling_server(stall_at_s: float) -> Iterator[tuple[int, threading.Event]]:
 def test_a_stall_of_the_server_counts_against_all_that_was_due(tmp_path: Path) -> None:
     asks = [Ask(0.005 * n, _SAID) for n in range(600)]
     with stalling_server(stall_at_s=2.0) as (port, _):
-        samples = run_clients([_plan("http", f"127.0.0.1:{port}", asks)], tmp_path)
+        samples = run_clients([_plan("http", f"127.0.0.1:{port}", asks)], tmp_path).samples
     assert all(sample.outcome == "ok" for sample in samples)
     # 5 ms apart, the seventh of those that met the stall waited for 70 ms. A client that sent the
     # next request only after an answer would have had one slow sample in 600.
@@ -137,7 +145,7 @@ def test_a_server_that_never_answers_and_one_that_is_not_there(tmp_path: Path) -
             port = server.sockets[0].getsockname()[1]
             asks = [Ask(0.0, _SAID) for _ in range(3)]
             plan = _plan("http", f"127.0.0.1:{port}", asks, time_limit_s=0.3, max_num_open=2)
-            return await asyncio.to_thread(run_clients, [plan], tmp_path / "silent")
+            return (await asyncio.to_thread(run_clients, [plan], tmp_path / "silent")).samples
 
     samples = asyncio.run(main())
     assert sorted(sample.code for sample in samples) == [
@@ -149,8 +157,91 @@ def test_a_server_that_never_answers_and_one_that_is_not_there(tmp_path: Path) -
     assert (summary["failed"], summary["attained"], summary["ttft_ms"]) == (3, 0.0, None)
     assert not summary["valid"]
     nobody = _plan("http", f"127.0.0.1:{free_port_base()}", [Ask(0.0, _SAID)])
-    with pytest.raises(ClientFailed, match="before it was ready"):
+    with pytest.raises(ChildFailed, match="client 0 ended before its work did"):
         run_clients([nobody], tmp_path / "nobody")
+
+
+_EVENT = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'
+_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def _chunked(*pieces: bytes) -> bytes:
+    return _HEAD + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in (*pieces, b""))
+
+
+def test_an_odd_answer_is_one_requests_fate_and_events_need_not_be_chunks(tmp_path: Path) -> None:
+    answers = {
+        "whole": _chunked(_EVENT),
+        "split": _chunked(_EVENT[:20], _EVENT[20:], b"data: [DONE]\n\n"),
+        "not json": _chunked(b"data: {what\n\n"),
+        "other json": _chunked(b'data: {"choices": 7}\n\n'),
+        "odd chunk": _HEAD + b"seven\r\n",
+        "garbage": b"garbage\r\n\r\n",
+        "cut off": _HEAD + b"20\r\nda",
+    }
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+                said = json.loads(await reader.readexactly(length))["messages"][0]["content"]
+                writer.write(answers[said])
+                if said == "cut off":
+                    writer.close()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def main() -> list[Sample]:
+        async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+            asks = [Ask(0.01 * place, said) for place, said in enumerate(answers)]
+            plan = _plan("http", f"127.0.0.1:{server.sockets[0].getsockname()[1]}", asks)
+            return (await asyncio.to_thread(run_clients, [plan], tmp_path)).samples
+
+    fates = {sample.ask.said: sample for sample in asyncio.run(main())}
+    for said in ("whole", "split"):
+        assert (fates[said].outcome, fates[said].code) == ("ok", "")
+        assert fates[said].first_s is not None
+    for said in ("not json", "other json", "odd chunk", "garbage"):
+        assert (fates[said].outcome, fates[said].code) == ("failed", "client_unreadableanswer")
+    assert fates["cut off"].code == "connection_incompletereaderror"
+
+
+class _Echo:
+    """Answers everything at once."""
+
+    async def open(self) -> None: ...
+
+    async def ask(self, ask: Ask) -> CallerFate:
+        return CallerFate("ok", first_s=time.monotonic())
+
+    async def close(self) -> None: ...
+
+
+def test_a_client_that_wakes_late_counts_the_wait_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked_s = []
+
+    def oversleep(self: OpenLoop, due_s: float) -> bool:
+        time.sleep(max(0.0, due_s + 0.05 - time.monotonic()))
+        asked_s.append(due_s)
+        return True
+
+    monkeypatch.setattr(OpenLoop, "_wait_until", oversleep)
+    loop = OpenLoop(Plan("http", (), (Ask(0.1, _SAID), Ask(0.3, _SAID))), _Echo())
+    asyncio.run(loop.run(time.monotonic()))
+    assert len(asked_s) == 2
+    for sample in loop.samples:
+        assert sample.schedule_delay_s >= 0.05
+        assert sample.ttft_s is not None
+        assert sample.ttft_s >= sample.schedule_delay_s
+
+
+def test_what_was_not_answered_is_missing_from_what_was_attained() -> None:
+    ask = Ask(1.0, _SAID, budget_s=0.5)
+    samples = [Sample(ask, 1.0, "ok", 2.0, 1.4), Sample(ask, 1.0, "shed", 1.1)]
+    assert summarize(samples, seed=1)["attained"] == 0.5
 
 
 def test_a_late_client_makes_the_run_invalid() -> None:

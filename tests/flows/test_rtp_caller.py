@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.clients import rtp
+from loadtests.clients import rtp, voice
 from loadtests.clients.voice import Call, CallReport, VoicePlan
 from loadtests.local_site import ROOT
 
@@ -87,6 +87,25 @@ class SlowPeer(threading.Thread):
                     self._sock.sendto(
                         rtp.pack(count, packet.timestamp, 1, payload, is_first=False), caller
                     )
+
+
+def test_a_frame_that_leaves_late_says_so_and_arrivals_are_the_kernels() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        plan = VoicePlan("127.0.0.1", peer.getsockname()[1], (Call(0.1, 1.0, ()),))
+        callers = voice.Callers(plan)
+        ((sock, line),) = callers._lines.items()
+        line.send(0.15)
+        assert line.delays_s == pytest.approx([0.05])
+        _, caller = peer.recvfrom(2048)
+        for sequence in range(2):
+            peer.sendto(rtp.pack(sequence, 160 * sequence, 1, rtp.SILENCE, is_first=False), caller)
+        sent_s = time.clock_gettime(time.CLOCK_REALTIME)
+        time.sleep(0.05)  # the caller is busy
+        callers._read(line, sent_s)
+        assert line.arrivals.num_received == 2
+        assert line.arrivals._last_s <= 0.0
+        sock.close()
 
 
 def test_a_call_is_paced_heard_and_timed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import socket
@@ -16,11 +17,12 @@ import msgspec
 import pytest
 
 from loadtests.links import namespaces
+from loadtests.links.delay_line import LineCounters
 from loadtests.links.keeper import Keeper, Order, Reply
 from loadtests.links.matrix import Link, LinkMatrix
 from loadtests.links.namespaces import LinksUnavailable
 from loadtests.links.network import EmulatedNetwork, emulated_network
-from loadtests.links.selftest import loss_violations, probing, self_test
+from loadtests.links.selftest import late_violations, loss_violations, probing, self_test
 from loadtests.local_site import ROOT, wait_until
 from tests.requirements import require
 
@@ -39,7 +41,8 @@ with emulated_network(LinkMatrix.of(("a", "b", "c"), {}, Link(0.001)), backend="
     raise SystemExit("there was room")
 """
 _OWNER = """\
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 from loadtests.links.matrix import Link, LinkMatrix
 from loadtests.links.network import emulated_network
 matrix = LinkMatrix.of(("a", "b"), {}, Link(0.001))
@@ -98,6 +101,59 @@ def test_loss_shows_in_the_counters_of_its_link_alone(network: EmulatedNetwork) 
     assert loss_violations(network, [wrong]) == ["b to c: 8.000% lost, 5.000% wanted"]
 
 
+def test_links_that_lose_much_or_are_slow_are_measured_and_found_right() -> None:
+    links = {
+        ("a", "b"): Link(0.005, loss_ratio=1.0),
+        ("a", "c"): Link(0.005, loss_ratio=0.6),
+        ("b", "c"): Link(0.010, rate_bit_per_s=256e3),
+    }
+    with emulated_network(LinkMatrix.of(("a", "b", "c"), links), backend="tun") as network:
+        results = {(result.src, result.dst): result for result in self_test(network, count=40)}
+    assert results["a", "b"].sample.rtt_s == []
+    assert 0 < len(results["a", "c"].sample.rtt_s) < 30
+    for result in results.values():
+        # How late a busy machine is, is no matter of the link.
+        assert not [line for line in result.violations() if "expected" in line or "bulk" in line]
+    slow = results["b", "c"].sample
+    assert min(slow.rtt_s) > 0.010 + 8 * 390 / 256e3
+    assert slow.bulk_s is not None
+    assert slow.both_s is not None
+    assert slow.bulk_s > 1.0 < slow.both_s - slow.bulk_s + 0.1
+
+
+def test_a_forwarder_that_loses_or_ignores_a_rate_is_found_out(
+    network: EmulatedNetwork,
+) -> None:
+    claimed = LinkMatrix.of(
+        _MATRIX.sites,
+        {("a", "b"): Link(0.010, rate_bit_per_s=1e6), ("a", "c"): Link(0.040, loss_ratio=0.5)},
+        Link(0.0),
+    )
+    results = {
+        (result.src, result.dst): result.violations()
+        for result in self_test(claiming(network, claimed), count=100)
+    }
+    assert any("at the link's rate it takes" in line for line in results["a", "b"])
+    assert any("25 expected" in line for line in results["a", "c"])
+    assert any("100 expected, off by at most 0" in line for line in results["b", "c"])
+
+
+def claiming(network: EmulatedNetwork, matrix: LinkMatrix) -> EmulatedNetwork:
+    """The same links under a matrix that they do not keep to."""
+    other = copy.copy(network)
+    other.matrix = matrix
+    return other
+
+
+def test_a_late_direction_is_named(network: EmulatedNetwork) -> None:
+    def line(late_bins: int) -> LineCounters:
+        return LineCounters("a", "b", 100, 0, 0, 0, {late_bins: 100})
+
+    assert late_violations(network, [line(100)]) == []
+    (found,) = late_violations(network, [line(300)])
+    assert found.startswith("a to b: the forwarder was 3.0 ms late")
+
+
 def test_leaving_ends_what_runs_at_the_sites() -> None:
     with emulated_network(_MATRIX, backend="tun") as network:
         sleeper = subprocess.Popen(network.command("b", ["sleep", "1000"]))
@@ -111,9 +167,13 @@ def test_leaving_ends_what_runs_at_the_sites() -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_ends_badly_leaves_nothing(how: signal.Signals) -> None:
     owner = _start_owner()
-    name, inside = _first_words(owner)
-    os.killpg(owner.pid, how)
-    owner.wait(30)
+    try:
+        name, inside = _first_words(owner)
+        os.killpg(owner.pid, how)
+        owner.wait(30)
+    finally:
+        owner.kill()
+        owner.wait(30)
     run = name.rpartition("-")[0]
     wait_until(
         lambda: not any(other.startswith(run) for other in namespaces.names()), "namespaces gone"
@@ -131,7 +191,6 @@ def test_the_next_run_sweeps_what_a_killed_keeper_left() -> None:
     wait_until(lambda: not _command(keeper), "the keeper is gone")
     assert name in namespaces.names()
     with emulated_network(_MATRIX, backend="tun") as network:
-        assert name in network.swept
         assert name not in namespaces.names()
         assert network.namespace("a") in namespaces.names()
     wait_until(lambda: not _command(inside), "what ran at the site is gone")

@@ -10,7 +10,7 @@ import pytest
 
 from loadtests import gateway_overhead
 from loadtests.facts import summary_ms, verdict
-from loadtests.gateway_overhead import HttpPool, one_by_one, open_loop
+from loadtests.gateway_overhead import http_asker, one_by_one, open_loop
 from loadtests.host import MAX_LATE_S
 from loadtests.sample import ANSWERED, Fate, Sample
 
@@ -70,8 +70,10 @@ def test_every_arrival_of_the_open_loop_is_counted() -> None:
 
 
 def test_a_refused_connection_is_a_fate() -> None:
-    fate = asyncio.run(HttpPool(1).ask("hello"))
-    assert fate.status == "ConnectionRefusedError"
+    async def ask() -> Fate:
+        return await http_asker(1)("hello")
+
+    assert asyncio.run(ask()).status == "ConnectionRefusedError"
 
 
 def test_every_percentile_has_its_interval() -> None:

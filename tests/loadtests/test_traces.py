@@ -57,6 +57,29 @@ def test_burst_gpt_drops_and_counts_failed_requests(tmp_path: Path) -> None:
     assert trace.num_dropped == 1
 
 
+def test_a_failed_request_may_be_empty_in_every_format(tmp_path: Path) -> None:
+    empty = BURST_GPT.replace("1087,0,1087", "0,0,0")
+    assert read(tmp_path, empty, TraceFormat.BURST_GPT).num_dropped == 1
+    empty = MOONCAKE.replace("6472", "0").replace(": 26", ": 0")
+    assert read(tmp_path, empty, TraceFormat.MOONCAKE).num_dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "trace_format"),
+    [(AZURE_2023, TraceFormat.AZURE), (MOONCAKE, TraceFormat.MOONCAKE)],
+)
+def test_a_byte_order_mark_is_no_text_and_other_encodings_are_named_by_line(
+    tmp_path: Path, text: str, trace_format: TraceFormat
+) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert len(read_trace(path, trace_format).at_s) == 3
+    first, _, rest = text.partition("\n")
+    path.write_bytes(first.encode() + b"\n\xff" + rest.encode())
+    with pytest.raises(InvalidTrace, match="trace:2: not UTF-8 text"):
+        read_trace(path, trace_format)
+
+
 def test_mooncake(tmp_path: Path) -> None:
     trace = read(tmp_path, MOONCAKE, TraceFormat.MOONCAKE)
     assert trace.at_s.tolist() == pytest.approx([0.0, 3.053, 3.053])
@@ -84,10 +107,13 @@ def test_a_trace_is_cut_and_stretched(tmp_path: Path) -> None:
         (AZURE_2023.replace("18:15:50", "18:15:30"), TraceFormat.AZURE, ":3: `TIMESTAMP`: earlier"),
         (BURST_GPT.replace("118", "nan"), TraceFormat.BURST_GPT, ":4: `Timestamp`: not finite"),
         (BURST_GPT.replace("276", "2.5"), TraceFormat.BURST_GPT, ":4: `Response tokens`: 2.5"),
-        (MOONCAKE.replace("6472", '"x"'), TraceFormat.MOONCAKE, ":2: .*input_length"),
+        (MOONCAKE.replace("6472", '"x"'), TraceFormat.MOONCAKE, ":2: `input_length`: Expected"),
         (MOONCAKE.replace('"output_length": 1,', ""), TraceFormat.MOONCAKE, ":4: .*output_length"),
         (MOONCAKE.replace("27482", "99999"), TraceFormat.MOONCAKE, ":2: `timestamp`: earlier"),
-        (MOONCAKE.replace("6472", "0"), TraceFormat.MOONCAKE, ":2: `input_length`: less than 1"),
+        (MOONCAKE.replace("6472", "0"), TraceFormat.MOONCAKE, ":2: `input_length`: 0 is no count"),
+        (MOONCAKE.replace("6472", "9" * 19), TraceFormat.MOONCAKE, ":2: `input_length`: 1e.19 is"),
+        (MOONCAKE.replace("6472", "9" * 30), TraceFormat.MOONCAKE, ":2: `input_length`: "),
+        (MOONCAKE.replace("6472", "-1"), TraceFormat.MOONCAKE, ":2: `input_length`: -1 is no"),
         (AZURE_2023.replace("396", "9" * 200_000), TraceFormat.AZURE, ":3: field larger than"),
         (
             AZURE_2023.replace("2023-11-16 18:15:50.9951690", "0001-01-01 00:00:00+23:00"),
