@@ -134,13 +134,10 @@ def capacity_s(
     for kind, own in costs.items():
         used = own > 0.0
         speeds[kind] = float(np.max(fastest[used] / own[used]))
+    longest_s = {kind: _longest_step_s(workload, kind) for kind in costs}
     total_s = np.zeros_like(edges_s)
     for index, kind in enumerate(sites):
-        # A step under way when a fault begins may end at its old speed.
-        slow = [
-            (from_s + _longest_step_s(workload, kind), to_s, share)
-            for from_s, to_s, share in speed_path(faults, index)
-        ]
+        slow = speed_path(faults, index, longest_step_s=longest_s[kind])
         total_s += speeds[kind] * _working_s(slow, edges_s)
     return total_s
 
