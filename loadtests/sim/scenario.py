@@ -60,9 +60,20 @@ class SitesTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     count: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     profile: str
-    num_slots: int = 16
-    chunk_tokens: int = 256
-    max_num_queued: int = 64
+    num_slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    chunk_tokens: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
+    max_num_queued: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 64
+    grid_tokens: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 16
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not fit each other."""
+        self.spec()
+
+    def spec(self) -> SiteSpec:
+        """Each of them."""
+        return SiteSpec(
+            self.profile, self.num_slots, self.chunk_tokens, self.max_num_queued, self.grid_tokens
+        )
 
 
 class NetworkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,8 +149,7 @@ class Prepared:
         self.workload = _workload(scenario)
         self.until_s = scenario.duration_s + scenario.drain_s
         table = scenario.sites
-        spec = SiteSpec(table.profile, table.num_slots, table.chunk_tokens, table.max_num_queued)
-        site: tuple[SiteSpec, StepTimes] = (spec, load_profile(table.profile))
+        site: tuple[SiteSpec, StepTimes] = (table.spec(), load_profile(table.profile))
         self.sites = [site] * table.count
 
     def grid(self, policy: Policy) -> Grid:

@@ -172,15 +172,17 @@ def are_apart(faults: Sequence[AnyFault]) -> bool:
     policy=st.sampled_from(sorted(POLICIES)),
     slo=st.sampled_from([Slo(first_token_s=0.4), Slo(first_token_s=0.4, token_interval_s=0.03)]),
     faults=st.lists(FAULTS, max_size=5).filter(are_apart),
+    grid_tokens=st.sampled_from([8, 64]),
 )
 @settings(max_examples=60, deadline=None)
 def test_no_policy_in_the_simulator_does_better(
-    seed: int, rate_hz: float, policy: str, slo: Slo, faults: list[AnyFault]
+    seed: int, rate_hz: float, policy: str, slo: Slo, faults: list[AnyFault], grid_tokens: int
 ) -> None:
     load = overload(seed, rate_hz, slo, 2)
-    run = grid(load, policy=POLICIES[policy](), faults=faults, link=Link(0.001))
+    site = (msgspec.structs.replace(SPEC, grid_tokens=grid_tokens), TIMES)
+    run = grid(load, site=site, policy=POLICIES[policy](), faults=faults, link=Link(0.001))
     attained = int(run.run(30.0).attained().sum())
-    assert attained <= pooled_bound(load, [SITE] * 2, faults, until_s=30.0).num_attained
+    assert attained <= pooled_bound(load, [site] * 2, faults, until_s=30.0).num_attained
 
 
 def test_a_killed_site_that_starts_again_stands_still_no_more() -> None:
@@ -252,6 +254,15 @@ def test_the_work_of_a_long_prompt_is_what_its_chunks_take() -> None:
     chunks = ((64, 0), (64, 64), (22, 128))
     assert work.first_s.tolist() == pytest.approx([sum(times.prefill_s(*c) for c in chunks)])
     assert work.further_s.tolist() == pytest.approx([2 * times.decode_s(4, 0) / 4])
+
+
+def test_a_prompt_costs_what_its_cheapest_cut_costs() -> None:
+    """Where long chunks cost more a token than short ones, short ones are what must be done."""
+    times = msgspec.structs.replace(TIMES, prefill=Curve((1, 16, 64), (0.001, 0.002, 0.064)))
+    load = workload([(0.0, 0)], prompt_tokens=64)
+    coarse = demand(load, [(SPEC, times)]).first_s
+    fine = demand(load, [(msgspec.structs.replace(SPEC, grid_tokens=16), times)]).first_s
+    assert (coarse[0], fine[0]) == pytest.approx((0.064, 0.008))
 
 
 def test_overlapping_faults_take_a_site_away_once() -> None:
