@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gateway.core.errors import ConfigError
@@ -16,6 +17,7 @@ from loadtests.sim.faults import Kill
 from loadtests.sim.scenario import Prepared, load_scenario
 
 ROOT = Path(__file__).parents[2]
+LONG = "duration_s = 300.0"
 SHIPPED = sorted((Path(scenario_module.__file__).parent / "scenarios").glob("*.toml"))
 
 SMALL = """
@@ -77,6 +79,51 @@ def test_a_seed_fixes_the_requests(tmp_path: Path, kind: str) -> None:
 
     assert sent(3) == sent(3)
     assert sent(3) != sent(4)
+
+
+def prepared(tmp_path: Path, *pairs: tuple[str, str]) -> Prepared:
+    text = SMALL
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    return Prepared(load_scenario(write(tmp_path, text)))
+
+
+def test_faults_befall_the_run_and_its_bound(tmp_path: Path) -> None:
+    heavy = ("rate_hz = 20.0", "rate_hz = 400.0")
+    broken = prepared(tmp_path, heavy).results()
+    whole = prepared(tmp_path, heavy, ("at_s = 1.0", "at_s = 80.0")).results()
+    assert broken["arms"]["local"]["failed"] > whole["arms"]["local"]["failed"] == 0
+    assert broken["pooled_bound"]["attained"] < whole["pooled_bound"]["attained"] < 1.0
+
+
+def test_gaps_vary_as_asked_for(tmp_path: Path) -> None:
+    def cv(value: str) -> float:
+        kind = ("mmpp_correlated", f'gamma"\ncv = {value} #')
+        one = prepared(tmp_path, kind, ("count = 3", "count = 2"), ("duration_s = 3.0", LONG))
+        sent_s, home = (
+            np.frombuffer(one.workload.sent_s),
+            np.frombuffer(one.workload.home, np.int64),
+        )
+        gaps_s = np.diff(sent_s[home == 0])
+        return float(gaps_s.std() / gaps_s.mean())
+
+    assert cv("0.0") == pytest.approx(0.0, abs=1e-6)
+    assert cv("3.0") == pytest.approx(3.0, rel=0.2)
+
+
+def test_neighbours_burst_together(tmp_path: Path) -> None:
+    def correlation(sites_per_region: int) -> float:
+        region = ("rate_hz = 20.0", f"rate_hz = 20.0\nsites_per_region = {sites_per_region}")
+        one = prepared(tmp_path, region, ("duration_s = 3.0", LONG)).workload
+        second = np.frombuffer(one.sent_s).astype(np.int64)
+        home = np.frombuffer(one.home, np.int64)
+        one_hz, other_hz = (np.bincount(second[home == site], minlength=300) for site in (0, 1))
+        covariance = float(np.mean(one_hz * other_hz) - one_hz.mean() * other_hz.mean())
+        return covariance / float(one_hz.std() * other_hz.std())
+
+    assert correlation(3) > 0.5
+    assert correlation(1) < 0.3
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
