@@ -103,24 +103,24 @@ class Grid(SitesInView):
 
     def _route(self, key: int, tried: tuple[int, ...]) -> None:
         entry = self._entry[key]
-        site, reason = self._policy.route(self._ask(key, entry, tried), self)
+        request = self._submission(key, entry)
+        site, reason = self._policy.route(self._ask(request, tried), self)
         if site == NOWHERE:
             self._end(key, Fate.SHED, reason)
         elif site == entry:
-            self._submit(entry, self._submission(key, entry))
+            self._submit(entry, request)
         elif len(tried) >= self.max_num_tries:
             self._end(key, Fate.SHED, "too_many_tries")
         else:
             self._forward(key, site)
 
-    def _ask(self, key: int, site: int, tried: tuple[int, ...] = ()) -> Ask:
-        """The request as it stands at `site`."""
-        request = self._submission(key, site)
+    def _ask(self, request: Submit, tried: tuple[int, ...] = ()) -> Ask:
+        """The request as it stands at the site that sees it so."""
         deadline_s = request.deadline_s
         remaining_s = None if deadline_s is None else deadline_s - self.events.now_s
         return Ask(
-            key,
-            self._entry[key],
+            request.key,
+            self._entry[request.key],
             request.prompt_tokens,
             request.turn_class,
             remaining_s,
@@ -179,12 +179,15 @@ class Grid(SitesInView):
         node = self.nodes[site]
         if not node.is_alive:
             self._answer_late(key)
-        elif node.frozen_since_s is not None:
+            return
+        if node.frozen_since_s is not None:
             node.held.append((self._accept, key))
-        elif self._policy.refuses(self._ask(key, site), site, self):
+            return
+        request = self._submission(key, site)
+        if self._policy.refuses(self._ask(request), site, self):
             self._refuse(site, key)
         else:
-            self._submit(site, self._submission(key, site))
+            self._submit(site, request)
 
     def _answer_late(self, key: int) -> None:
         """Nobody answers the offer: the entry notices after twice the usual round trip."""
@@ -296,7 +299,10 @@ class Grid(SitesInView):
                 return
             arrives_s += self._answer_s(site, entry)
         if not is_last:
-            self.events.at(arrives_s, self._first_token, (entry, key, site))
+            if site == entry:
+                self._first_token((entry, key, site))
+            else:
+                self.events.at(arrives_s, self._first_token, (entry, key, site))
         self._note(key, site, arrives_s + self._client_delay_s(key), is_last=is_last)
 
     def _first_token(self, answer: tuple[int, int, int]) -> None:

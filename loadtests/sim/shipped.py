@@ -117,7 +117,7 @@ class Shipped:
 
     def _name_slow(self, desk: _Desk, now_s: float) -> None:
         for site, peer in desk.views.items():
-            if peer.is_slow or peer.num_ejections:
+            if peer.num_ejections or peer.is_slow:
                 self.named_slow_s.setdefault(site, now_s)
 
 
