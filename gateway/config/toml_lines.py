@@ -65,6 +65,7 @@ class TomlFile:
         key = re.findall(r"[^.\[\]]+", known)
         if named := _NAMED.match(what):
             key += named[1].split(".")
+            what = what.removeprefix(f"`{named[1]}`: ")
         return ": ".join([self.origin(*key), *([".".join(key)] if key else []), what])
 
     def origin(self, *key: str) -> str:

@@ -19,7 +19,7 @@ A complaint names file, line and key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -39,15 +39,19 @@ _CONSTANTS = (
 )
 
 
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_TimeMs = Annotated[float, msgspec.Meta(gt=0.0, le=3_600_000.0)]
+
+
 class _Decode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    rows: tuple[int, ...]
-    step_ms: tuple[float, ...]
+    rows: tuple[_Count, ...]
+    step_ms: tuple[_TimeMs, ...]
     context_us_per_token: float
 
 
 class _Prefill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    tokens: tuple[int, ...]
-    chunk_ms: tuple[float, ...]
+    tokens: tuple[_Count, ...]
+    chunk_ms: tuple[_TimeMs, ...]
     past_ns_per_pair: float
 
 
@@ -87,11 +91,11 @@ def read_profile(path: Path) -> StepTimes:
     decode, prefill = read.decode, read.prefill
     return StepTimes(
         name=path.stem,
-        decode=_curve(file, ("decode", "step_ms"), decode.rows, decode.step_ms),
+        decode=_curve(file, "decode", ("rows", decode.rows), ("step_ms", decode.step_ms)),
         decode_s_per_context_token=_slope(
             file, ("decode", "context_us_per_token"), decode.context_us_per_token, 1e-6
         ),
-        prefill=_curve(file, ("prefill", "chunk_ms"), prefill.tokens, prefill.chunk_ms),
+        prefill=_curve(file, "prefill", ("tokens", prefill.tokens), ("chunk_ms", prefill.chunk_ms)),
         prefill_s_per_pair=_slope(
             file, ("prefill", "past_ns_per_pair"), prefill.past_ns_per_pair, 1e-9
         ),
@@ -100,12 +104,19 @@ def read_profile(path: Path) -> StepTimes:
 
 
 def _curve(
-    file: TomlFile, key: tuple[str, str], counts: tuple[int, ...], times_ms: tuple[float, ...]
+    file: TomlFile,
+    table: str,
+    counts: tuple[str, tuple[int, ...]],
+    times_ms: tuple[str, tuple[float, ...]],
 ) -> Curve:
+    """The curve of two keys and their values."""
+    key = counts[0]
     try:
-        return Curve(counts, tuple(time_ms / 1e3 for time_ms in times_ms))
+        Curve(counts[1], tuple(map(float, range(1, len(counts[1]) + 1))))  # as such, whatever times
+        key = times_ms[0]
+        return Curve(counts[1], tuple(time_ms / 1e3 for time_ms in times_ms[1]))
     except ValueError as error:
-        raise ConfigError(f"{file.origin(*key)}: {'.'.join(key)}: {error}") from error
+        raise ConfigError(f"{file.origin(table, key)}: {table}.{key}: {error}") from error
 
 
 def _slope(file: TomlFile, key: tuple[str, str], value: float, unit_s: float) -> float:
@@ -120,7 +131,5 @@ def _check_sources(file: TomlFile, read: _File) -> None:
     for name in needed:
         if not read.sources.get(name, "").strip():
             raise ConfigError(
-                f"{file.origin('sources')}: sources: an {read.basis} profile needs {name!r} there"
-                if read.basis == "assumed"
-                else f"{file.origin('sources')}: sources: a measured profile needs {name!r} there"
+                f"{file.origin('sources')}: sources: basis {read.basis!r} needs {name!r} there"
             )

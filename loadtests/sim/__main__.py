@@ -23,8 +23,10 @@ def main() -> int:
     options = parser.parse_args()
     try:
         scenario = load_scenario(options.scenario)
+        if options.out is not None:
+            options.out.open("a").close()  # before anything is computed that could not be kept
         prepared = Prepared(scenario)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     result = {

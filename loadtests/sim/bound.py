@@ -2,11 +2,11 @@
 
 Take any schedule the simulator can produce, under any policy, and a request it attains. Between
 its send and its first-token limit some site has prefilled its prompt, which occupied that site
-exclusively for at least the profile's time for these chunks: a step prefills one request's chunk
-at a time, and decoding comes on top. If it has a limit on the last token too, some site has also
-given it every further token by then; a step is shared by at most `num_slots` rows, so each token
-has cost at least the least share of a row in a step of any number of them. (Work done twice, by
-being lost and begun again, only adds.)
+exclusively for at least the profile's time for the cheapest way to cut it: a step prefills one
+request's chunk at a time, and decoding comes on top. If it has a limit on the last token too, some
+site has also given it every further token by then; a step is shared by at most `num_slots` rows,
+so each token has cost at least the least share of a row in a step of any number of them. (Work
+done twice, by being lost and begun again, only adds.)
 
 So every attained request puts a known amount of work into a known window, and no interval [s, t]
 can hold more work than its sites have seconds. Network delay, queueing order, slots and the
@@ -134,13 +134,10 @@ def capacity_s(
     for kind, own in costs.items():
         used = own > 0.0
         speeds[kind] = float(np.max(fastest[used] / own[used]))
+    longest_s = {kind: _longest_step_s(workload, kind) for kind in costs}
     total_s = np.zeros_like(edges_s)
     for index, kind in enumerate(sites):
-        # A step under way when a fault begins may end at its old speed.
-        slow = [
-            (from_s + _longest_step_s(workload, kind), to_s, share)
-            for from_s, to_s, share in speed_path(faults, index)
-        ]
+        slow = speed_path(faults, index, longest_step_s=longest_s[kind])
         total_s += speeds[kind] * _working_s(slow, edges_s)
     return total_s
 
@@ -154,13 +151,32 @@ def _costs(workload: Workload, sites: Sequence[SiteKind]) -> dict[SiteKind, NDAr
 
 
 def _pieces_s(prompts: NDArray[np.int64], spec: SiteSpec, times: StepTimes) -> NDArray[np.float64]:
-    chunk_tokens = spec.chunk_tokens
-    chunk_s = np.array([0.0, *(times.prefill.at(n) for n in range(1, chunk_tokens + 1))])
-    num_whole, rest = np.divmod(prompts, chunk_tokens)
-    num_pairs = chunk_tokens**2 * num_whole * (num_whole - 1) // 2 + rest * num_whole * chunk_tokens
-    prompt_s = num_whole * chunk_s[-1] + chunk_s[rest] + num_pairs * times.prefill_s_per_pair
+    sizes, where = np.unique(prompts, return_inverse=True)
+    prompt_s = _least_prefill_s(sizes, spec, times)[where]
     token_s = min(times.decode.at(rows) / rows for rows in range(1, spec.num_slots + 1))
     return np.append(prompt_s, [token_s, times.decode_s_per_context_token])
+
+
+def _least_prefill_s(
+    sizes: NDArray[np.int64], spec: SiteSpec, times: StepTimes
+) -> NDArray[np.float64]:
+    """What prompts of these sizes take, cut where it costs least: at multiples of the grid into
+    chunks that a step holds.
+    """
+    grid, chunk_tokens = spec.grid_tokens, spec.chunk_tokens
+    chunk_s = np.array([times.prefill.at(n) for n in range(chunk_tokens + 1)])
+    least_s = np.zeros(int(sizes.max()) // grid + 1)  # up to each multiple of the grid
+
+    def last_cut_s(stop: int) -> float:
+        """Up to `stop`, over every start of the last chunk."""
+        starts = np.arange(-(-max(0, stop - chunk_tokens) // grid), -(-stop // grid))
+        tokens = stop - starts * grid
+        pairs_s = times.prefill_s_per_pair * tokens * starts * grid
+        return float((least_s[starts] + chunk_s[tokens] + pairs_s).min())
+
+    for number in range(1, len(least_s)):
+        least_s[number] = last_cut_s(number * grid)
+    return np.array([last_cut_s(int(size)) for size in sizes])
 
 
 def _fastest(costs: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:

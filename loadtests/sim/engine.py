@@ -3,7 +3,9 @@
 It is a `core` machine, so either driver runs it. Nothing happens per token: as long as a plan is
 nothing but decoding the same rows, its steps are one stretch whose end is computed. Whatever
 arrives meanwhile waits for the end of the step under way, as in the engine process, which looks at
-its socket between steps.
+its socket between steps. Beside decoding rows a step prefills what the token interval leaves room
+for, as in the engine process. Left out: prompts found in the prefix cache (no two begin alike),
+several prompts prefilled in one run, and the measurements an idle engine makes.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from gateway.core.generation import (
     EngineLoad,
     add_backlogs,
 )
+from gateway.core.prefix_cache import PrefixCache
 from gateway.core.scheduling import Scheduler
 from loadtests.sim.step_costs import StepCosts
 
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 _PACE_WEIGHT = 0.1
 _FIRST_ANSWER_TOKENS = 64.0
 """Both as in the engine process's own calibration."""
+INTER_TOKEN_BUDGET_S = 0.05
+"""How long a step of an engine may take beside running streams: what is shipped."""
 
 
 class Submit(msgspec.Struct, frozen=True, gc=False):
@@ -105,6 +110,18 @@ class _Generation:
     has_first_token: bool = False
 
 
+def _scheduler(
+    num_slots: int, chunk_tokens: int, max_num_queued: int, grid_tokens: int
+) -> Scheduler:
+    """The shipped one, but its prefix cache counts whole chunks: only a preempted generation ever
+    finds anything there, and filling it for every cut of the grid would take a third of a run.
+    """
+    scheduler = Scheduler(num_slots, chunk_tokens, max_num_queued, grid_tokens)
+    scheduler.cache = PrefixCache(num_slots, num_spare_rows=0, block_tokens=chunk_tokens)
+    scheduler.table = scheduler.cache.table
+    return scheduler
+
+
 class Engine:
     """One engine. Instants are seconds on the driver's clock."""
 
@@ -133,12 +150,18 @@ class Engine:
     )
 
     def __init__(
-        self, times: StepTimes, *, num_slots: int, chunk_tokens: int, max_num_queued: int
+        self,
+        times: StepTimes,
+        *,
+        num_slots: int,
+        chunk_tokens: int,
+        max_num_queued: int,
+        grid_tokens: int = 0,
     ) -> None:
         self._costs = StepCosts(times, num_slots=num_slots, chunk_tokens=chunk_tokens)
         self.num_slots = num_slots
         self.max_num_queued = max_num_queued
-        self.scheduler = Scheduler(num_slots, chunk_tokens, max_num_queued)
+        self.scheduler = _scheduler(num_slots, chunk_tokens, max_num_queued, grid_tokens)
         self.wake_at_s = inf
         self.num_steps = 0
         self._slowness = 1.0
@@ -231,7 +254,7 @@ class Engine:
         if scheduler.is_idle:
             self._plan, self.wake_at_s = None, inf
             return
-        plan = scheduler.plan_step(now_s)
+        plan = scheduler.plan_step(now_s, prefill_tokens=self._prefill_tokens())
         for key in plan.expired:
             del self._generations[key]
             effects.append(Expired(key, now_s))
@@ -245,6 +268,11 @@ class Engine:
         self._stretch_steps = 1 if plan.prefill else self._steps_until_change(plan, now_s)
         self.wake_at_s = now_s + self._stretch_s(plan, self._stretch_steps)
 
+    def _prefill_tokens(self) -> int:
+        """What fits into a step beside its decode, by the engine's own figures."""
+        left_s = INTER_TOKEN_BUDGET_S - self._decode_step_s
+        return max(0, int(left_s / self._prefill_s_per_token))
+
     def _take_inbox(self, now_s: float, effects: list[EngineEffect]) -> None:
         for event in self._inbox:
             if isinstance(event, Cancel):
@@ -256,7 +284,7 @@ class Engine:
                 continue
             self.scheduler.submit(
                 key,
-                # No two prompts begin alike: nothing is found in the prefix cache.
+                # No two prompts begin alike: nothing of another is found in the prefix cache.
                 prompt=(key, *(0,) * (event.prompt_tokens - 1)),
                 turn_class=turn_class,
                 deadline_s=deadline_s,

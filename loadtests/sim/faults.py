@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from loadtests.sim.grid import Grid
 
@@ -34,7 +34,9 @@ class Kill(Fault, frozen=True, tag="kill"):
 
 
 class Freeze(Fault, frozen=True, tag="freeze"):
-    """The site stands still: its connections stay open, nothing comes out of it."""
+    """The site stands still: its connections stay open, nothing comes out of it. A kill ends it,
+    since what starts again is not what stood still.
+    """
 
     site: int
 
@@ -84,11 +86,13 @@ def schedule(faults: Iterable[AnyFault], grid: Grid) -> None:
     """Plan every fault and its mending. Raises ValueError as `check_apart` does."""
     faults = tuple(faults)
     check_apart(faults)
-    for fault in faults:
-        begin, mend = _calls(fault, grid)
-        grid.events.at(fault.at_s, begin)
+    calls = [(fault, *_calls(fault, grid)) for fault in faults]
+    # Of one instant, mends come first: they must not mend what begins there.
+    for fault, _, mend in calls:
         if fault.until_s != inf:
             grid.events.at(fault.until_s, mend)
+    for fault, begin, _ in calls:
+        grid.events.at(fault.at_s, begin)
 
 
 def check_apart(faults: Iterable[AnyFault]) -> None:
@@ -136,15 +140,46 @@ def _calls(
             )
 
 
-def speed_path(faults: Iterable[AnyFault], site: int) -> list[tuple[float, float, float]]:
-    """When a site is slower than its profile: (from, until, share of its speed that is left)."""
-    lost = []
-    for fault in faults:
-        match fault:
-            case Kill(site=at) | Freeze(site=at) if at == site:
-                lost.append((fault.at_s, fault.until_s, 0.0))
-            case SlowDown(site=at, factor=factor) if at == site:
-                lost.append((fault.at_s, fault.until_s, 1.0 / factor))
-            case CapacityCut(site=at, ratio=ratio) if at == site:
-                lost.append((fault.at_s, fault.until_s, ratio))
-    return lost
+def speed_path(
+    faults: Iterable[AnyFault], site: int, *, longest_step_s: float = 0.0
+) -> list[tuple[float, float, float]]:
+    """When a site is slower than its profile: (from, until, share of its speed that is left).
+
+    A step under way ends at the speed it began at, however long the site stands still meanwhile;
+    none is longer than `longest_step_s`, so what slows a site down counts from there on.
+    """
+    own = [fault for fault in faults if not isinstance(fault, Partition) and fault.site == site]
+    kills_s = [fault.at_s for fault in own if isinstance(fault, Kill)]
+    freezes: list[tuple[float, float]] = []
+    for fault in sorted(own, key=lambda fault: fault.at_s):
+        if isinstance(fault, Freeze):
+            ends = [at_s for at_s in kills_s if fault.at_s <= at_s < fault.until_s]
+            freezes.append((fault.at_s, min([fault.until_s, *ends])))
+    lost = [(from_s, until_s, 0.0) for from_s, until_s in freezes]
+    for fault in own:
+        share = _share_left(fault)
+        if share < 1.0:
+            from_s = _step_over_s(fault.at_s, longest_step_s, freezes)
+            lost.append((from_s, fault.until_s, share))
+    return [(from_s, until_s, share) for from_s, until_s, share in lost if from_s < until_s]
+
+
+def _share_left(fault: AnyFault) -> float:
+    """Of a site's speed, beside what freezes take."""
+    match fault:
+        case Kill():
+            return 0.0
+        case SlowDown(factor=factor):
+            return 1.0 / factor
+        case CapacityCut(ratio=ratio):
+            return ratio
+    return 1.0
+
+
+def _step_over_s(now_s: float, step_s: float, freezes: Sequence[tuple[float, float]]) -> float:
+    """When a step that begins now is over at the latest."""
+    end_s = now_s + step_s
+    for from_s, until_s in freezes:
+        if from_s <= end_s and until_s > now_s:
+            end_s += until_s - max(from_s, now_s)
+    return end_s

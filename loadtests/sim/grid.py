@@ -103,24 +103,24 @@ class Grid(SitesInView):
 
     def _route(self, key: int, tried: tuple[int, ...]) -> None:
         entry = self._entry[key]
-        site, reason = self._policy.route(self._ask(key, entry, tried), self)
+        request = self._submission(key, entry)
+        site, reason = self._policy.route(self._ask(request, tried), self)
         if site == NOWHERE:
             self._end(key, Fate.SHED, reason)
         elif site == entry:
-            self._submit(entry, self._submission(key, entry))
+            self._submit(entry, request)
         elif len(tried) >= self.max_num_tries:
             self._end(key, Fate.SHED, "too_many_tries")
         else:
             self._forward(key, site)
 
-    def _ask(self, key: int, site: int, tried: tuple[int, ...] = ()) -> Ask:
-        """The request as it stands at `site`."""
-        request = self._submission(key, site)
+    def _ask(self, request: Submit, tried: tuple[int, ...] = ()) -> Ask:
+        """The request as it stands at the site that sees it so."""
         deadline_s = request.deadline_s
         remaining_s = None if deadline_s is None else deadline_s - self.events.now_s
         return Ask(
-            key,
-            self._entry[key],
+            request.key,
+            self._entry[request.key],
             request.prompt_tokens,
             request.turn_class,
             remaining_s,
@@ -179,12 +179,15 @@ class Grid(SitesInView):
         node = self.nodes[site]
         if not node.is_alive:
             self._answer_late(key)
-        elif node.frozen_since_s is not None:
+            return
+        if node.frozen_since_s is not None:
             node.held.append((self._accept, key))
-        elif self._policy.refuses(self._ask(key, site), site, self):
+            return
+        request = self._submission(key, site)
+        if self._policy.refuses(self._ask(request), site, self):
             self._refuse(site, key)
         else:
-            self._submit(site, self._submission(key, site))
+            self._submit(site, request)
 
     def _answer_late(self, key: int) -> None:
         """Nobody answers the offer: the entry notices after twice the usual round trip."""
@@ -193,24 +196,21 @@ class Grid(SitesInView):
 
     def _unanswered(self, key: int) -> None:
         site = self._tried[key][-1]
-        news = News.UNANSWERED if self.nodes[site].is_alive else News.BROKEN
-        self._policy.told(self._entry[key], key, site, news, self.events.now_s)
-        self._try_again(key)
+        self._came_to_nothing(key, News.UNANSWERED if self.nodes[site].is_alive else News.BROKEN)
 
     def _refused(self, key: int) -> None:
-        entry, site = self._entry[key], self._tried[key][-1]
-        self._policy.told(entry, key, site, News.REFUSED, self.events.now_s)
-        self._try_again(key)
+        self._came_to_nothing(key, News.REFUSED)
 
-    def _try_again(self, key: int) -> None:
-        """The entry knows that its offer came to nothing."""
-        tried = self._tried[key]
+    def _came_to_nothing(self, key: int, news: News) -> None:
+        """The entry learns it of its offer, once it does anything at all."""
         node = self.nodes[self._entry[key]]
         if not node.is_alive:
             self._client_turns_away(key)
         elif node.frozen_since_s is not None:
-            node.held.append((self._try_again, key))
+            node.held.append((lambda key: self._came_to_nothing(key, news), key))
         else:
+            tried = self._tried[key]
+            self._policy.told(self._entry[key], key, tried[-1], news, self.events.now_s)
             self._route(key, tried)
 
     def _client_turns_away(self, key: int) -> None:
@@ -278,6 +278,7 @@ class Grid(SitesInView):
                 self._refuse(site, effect.key)
             else:
                 reason = effect.reason if isinstance(effect, Shed) else kind.__name__.lower()
+                self._policy.told(site, effect.key, site, News.REFUSED, self.events.now_s)
                 self._end(effect.key, Fate.SHED, reason)
 
     def _deliver(self, tokens: tuple[int, int, bool]) -> None:
@@ -293,18 +294,24 @@ class Grid(SitesInView):
                 entrance.held.append((self._deliver, tokens))
                 return
             if not entrance.is_alive or not self.links.are_joined(site, entry):
-                self._lose(key)
+                self._lose(key, site)
                 self._tell(site, Cancel(key))
                 return
             arrives_s += self._answer_s(site, entry)
         if not is_last:
-            self.events.at(arrives_s, self._first_token, (entry, key, site))
+            if site == entry:
+                self._first_token((entry, key, site))
+            else:
+                self.events.at(arrives_s, self._first_token, (entry, key, site))
         self._note(key, site, arrives_s + self._client_delay_s(key), is_last=is_last)
 
     def _first_token(self, answer: tuple[int, int, int]) -> None:
         """It has reached the entry: (entry, key, who gave it)."""
         entry, key, site = answer
-        if self.nodes[entry].is_alive:
+        node = self.nodes[entry]
+        if node.frozen_since_s is not None:
+            node.held.append((self._first_token, answer))
+        elif node.is_alive:
             self._policy.told(entry, key, site, News.FIRST_TOKEN, self.events.now_s)
 
     def _note(self, key: int, site: int, at_client_s: float, *, is_last: bool) -> None:
@@ -352,17 +359,19 @@ class Grid(SitesInView):
         held, node.held = node.held, []
         node.frozen_since_s = None
         for key in node.site.kill():
-            self._lose(key)
+            self._lose(key, site)
         for call, argument in held:
             call(argument)
         self._plan(site, node)
 
-    def _lose(self, key: int) -> None:
-        """The stream broke. Before its first token a request can be asked again elsewhere."""
+    def _lose(self, key: int, site: int) -> None:
+        """The stream from `site` broke. Before its first token a request can be asked again
+        elsewhere.
+        """
         self._served_at[key] = NOWHERE
         if not isnan(self.outcome.first_token_s[key]):
             self._end(key, Fate.FAILED, "stream_broke")
-        elif key in self._tried:
+        elif site != self._entry[key]:
             self._answer_late(key)
         else:
             self._client_turns_away(key)

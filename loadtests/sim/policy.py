@@ -81,6 +81,20 @@ class View(Protocol):
         """The newest report of `peer` that has reached `site`."""
         ...
 
+    def beating_until_s(self, site: int, peer: int) -> float:
+        """Until when the heartbeats of `peer` have been sent that reach `site`; -inf: its link
+        is broken.
+        """
+        ...
+
+    def num_starts(self, site: int) -> int:
+        """How often a site has been started again."""
+        ...
+
+    def max_num_queued(self, site: int) -> int:
+        """What may wait at a site."""
+        ...
+
     def rtt_s(self, a: int, b: int) -> float:
         """The measured round trip between two sites, without jitter."""
         ...

@@ -70,8 +70,7 @@ class Mailboxes:
         under_way = pair.under_way
         while under_way and under_way[0][0] <= now_s:
             pair.take(under_way.popleft()[1])
-        delay_s = self._links.delay_s(site, reader) + self._reporting.delay_s
-        num_seen = pair.num_seen
+        delay_s, num_seen = pair.delay_s, pair.num_seen
         for number, report in reversed(self._published.get(site, ())):
             if number <= num_seen:
                 break
@@ -91,7 +90,8 @@ class Mailboxes:
     def _pair(self, reader: int, site: int) -> _Pair:
         pair = self._pairs.get((reader, site))
         if pair is None:
-            pair = self._pairs[reader, site] = _Pair()
+            delay_s = self._links.delay_s(site, reader) + self._reporting.delay_s
+            pair = self._pairs[reader, site] = _Pair(delay_s)
         return pair
 
     def _num_kept(self) -> int:
@@ -100,9 +100,10 @@ class Mailboxes:
 
 
 class _Pair:
-    __slots__ = ("newest", "num_seen", "under_way")
+    __slots__ = ("delay_s", "newest", "num_seen", "under_way")
 
-    def __init__(self) -> None:
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s  # of a periodic report
         self.newest: Report | None = None
         self.num_seen = 0
         self.under_way: deque[tuple[float, Report]] = deque()

@@ -1,9 +1,14 @@
-"""The arm under test: at every site the shipped decision, and nothing of its own."""
+"""The arm under test: at every site the shipped decision and settings, and nothing of its own.
+
+What it leaves out: a refused offer goes back to its entry instead of onward; nothing is shortened,
+queued past its budget or sent where its prompt is cached; prices, regions and tenants are all
+alike; a start has the first round trips measured.
+"""
 
 from __future__ import annotations
 
-from math import inf
-from typing import TYPE_CHECKING
+from math import floor, inf
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import NOTHING_RECEIVED, Credits, SiteState, report_load
@@ -17,7 +22,8 @@ if TYPE_CHECKING:
     from gateway.core.budget import TurnClass
 
 _CREDITS = Credits()
-_MAX_NUM_QUEUED = 64
+_BEAT_INTERVAL_S = 0.25
+"""As of the links between sites."""
 
 
 class Shipped:
@@ -27,7 +33,7 @@ class Shipped:
 
     def __init__(self, rules: Rules | None = None, trust: Trust | None = None) -> None:
         self._rules = rules or Rules()
-        self._trust = trust or Trust(silent_after_s=inf)
+        self._trust = trust or Trust()
         self._desks: dict[int, _Desk] = {}
         self.named_slow_s: dict[int, float] = {}
         """When each site was first called slow by another."""
@@ -46,7 +52,7 @@ class Shipped:
                 inf if ask.remaining_s is None else ask.remaining_s,
                 not_at=tuple(map(str, ask.tried)),
                 may_forward=ask.may_forward,
-                may_wait=False,
+                may_wait=False,  # as the router asks: what would be late is shed
             ),
             own.load,
             desk.here,
@@ -58,70 +64,87 @@ class Shipped:
         if choice.verdict is Verdict.SHED:
             return Route(NOWHERE, choice.reason)
         peer = choice.peer
-        site = ask.entry
-        if peer is not None:
-            peer.book(ask.turn_class, ask.prompt_tokens)
-            if choice.reason is Reason.UNCERTAIN:
-                desk.last_resorts.add(ask.key)
-            site = int(peer.name)
-        desk.sent[ask.key] = (view.now_s, choice.estimate_s, ask.turn_class, ask.prompt_tokens)
-        return Route(site, "" if peer is None else choice.reason)
+        was_certain = choice.reason is not Reason.UNCERTAIN
+        desk.sent[ask.key] = _Sent(
+            view.now_s, choice.estimate_s, ask.turn_class, ask.prompt_tokens, was_certain
+        )
+        if peer is None:
+            return Route(ask.entry)
+        peer.book(ask.turn_class, ask.prompt_tokens)
+        return Route(int(peer.name), choice.reason)
 
     def refuses(self, ask: Ask, site: int, view: View) -> str:
-        """The receiver's own look at its exact state."""
-        if ask.remaining_s is None:
-            return ""
-        question = Question(CLASS_RANK[ask.turn_class], ask.prompt_tokens, ask.remaining_s)
-        here = self._desk(site, view).here
-        is_last_resort = ask.key in self._desk(ask.entry, view).last_resorts
-        return refusal(question, view.own(site).load, here, is_last_resort=is_last_resort) or ""
+        """The receiver's own look at its exact state; the offer says if it is a last resort."""
+        own, here = view.own(site), self._desk(site, view).here
+        here.state = SiteState.DRAINING if own.is_draining else SiteState.READY
+        remaining_s = inf if ask.remaining_s is None else ask.remaining_s
+        question = Question(CLASS_RANK[ask.turn_class], ask.prompt_tokens, remaining_s)
+        offer = self._desk(ask.entry, view).sent.get(ask.key)
+        is_last_resort = offer is not None and not offer.was_certain
+        return refusal(question, own.load, here, is_last_resort=is_last_resort) or ""
 
     def told(self, entry: int, key: int, site: int, news: News, now_s: float) -> None:
         """Residuals from first tokens, health from everything."""
         desk = self._desks[entry]
-        sent_s, estimate_s, turn_class, prompt_tokens = desk.sent.pop(key)
+        sent = desk.sent.pop(key, None)
+        if sent is None:
+            return  # the entry has been started again since
         if site == entry:
             if news is News.FIRST_TOKEN:
-                desk.here.residuals.add(CLASS_RANK[turn_class], estimate_s, now_s - sent_s)
+                rank = CLASS_RANK[sent.turn_class]
+                desk.here.residuals.add(rank, sent.estimate_s, now_s - sent.at_s)
             return
         peer = desk.views[site]
         match news:
             case News.FIRST_TOKEN:
-                peer.answered(turn_class, estimate_s, now_s - sent_s, now_s)
+                peer.answered(sent.turn_class, sent.estimate_s, now_s - sent.at_s, now_s)
             case News.REFUSED:
-                peer.refused(now_s, was_certain=key not in desk.last_resorts)
+                peer.refused(now_s, was_certain=sent.was_certain)
             case News.UNANSWERED:
-                peer.unbook(turn_class, prompt_tokens)
+                peer.unbook(sent.turn_class, sent.prompt_tokens)
                 peer.failed()
             case News.BROKEN:
                 peer.lost()
         desk.peers.judge(peer, now_s)
 
     def _desk(self, site: int, view: View) -> _Desk:
+        """What the site knows; started again, it knows nothing."""
         desk = self._desks.get(site)
-        if desk is None:
-            desk = self._desks[site] = _Desk(site, view, self._trust)
+        num_starts = view.num_starts(site)
+        if desk is None or desk.num_starts != num_starts:
+            desk = self._desks[site] = _Desk(site, view, self._trust, num_starts)
         return desk
 
     def _name_slow(self, desk: _Desk, now_s: float) -> None:
         for site, peer in desk.views.items():
-            if peer.is_slow or peer.num_ejections:
+            if peer.num_ejections or peer.is_slow:
                 self.named_slow_s.setdefault(site, now_s)
 
 
-class _Desk:
-    """What one site knows."""
+class _Sent(NamedTuple):
+    """A request on its way, as the entry remembers it."""
 
-    def __init__(self, site: int, view: View, trust: Trust) -> None:
+    at_s: float
+    estimate_s: float
+    turn_class: TurnClass
+    prompt_tokens: int
+    was_certain: bool
+    """Whether it fitted there with its margin; if not, its offer says so."""
+
+
+class _Desk:
+    """What one start of a site knows."""
+
+    def __init__(self, site: int, view: View, trust: Trust, num_starts: int) -> None:
         self.site = site
-        self.here = Here(str(site), max_num_queued=_MAX_NUM_QUEUED)
+        self.num_starts = num_starts
+        self.here = Here(str(site), max_num_queued=view.max_num_queued(site))
         self.views = {peer: PeerView(str(peer), trust=trust) for peer in view.peers(site)}
         self.peers = Peers(self.views.values())
-        self.sent: dict[int, tuple[float, float, TurnClass, int]] = {}
-        """By request: when it was sent on, the estimate, and what was booked."""
-        self.last_resorts: set[int] = set()
-        """Requests that fitted nowhere for certain, as their offers say."""
+        self.sent: dict[int, _Sent] = {}
+        """By request, until it is known what became of it."""
         self._read: dict[int, Report] = {}
+        self._way_s = {peer: view.rtt_s(site, peer) / 2.0 for peer in self.views}
         for peer, known in self.views.items():
             known.timed(view.rtt_s(site, peer), view.now_s)
 
@@ -129,24 +152,35 @@ class _Desk:
         """Take what has arrived since the last decision."""
         for site, peer in self.views.items():
             report = view.report(self.site, site)
-            if report is None or report is self._read.get(site):
-                continue
-            self._read[site] = report
-            if not peer.is_connected and report.num_starts == peer.epoch:
-                continue  # it left before the connection broke
-            arrived_s = report.at_s + peer.round_trip.min_s / 2.0
-            if not peer.is_connected:
-                peer.connected(arrived_s)
-            peer.take(
-                report_load(
-                    report.load,
-                    now_s=report.at_s,
-                    epoch=report.num_starts,
-                    seq=round(report.at_s * 1e6),
-                    max_num_queued=_MAX_NUM_QUEUED,
-                    credits=_CREDITS,
-                    state=SiteState.DRAINING if report.is_draining else SiteState.READY,
-                    received=report.received.get(self.site, NOTHING_RECEIVED),
-                ),
-                arrived_s,
-            )
+            if report is not None and report is not self._read.get(site):
+                self._read[site] = report
+                self._take(site, peer, report, view)
+            if peer.is_connected:
+                self._hear(site, peer, view)
+
+    def _take(self, site: int, peer: PeerView, report: Report, view: View) -> None:
+        if not peer.is_connected and report.num_starts == peer.epoch:
+            return  # it left before the connection broke
+        arrived_s = report.at_s + self._way_s[site]
+        if not peer.is_connected:
+            peer.connected(arrived_s)
+        peer.take(
+            report_load(
+                report.load,
+                now_s=report.at_s,
+                epoch=report.num_starts,
+                seq=round(report.at_s * 1e6),
+                max_num_queued=view.max_num_queued(site),
+                credits=_CREDITS,
+                state=SiteState.DRAINING if report.is_draining else SiteState.READY,
+                received=report.received.get(self.site, NOTHING_RECEIVED),
+            ),
+            arrived_s,
+        )
+
+    def _hear(self, site: int, peer: PeerView, view: View) -> None:
+        """The last heartbeat that has come, reports or not."""
+        way_s = self._way_s[site]
+        sent_s = min(view.now_s - way_s, view.beating_until_s(self.site, site))
+        if sent_s + way_s - peer.heard_s >= _BEAT_INTERVAL_S:
+            peer.heard(floor(sent_s / _BEAT_INTERVAL_S) * _BEAT_INTERVAL_S + way_s)

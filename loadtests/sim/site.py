@@ -25,12 +25,17 @@ class SiteSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_slots: int = 16
     chunk_tokens: int = 256
     max_num_queued: int = 64
+    grid_tokens: int = 16
+    """Where prompts may be cut, so that a chunk fits beside running streams; the default is an
+    engine's whose rounding allows it. `chunk_tokens`: only there."""
 
     def __post_init__(self) -> None:
         """Refuse a site that cannot serve anything."""
-        for field in ("num_slots", "chunk_tokens", "max_num_queued"):
+        for field in ("num_slots", "chunk_tokens", "max_num_queued", "grid_tokens"):
             if getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must be at least 1")
+        if self.chunk_tokens % self.grid_tokens:
+            raise ValueError("`chunk_tokens` must be a multiple of `grid_tokens`")
 
 
 class Shed(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +109,7 @@ class Site:
             num_slots=self._spec.num_slots,
             chunk_tokens=self._spec.chunk_tokens,
             max_num_queued=self._spec.max_num_queued,
+            grid_tokens=self._spec.grid_tokens,
         )
         engine.set_slowness(self._slowness, 0.0, is_known=True)
         return engine

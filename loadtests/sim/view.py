@@ -91,6 +91,21 @@ class SitesInView:
         """The newest report of `peer` that has reached `site`."""
         return self._mailboxes.newest(site, peer, self.events.now_s)
 
+    def beating_until_s(self, site: int, peer: int) -> float:
+        """Until when the heartbeats of `peer` have been sent that reach `site`."""
+        node = self.nodes[peer]
+        if not node.is_alive or not self.links.are_joined(peer, site):
+            return -inf
+        return self.events.now_s if node.frozen_since_s is None else node.frozen_since_s
+
+    def num_starts(self, site: int) -> int:
+        """How often a site has been started again."""
+        return self.nodes[site].num_starts
+
+    def max_num_queued(self, site: int) -> int:
+        """What may wait at a site."""
+        return self.nodes[site].site.engine.max_num_queued
+
     def rtt_s(self, a: int, b: int) -> float:
         """The round trip between two sites, without jitter and loss."""
         return self.links.rtt_s(a, b)

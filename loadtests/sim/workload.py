@@ -49,6 +49,8 @@ class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what has no distribution."""
         if not 1.0 <= self.mean_tokens <= self.max_tokens or not 0.0 <= self.cv <= 10.0:
             raise ValueError("`mean_tokens` must be in 1..`max_tokens` and `cv` in 0..10")
+        if self.max_tokens > 10_000_000:
+            raise ValueError("`max_tokens` must be at most 10 million")
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """`count` sizes. The cut lowers the mean a little where `max_tokens` is near."""

@@ -50,13 +50,15 @@ def test_every_shipped_profile_reads_and_the_assumed_one_says_so() -> None:
     [
         ("step_ms = [2.0, 4.0]", "step_ms = [4.0, 2.0]", ":6: decode.step_ms: a larger count"),
         ("rows = [1, 8]", "rows = [1, 'x']", ":5: decode.rows.1: Expected `int`, got `str`"),
-        ("rows = [1, 8]", "rows = [2, 8]", ":6: decode.step_ms: the counts must begin at 1"),
+        ("rows = [1, 8]", "rows = [2, 8]", ":5: decode.rows: the counts must begin at 1"),
+        ("rows = [1, 8]", f"rows = [1, {10**20}]", ":5: decode.rows"),
+        ("step_ms = [2.0, 4.0]", "step_ms = [2.0, 1e300]", ":6: decode.step_ms.1: "),
         ("past_ns_per_pair = 3.0", "past_ns_per_pair = -3.0", ":12: prefill.past_ns_per_pair: "),
         ("past_ns_per_pair = 3.0", "past_ns_per_pair = nan", ":12: prefill.past_ns_per_pair: "),
         ("context_us_per_token = 0.5\n", "", ":4: decode: Object missing required field"),
         ('basis = "measured"', 'basis = "guessed"', ":1: basis: Invalid enum value"),
-        ('basis = "measured"', 'basis = "assumed"', ":14: sources: an assumed profile needs"),
-        ("measurement =", "guess =", ":14: sources: a measured profile needs 'measurement'"),
+        ('basis = "measured"', 'basis = "assumed"', ":14: sources: basis 'assumed' needs"),
+        ("measurement =", "guess =", ":14: sources: basis 'measured' needs 'm"),
         ("[decode]", "[decode", "not valid TOML"),
     ],
 )

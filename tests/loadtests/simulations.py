@@ -29,7 +29,8 @@ TIMES = StepTimes(
     prefill_s_per_pair=0.0,
     is_measured=False,
 )
-SPEC = SiteSpec("test", num_slots=4, chunk_tokens=64, max_num_queued=16)
+SPEC = SiteSpec("test", num_slots=4, chunk_tokens=64, max_num_queued=16, grid_tokens=64)
+"""Prompts are cut at whole chunks: every chunk costs this machine as much as ten tokens."""
 SITE = (SPEC, TIMES)
 SLO, CLIENTS, REPORTING, LINK = Slo(), Clients(), Reporting(), Link(0.02)
 ALONE_S = TIMES.prefill_s(50, 0)
@@ -59,6 +60,7 @@ def grid(
     load: Workload,
     *,
     num_sites: int = 2,
+    site: tuple[SiteSpec, StepTimes] = SITE,
     policy: Policy | None = None,
     faults: Sequence[AnyFault] = (),
     clients: Clients = CLIENTS,
@@ -69,7 +71,7 @@ def grid(
     """Sites all alike, all the same way apart."""
     made = Grid(
         load,
-        [SITE] * num_sites,
+        [site] * num_sites,
         Links([(0.0, 0.0)] * num_sites, nearest=link),
         policy or Local(),
         clients=clients,

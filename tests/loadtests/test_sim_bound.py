@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from gateway.core.step_time import Curve
 from loadtests.sim.arms import POLICIES
 from loadtests.sim.bound import Bound, Demand, bound, capacity_s, demand, pooled_bound
-from loadtests.sim.faults import AnyFault, CapacityCut, Freeze, Kill, SlowDown
+from loadtests.sim.faults import (
+    AnyFault,
+    CapacityCut,
+    Drain,
+    Freeze,
+    Kill,
+    Partition,
+    SlowDown,
+    check_apart,
+    speed_path,
+)
 from loadtests.sim.links import Link
 from loadtests.sim.workload import Slo, Workload
 from tests.loadtests.simulations import SITE, SPEC, TIMES, grid, workload
@@ -119,30 +129,91 @@ def overload(seed: int, rate_hz: float, slo: Slo, num_sites: int) -> Workload:
     )
 
 
+SPANS = st.sampled_from([(0.5, 1.5), (1.0, 4.0), (2.0, 3.0), (3.0, 25.0), (4.0, inf)])
+FAULTS = st.one_of(
+    st.builds(
+        lambda kind, site, span: kind(site=site, at_s=span[0], until_s=span[1]),
+        st.sampled_from([Kill, Freeze, Drain]),
+        st.integers(0, 1),
+        SPANS,
+    ),
+    st.builds(
+        lambda site, span, factor: SlowDown(
+            site=site, at_s=span[0], until_s=span[1], factor=factor
+        ),
+        st.integers(0, 1),
+        SPANS,
+        st.sampled_from([2.0, 100.0]),
+    ),
+    st.builds(
+        lambda site, span: CapacityCut(site=site, at_s=span[0], until_s=span[1], ratio=0.3),
+        st.integers(0, 1),
+        SPANS,
+    ),
+    st.builds(
+        lambda site, span: Partition(sites=(site,), at_s=span[0], until_s=span[1]),
+        st.integers(0, 1),
+        SPANS,
+    ),
+)
+
+
+def are_apart(faults: Sequence[AnyFault]) -> bool:
+    try:
+        check_apart(faults)
+    except ValueError:
+        return False
+    return True
+
+
 @given(
     seed=st.integers(0, 1000),
     rate_hz=st.sampled_from([10.0, 30.0, 90.0]),
     policy=st.sampled_from(sorted(POLICIES)),
     slo=st.sampled_from([Slo(first_token_s=0.4), Slo(first_token_s=0.4, token_interval_s=0.03)]),
-    fault=st.sampled_from(
-        [
-            None,
-            Kill(site=0, at_s=2.0, until_s=4.0),
-            SlowDown(site=1, at_s=1.0, factor=5.0),
-            CapacityCut(site=1, at_s=1.0, until_s=3.0, ratio=0.3),
-            Freeze(site=0, at_s=2.5, until_s=3.0),
-        ]
-    ),
+    faults=st.lists(FAULTS, max_size=5).filter(are_apart),
+    grid_tokens=st.sampled_from([8, 64]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_policy_in_the_simulator_does_better(
-    seed: int, rate_hz: float, policy: str, slo: Slo, fault: AnyFault | None
+    seed: int, rate_hz: float, policy: str, slo: Slo, faults: list[AnyFault], grid_tokens: int
 ) -> None:
-    faults = [] if fault is None else [fault]
     load = overload(seed, rate_hz, slo, 2)
-    run = grid(load, policy=POLICIES[policy](), faults=faults, link=Link(0.001))
+    site = (msgspec.structs.replace(SPEC, grid_tokens=grid_tokens), TIMES)
+    run = grid(load, site=site, policy=POLICIES[policy](), faults=faults, link=Link(0.001))
     attained = int(run.run(30.0).attained().sum())
-    assert attained <= pooled_bound(load, [SITE] * 2, faults, until_s=30.0).num_attained
+    assert attained <= pooled_bound(load, [site] * 2, faults, until_s=30.0).num_attained
+
+
+def test_a_killed_site_that_starts_again_stands_still_no_more() -> None:
+    """The bound counts on it from its restart on, as the grid does."""
+    faults: list[AnyFault] = [
+        Freeze(site=0, at_s=1.0, until_s=25.0),
+        Kill(site=0, at_s=2.0, until_s=3.0),
+    ]
+    load = workload([(0.1 * number, 0) for number in range(200)], slo=Slo(first_token_s=0.4))
+    attained = int(grid(load, num_sites=1, faults=faults).run(40.0).attained().sum())
+    found = pooled_bound(load, [SITE], faults, until_s=40.0)
+    assert 100 < attained <= found.num_attained < len(load)
+
+
+def test_a_step_that_a_freeze_holds_up_ends_at_the_speed_it_began_at() -> None:
+    faults: list[AnyFault] = [
+        Freeze(site=0, at_s=1.0, until_s=3.0),
+        SlowDown(site=0, at_s=1.5, factor=100.0),
+    ]
+    assert speed_path(faults, 0, longest_step_s=0.25) == [(1.0, 3.0, 0.0), (3.25, inf, 0.01)]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_faults_end_to_end_neither_mends_the_other(first: int) -> None:
+    faults: list[AnyFault] = [
+        Kill(site=0, at_s=1.0, until_s=2.0),
+        Kill(site=0, at_s=2.0, until_s=9.0),
+    ]
+    ordered = [faults[first], faults[1 - first]]
+    outcome = grid(workload([(3.0, 0)]), num_sites=1, faults=ordered).run(20.0)
+    assert outcome.reasons == {"entry_is_down": 1}
 
 
 def test_it_bites_in_overload_and_a_dead_site_makes_it_bite_harder() -> None:
@@ -183,6 +254,15 @@ def test_the_work_of_a_long_prompt_is_what_its_chunks_take() -> None:
     chunks = ((64, 0), (64, 64), (22, 128))
     assert work.first_s.tolist() == pytest.approx([sum(times.prefill_s(*c) for c in chunks)])
     assert work.further_s.tolist() == pytest.approx([2 * times.decode_s(4, 0) / 4])
+
+
+def test_a_prompt_costs_what_its_cheapest_cut_costs() -> None:
+    """Where long chunks cost more a token than short ones, short ones are what must be done."""
+    times = msgspec.structs.replace(TIMES, prefill=Curve((1, 16, 64), (0.001, 0.002, 0.064)))
+    load = workload([(0.0, 0)], prompt_tokens=64)
+    coarse = demand(load, [(SPEC, times)]).first_s
+    fine = demand(load, [(msgspec.structs.replace(SPEC, grid_tokens=16), times)]).first_s
+    assert (coarse[0], fine[0]) == pytest.approx((0.064, 0.008))
 
 
 def test_overlapping_faults_take_a_site_away_once() -> None:

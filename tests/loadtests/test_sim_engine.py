@@ -17,6 +17,7 @@ from gateway.core.generation import Backlog
 from gateway.core.scheduling import Scheduler, check
 from gateway.core.step_time import Curve, StepTimes
 from loadtests.sim.engine import (
+    INTER_TOKEN_BUDGET_S,
     Cancel,
     Ended,
     Engine,
@@ -43,6 +44,15 @@ TIMES = StepTimes(
     is_measured=False,
 )
 NUM_SLOTS, CHUNK_TOKENS, MAX_NUM_QUEUED = 2, 8, 3
+LONG_CHUNKS = StepTimes(
+    name="long chunks",
+    decode=Curve((1, 2), (0.011, 0.012)),
+    decode_s_per_context_token=0.0,
+    prefill=Curve((1, 256), (0.001, 0.256)),
+    prefill_s_per_pair=0.0,
+    is_measured=False,
+)
+"""A prompt token a millisecond, however it is cut."""
 
 
 def run_script(engine: Engine, script: Script) -> list[EngineEffect]:
@@ -269,3 +279,25 @@ def test_what_is_in_the_inbox_counts_in_the_load() -> None:
     load = engine.load(0.001)
     assert load.num_active == 1
     assert load.ahead_of(TurnClass.AGENT) == Backlog(1, 14)
+
+
+def test_a_prompt_is_cut_to_what_fits_beside_a_running_stream() -> None:
+    """A step takes about the token interval, not a whole chunk."""
+
+    def longest_step_s(grid_tokens: int) -> float:
+        engine = Engine(
+            LONG_CHUNKS, num_slots=4, chunk_tokens=256, max_num_queued=4, grid_tokens=grid_tokens
+        )
+        engine.receive(Submit(0, 8, 400, TurnClass.AGENT, None), 0.0)
+        engine.wake(engine.wake_at_s)
+        engine.receive(Submit(1, 1000, 2, TurnClass.AGENT, None), 1.0)
+        engine.wake(engine.wake_at_s)
+        steps_s = []
+        for _ in range(4):
+            began_s = engine.wake_at_s
+            engine.wake(began_s)
+            steps_s.append(engine.wake_at_s - began_s)
+        return max(steps_s)
+
+    assert longest_step_s(256) > 0.2
+    assert longest_step_s(16) <= INTER_TOKEN_BUDGET_S + 16 * 0.001

@@ -13,7 +13,7 @@ from loadtests.sim.faults import AnyFault, CapacityCut, Drain, Freeze, Kill, Par
 from loadtests.sim.grid import Clients
 from loadtests.sim.links import Link
 from loadtests.sim.outcome import Fate, Outcome
-from loadtests.sim.policy import Ask, ExactGreedy, Route, TwoChoices, Unmoved, View
+from loadtests.sim.policy import Ask, ExactGreedy, News, Route, TwoChoices, Unmoved, View
 from loadtests.sim.reports import Reporting
 from loadtests.sim.workload import Slo
 from tests.loadtests.simulations import ALONE_S, TIMES, grid, workload
@@ -269,3 +269,69 @@ def test_a_site_has_one_speed_at_a_time() -> None:
         grid(workload([(0.0, 0)]), faults=faults)
     one_after_the_other = [faults[0], CapacityCut(site=0, at_s=3.0, ratio=0.5)]
     grid(workload([(0.0, 0)]), faults=one_after_the_other)
+
+
+class Learning(Always):
+    """Keeps what it is asked and told."""
+
+    def __init__(self, site: int) -> None:
+        super().__init__(site)
+        self.asked: list[float | None] = []
+        self.news: list[tuple[float, int, News]] = []
+
+    def route(self, ask: Ask, view: View) -> Route:
+        return Route(ask.entry) if self.site in ask.tried else Route(self.site)
+
+    def refuses(self, ask: Ask, site: int, view: View) -> str:
+        self.asked.append(ask.remaining_s)
+        return ""
+
+    def told(self, entry: int, key: int, site: int, news: News, now_s: float) -> None:
+        self.news.append((round(now_s, 6), site, news))
+
+
+def test_a_receiver_sees_what_the_ways_there_and_back_leave() -> None:
+    policy = Learning(1)
+    grid(workload([(1.0, 0)]), policy=policy, clients=Clients(access_delay_s=0.003)).run(3.0)
+    assert policy.asked == [pytest.approx(0.5 - 2 * 0.02 - 2 * 0.003)]
+
+
+def test_a_site_that_refused_is_not_blamed_for_the_death_of_the_entry() -> None:
+    policy = Learning(1)
+    faults: list[AnyFault] = [Drain(site=1, at_s=0.5), Kill(site=0, at_s=1.06)]
+    outcome = grid(workload([(1.0, 0)]), policy=policy, faults=faults).run(5.0)
+    assert policy.news == [(1.04, 1, News.REFUSED)]
+    assert outcome.reasons == {"entry_is_down": 1}
+
+
+def test_a_frozen_entry_learns_nothing_before_it_goes_on() -> None:
+    refusing = Learning(1)
+    faults: list[AnyFault] = [Drain(site=1, at_s=0.5), Freeze(site=0, at_s=1.03, until_s=2.0)]
+    grid(workload([(1.0, 0)]), policy=refusing, faults=faults).run(5.0)
+    assert refusing.news[0] == (2.0, 1, News.REFUSED)
+    answering = Learning(1)
+    freeze = Freeze(site=0, at_s=1.02 + ALONE_S + 0.01, until_s=2.0)
+    grid(workload([(1.0, 0)]), policy=answering, faults=[freeze]).run(5.0)
+    assert answering.news == [(2.0, 1, News.FIRST_TOKEN)]
+
+
+def test_a_dead_entry_learns_nothing() -> None:
+    policy = Learning(1)
+    faults: list[AnyFault] = [Drain(site=1, at_s=0.5), Kill(site=0, at_s=1.03, until_s=3.0)]
+    grid(workload([(1.0, 0)]), policy=policy, faults=faults).run(5.0)
+    assert policy.news == []
+
+
+def test_no_offer_crosses_a_partition() -> None:
+    partition = Partition(sites=(1,), at_s=0.5)
+    made = grid(workload([(1.0, 0)]), policy=Always(1), faults=[partition])
+    assert made.run(5.0).reasons == {"gave_up": 1}
+    assert made.nodes[1].received == {}
+
+
+def test_exact_greedy_counts_what_is_still_on_its_way() -> None:
+    """The second of two requests of one instant goes where the first does not."""
+    load = workload([(1.0, 0), (1.0, 0)])
+    faults = [Drain(site=0, at_s=0.5)]
+    outcome = grid(load, num_sites=3, policy=ExactGreedy(), faults=faults).run(5.0)
+    assert sorted(outcome.served_by) == [1, 2]

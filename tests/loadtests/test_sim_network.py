@@ -99,6 +99,16 @@ def test_a_lost_report_stays_lost_and_the_one_before_counts() -> None:
     assert sum(age > 0 for age in ages) / 2000 == pytest.approx(0.5, abs=0.06)
 
 
+def test_reports_are_lost_without_any_loss_of_the_link() -> None:
+    boxes, _ = mailboxes(Link(0.0), loss_ratio=0.5)
+    num_seen = 0
+    for second in range(2000):
+        boxes.publish(1, report(float(second)))
+        seen = boxes.newest(0, 1, second + 0.5)
+        num_seen += seen is not None and seen.at_s == second
+    assert num_seen / 2000 == pytest.approx(0.5, abs=0.06)
+
+
 def test_a_report_on_an_answer_is_newer_than_the_periodic_one() -> None:
     boxes, _ = mailboxes(Link(0.1))
     boxes.publish(1, report(1.0))
