@@ -39,7 +39,8 @@ class FabricGrid:
         self.sites[name] = site = self._stack.enter_context(
             running_site(
                 self._folder / f"{name}-{len(self.sites)}",
-                *("up", "--port-base", str(base), "--model", str(self._bundle)),
+                *("up", "--sites", "1", "--no-core", "--port-base", str(base)),
+                *("--model", str(self._bundle)),
                 *("--accelerator", "emulated:rtx-pro-6000"),
                 port_base=base,
                 FIRSTHOP_SITE_ID=name,
