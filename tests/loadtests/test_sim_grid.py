@@ -298,7 +298,7 @@ def test_a_receiver_sees_what_the_ways_there_and_back_leave() -> None:
 
 def test_a_site_that_refused_is_not_blamed_for_the_death_of_the_entry() -> None:
     policy = Learning(1)
-    faults: list[AnyFault] = [Drain(site=1, at_s=0.5), Kill(site=0, at_s=1.06)]
+    faults: list[AnyFault] = [Drain(site=1, at_s=0.5), Kill(site=0, at_s=1.06, until_s=1.08)]
     outcome = grid(workload([(1.0, 0)]), policy=policy, faults=faults).run(5.0)
     assert policy.news == [(1.04, 1, News.REFUSED)]
     assert outcome.reasons == {"entry_is_down": 1}
