@@ -44,12 +44,12 @@ class Kind(StrEnum):
     DAYS = "days"
     COUNTRY = "country"
     DAY = "day"
+    """A weekday, today or tomorrow."""
     PLAN = "plan"
     REASON = "reason"
     DEVICE = "device"
     WINDOW = "window"
     GROUP = "group"
-    """A weekday, today or tomorrow."""
 
 
 class Said(NamedTuple):
@@ -83,8 +83,25 @@ _UNCLEAR = re.compile(
     r"[%½¼¾⅓⅔]|\b(pay|paying|take|for) (nothing|none)\b"
     r"|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining|minimum)\b"
     r"|\blast time\b|\bas (much|little) as\b|\bsame as\b"
+    r"|\bdozen\b|\b(couple|few|several|handful)( of)? (dollars|bucks)\b"
+    r"|\b\d+ ?(st|nd|rd|th)\b|\b\w*(teenth|tieth)\b|\bo'clock\b|\d ?[ap]\.?m\b"
+    r"|\b(at|by|until|till) (\d|(one|two|three|four|five|six|seven|eight|nine|ten|noon)\b)"
+    r"|\bis (that|this|it) (all|everything)\b"
     r"|\b(some|most|(a|little) (bit|little))($|[.!?]|(?= (of|money|more|off|on|towards|please)\b))"
 )
+_NEVER_A_SUM = re.compile(
+    r"\d ?[+*×^=] ?\$?\d|\d[-–—]\$?\d|\d(k|e\d)"
+    r"|\b(less|more|short|shy) (than|of) (my|the|what|that|it|half)\b"
+    r"|\b(dollar|buck) (bills|notes|coins)\b"
+)
+"""To be worked out, or no sum at all, whatever numbers stand beside it."""
+_SIZES = frozenset(
+    {"k", "grand", "million", "dozen", "figure", "figures", "digit", "digits", "instalment",
+     "instalments", "installment", "installments", "parts", "payments", "times", "bills"}
+)  # fmt: skip
+"""After a number that is a part of something else: "six figures", "in 2 instalments"."""
+_HOUR_MARKS = frozenset({"at", "by", "until", "till"})
+"""Before a bare number that is a time of the day."""
 _OTHER_MONEY = frozenset(
     {"euro", "euros", "eur", "€", "pound", "pounds", "gbp", "£", "yen", "¥", "franc", "francs",
      "peso", "pesos", "rupee", "rupees", "cent", "cents", "penny", "pennies"}
@@ -101,11 +118,13 @@ _NO_NUMBERS = frozenset(
      ("that", "one"), ("the", "one"), ("last", "one"), ("another", "one"), ("zero", "out")}
 )  # fmt: skip
 """Where number words are none."""
+_INSTEAD = (["instead", "of"], ["rather", "than"])
+"""Before what is not wanted."""
 _NEGATIONS = frozenset({"not", "don't", "dont", "never", "didn't", "won't", "wouldn't", "can't"})
 _NEGATION_REACH = 5
 _NEGATION_REACH_TO_NAME = 2
 """How many words after "don't" a value may follow and be what is not wanted."""
-_WHOLE = re.compile(r"\b(all|everything|whole|full|entire|total)\b")
+_WHOLE = re.compile(r"(?<!is that )(?<!is this )(?<!is it )\b(all|everything|whole|full|entire|total)\b")
 _FILLERS = frozenset({"um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm"})
 _TOKEN = re.compile(
     r"\d+/[1-9]\d*"
@@ -206,6 +225,11 @@ def _amount(number: Number, numbers: Numbers, tokens: list[str]) -> list[_Mentio
         return []
     if before in _LABELS and follower not in _MONEY_WORDS and not number.is_money:
         return []
+    is_hour = before in _HOUR_MARKS and follower not in _MONEY_WORDS and not number.is_money
+    if is_hour:
+        return []
+    if follower in _SIZES:
+        return [_Mention(Kind.DOLLARS, 0, number.start, number.end)]
     if follower in _OTHER_MONEY or before in _OTHER_MONEY:
         return [_Mention(Kind.DOLLARS, 0, number.start, number.end + (follower in _OTHER_MONEY))]
     is_money = number.is_money or follower in _MONEY_WORDS or _shares_money(number, numbers, tokens)
@@ -269,6 +293,8 @@ def _after_corrections(mentions: list[_Mention], corrected_by: list[int]) -> lis
 
 def _is_negated(mention: _Mention, taken: set[int], tokens: list[str]) -> bool:
     """Whether a negation reaches the mention: the same clause, nearby, no other value between."""
+    if tokens[max(0, mention.start - 2) : mention.start] in _INSTEAD:
+        return True
     reach = _NEGATION_REACH_TO_NAME if isinstance(mention.value, str) else _NEGATION_REACH
     for index in range(mention.start - 1, max(-1, mention.start - 1 - reach), -1):
         word = tokens[index]
