@@ -49,7 +49,7 @@ _OPENING = (
     r"^\s*(?:(?:hi|hey|hello|there|please|so|and|um|uh|er|well|ok|okay|yes|yeah|sure|oh|now|then|"
     r"just|also|but|alright|sorry|actually|no)\s+)*"
 )
-_NOT = r"\b(?:don't|dont|do not|never|no need to|can you not|could you not|please not)"
+_NOT = r"(?<!why )\b(?:don't|dont|do not|never|no need to|can you not|could you not|please not)"
 
 
 def _cue(pattern: str) -> re.Pattern[str]:

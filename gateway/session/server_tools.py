@@ -56,6 +56,11 @@ _ASKED = {
 }
 """What the model is shown of a read-back that was answered with something else, so that a
 correction ("fifty", "no, stolen") finds the question it answers."""
+_WRONG = re.compile(
+    r"^\s*(?:that's|that’s|that is|it's|it’s|it is) (?:wrong|incorrect)[\s,.!:]+(?=\S)",
+    re.IGNORECASE,
+)
+"""Begins a correction; the model knows "no, twenty" for what it is."""
 _PRICED = frozenset({"add_roaming"})
 """Reversible, but not free: runs at once on a plain request alone."""
 _NOT_FOR_LACK = frozenset({"pay_bill", "restart_device", "book_technician", "add_roaming"})
@@ -222,6 +227,8 @@ def _as_it_went(
         rest.popleft()
         _skip_told(pending, rest)
     elif result == DECLINED_TEXT:
+        corrected = _WRONG.sub("no, ", rest[0].content)
+        rest[0] = msgspec.structs.replace(rest[0], content=corrected)
         return [*told, Message(Role.ASSISTANT, _ASKED[pending.tool])]
     return [*told, *_call_and_result(pending, result)]
 
