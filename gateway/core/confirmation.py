@@ -26,8 +26,7 @@ _YES = (
     "correct", "confirm", "confirmed", "confirm it", "i confirm", "i agree", "agreed", "i do",
     "absolutely", "definitely", "certainly", "affirmative", "exactly", "of course", "proceed",
     "go ahead", "go for it", "do it", "do that", "please do", "that's right",
-    "that is right", "that's correct", "that is correct", "that's fine", "that is fine",
-    "that's okay", "that's ok", "sounds good", "fine", "all right", "alright",
+    "that is right", "that's correct", "that is correct", "sounds good", "all right", "alright",
 )  # fmt: skip
 _NO = (
     "no", "nope", "nah", "not now", "not yet", "not today", "don't", "dont", "do not",
@@ -42,8 +41,11 @@ _FILLER = (
     "um", "uh", "er", "erm", "hm", "hmm", "mm", "well", "so", "oh", "ah", "please", "thanks",
     "thank you", "thank you very much", "now", "then", "and", "just", "for me", "actually",
 )  # fmt: skip
-_SUPPORT = ("great", "perfect", "go on", "it is", "that is", "you can", "you may", "why not")
-"""Goes along with agreement; alone it may be about something else."""
+_SUPPORT = (
+    "great", "perfect", "go on", "it is", "that is", "you can", "you may", "why not", "fine",
+    "that's fine", "that is fine", "that's okay", "that is okay", "that's ok", "that is ok",
+)  # fmt: skip
+"""Goes along with agreement; alone it may be about something else, or a polite no."""
 _HESITATION = (
     "but", "really", "what", "sorry", "pardon", "right", "is it", "is that", "do i confirm",
     "let me think", "one moment", "one second", "a moment", "a second",

@@ -44,12 +44,12 @@ class Kind(StrEnum):
     DAYS = "days"
     COUNTRY = "country"
     DAY = "day"
+    """A weekday, today or tomorrow."""
     PLAN = "plan"
     REASON = "reason"
     DEVICE = "device"
     WINDOW = "window"
     GROUP = "group"
-    """A weekday, today or tomorrow."""
 
 
 class Said(NamedTuple):
@@ -83,8 +83,25 @@ _UNCLEAR = re.compile(
     r"[%½¼¾⅓⅔]|\b(pay|paying|take|for) (nothing|none)\b"
     r"|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining|minimum)\b"
     r"|\blast time\b|\bas (much|little) as\b|\bsame as\b"
+    r"|\bdozen\b|\b(couple|few|several|handful)( of)? (dollars|bucks)\b"
+    r"|\b\d+ ?(st|nd|rd|th)\b|\b\w*(teenth|tieth)\b|\bo'clock\b|\d ?[ap]\.?m\b"
+    r"|\b(at|by|until|till) (\d|(one|two|three|four|five|six|seven|eight|nine|ten|noon)\b)"
+    r"|\bis (that|this|it) (all|everything)\b"
     r"|\b(some|most|(a|little) (bit|little))($|[.!?]|(?= (of|money|more|off|on|towards|please)\b))"
 )
+_NEVER_A_SUM = re.compile(
+    r"\d ?[+*×^=] ?\$?\d|\d[-–—]\$?\d|\d(k|e\d)"
+    r"|\b(less|more|short|shy) (than|of) (my|the|what|that|it|half)\b"
+    r"|\b(dollar|buck) (bills|notes|coins)\b"
+)
+"""To be worked out, or no sum at all, whatever numbers stand beside it."""
+_SIZES = frozenset(
+    {"k", "grand", "million", "dozen", "figure", "figures", "digit", "digits", "instalment",
+     "instalments", "installment", "installments", "parts", "payments", "times", "bills"}
+)  # fmt: skip
+"""After a number that is a part of something else: "six figures", "in 2 instalments"."""
+_HOUR_MARKS = frozenset({"at", "by", "until", "till"})
+"""Before a bare number that is a time of the day."""
 _OTHER_MONEY = frozenset(
     {"euro", "euros", "eur", "€", "pound", "pounds", "gbp", "£", "yen", "¥", "franc", "francs",
      "peso", "pesos", "rupee", "rupees", "cent", "cents", "penny", "pennies"}
@@ -101,11 +118,15 @@ _NO_NUMBERS = frozenset(
      ("that", "one"), ("the", "one"), ("last", "one"), ("another", "one"), ("zero", "out")}
 )  # fmt: skip
 """Where number words are none."""
+_INSTEAD = (["instead", "of"], ["rather", "than"])
+"""Before what is not wanted."""
 _NEGATIONS = frozenset({"not", "don't", "dont", "never", "didn't", "won't", "wouldn't", "can't"})
 _NEGATION_REACH = 5
 _NEGATION_REACH_TO_NAME = 2
 """How many words after "don't" a value may follow and be what is not wanted."""
-_WHOLE = re.compile(r"\b(all|everything|whole|full|entire|total)\b")
+_WHOLE = re.compile(
+    r"(?<!is that )(?<!is this )(?<!is it )\b(all|everything|whole|full|entire|total)\b"
+)
 _FILLERS = frozenset({"um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm"})
 _TOKEN = re.compile(
     r"\d+/[1-9]\d*"
@@ -149,15 +170,29 @@ def _said_once(utterance: str) -> dict[Kind, Said]:
         corrected = [m for m in bare if own and corrected_by[own[-1].end] <= m.start]
         chosen = _after_corrections([*own, *corrected] if own else bare, corrected_by)
         values = tuple(dict.fromkeys(m.value for m in chosen if _is_possible(kind, m.value)))
-        unclear = whole = False
+        result[kind] = Said(values)  # type: ignore[arg-type] # one kind, one type
         if kind is Kind.DOLLARS:
-            if any(not _is_possible(kind, m.value) for m in chosen):
-                values = ()
-            unusable = not values and any(m.kind in (None, kind) for m in mentions)
-            unclear = unusable or (not values and _UNCLEAR.search(utterance.lower()) is not None)
-            whole = not (values or unclear) and _WHOLE.search(utterance.lower()) is not None
-        result[kind] = Said(values, unclear, whole)  # type: ignore[arg-type] # one kind, one type
+            # Beside an amount, the word "one" counts nothing.
+            others = [m for m in bare if not own or tokens[m.start] != "one"]
+            sums = sorted([*own, *others], key=lambda mention: mention.start)
+            result[kind] = _one_sum(_after_corrections(sums, corrected_by), mentions, utterance)
     return result
+
+
+def _one_sum(said: list[_Mention], mentions: list[_Mention], utterance: str) -> Said:
+    """The one sum that was said. More than one, or one that cannot be paid, is to be asked about.
+
+    `said`: the amounts and bare numbers that were not taken back; `mentions`: all there are.
+    """
+    text = utterance.lower()
+    sums = {mention.value for mention in said}
+    if len(sums) == 1 and _NEVER_A_SUM.search(text) is None:
+        value = sums.pop()
+        if isinstance(value, int) and _is_possible(Kind.DOLLARS, value):
+            return Said((value,))
+    if any(m.kind in (None, Kind.DOLLARS) for m in mentions) or _UNCLEAR.search(text):
+        return Said(is_unclear=True)
+    return Said(is_whole=_WHOLE.search(text) is not None)
 
 
 def tokens_of(utterance: str) -> list[str]:
@@ -182,7 +217,7 @@ def _mentions(tokens: list[str]) -> list[_Mention]:
     taken = {index for m in mentions for index in range(m.start, m.end)}
     for number in numbers.values():
         if taken.isdisjoint(range(number.start, number.end)):
-            mentions += _amount(number, numbers, tokens)
+            mentions += _amount(number, tokens)
     return sorted(mentions, key=lambda mention: mention.start)
 
 
@@ -196,7 +231,7 @@ def _lengths(tokens: list[str], numbers: Numbers) -> list[_Mention]:
     return mentions
 
 
-def _amount(number: Number, numbers: Numbers, tokens: list[str]) -> list[_Mention]:
+def _amount(number: Number, tokens: list[str]) -> list[_Mention]:
     """A number that is no duration: dollars if it says so, else bare."""
     before = tokens[number.start - 1] if number.start else ""
     follower = tokens[number.end] if number.end < len(tokens) else ""
@@ -206,9 +241,13 @@ def _amount(number: Number, numbers: Numbers, tokens: list[str]) -> list[_Mentio
         return []
     if before in _LABELS and follower not in _MONEY_WORDS and not number.is_money:
         return []
+    if before in _HOUR_MARKS and follower not in _MONEY_WORDS and not number.is_money:
+        return []
+    if follower in _SIZES:
+        return [_Mention(Kind.DOLLARS, 0, number.start, number.end)]
     if follower in _OTHER_MONEY or before in _OTHER_MONEY:
         return [_Mention(Kind.DOLLARS, 0, number.start, number.end + (follower in _OTHER_MONEY))]
-    is_money = number.is_money or follower in _MONEY_WORDS or _shares_money(number, numbers, tokens)
+    is_money = number.is_money or follower in _MONEY_WORDS
     kind = Kind.DOLLARS if is_money else None
     end = number.end + (follower in _MONEY_WORDS)
     is_sum = number.value.denominator == 1 and not _is_taken_off(number, tokens)
@@ -219,14 +258,6 @@ def _is_taken_off(number: Number, tokens: list[str]) -> bool:
     """Whether it is the "twenty" of "all except twenty"."""
     before = tuple(tokens[max(0, number.start - 2) : number.start])
     return any(before[-len(words) :] == words for words in _LESS)
-
-
-def _shares_money(number: Number, numbers: Numbers, tokens: list[str]) -> bool:
-    """The "forty" of "forty or fifty dollars"."""
-    if tokens[number.end : number.end + 1] != ["or"]:
-        return False
-    other = numbers.get(number.end + 1)
-    return other is not None and other.end < len(tokens) and tokens[other.end] in _MONEY_WORDS
 
 
 @cache
@@ -269,6 +300,8 @@ def _after_corrections(mentions: list[_Mention], corrected_by: list[int]) -> lis
 
 def _is_negated(mention: _Mention, taken: set[int], tokens: list[str]) -> bool:
     """Whether a negation reaches the mention: the same clause, nearby, no other value between."""
+    if tokens[max(0, mention.start - 2) : mention.start] in _INSTEAD:
+        return True
     reach = _NEGATION_REACH_TO_NAME if isinstance(mention.value, str) else _NEGATION_REACH
     for index in range(mention.start - 1, max(-1, mention.start - 1 - reach), -1):
         word = tokens[index]

@@ -8,6 +8,7 @@ rule; a reply to a read-back needs no model at all.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -147,7 +148,8 @@ class Agent:
             talk.messages = list(history.messages)
             if history.run is not None:
                 yield self._ran(history.run, trail)
-            if answer := history.answer or _to_nothing_asked(talk.messages):
+            answer = history.answer or _to_nothing_asked(talk.messages)
+            if answer := answer or _to_undoing_a_payment(talk.messages):
                 self._router.stay(trail)
                 yield TextDelta(answer)
                 yield TurnEnd(TurnFinish.STOP, _usage(trail))
@@ -306,12 +308,13 @@ class Agent:
 
     def _cannot_run(self, turn: Turn, talk: _Talk, this: _Round) -> str:
         """What to say instead, when nobody can run one of the calls; empty when all can run."""
+        tools = self._server_tools if turn.server_tools else None
         for call in this.calls:
-            runs = call.name in talk.offered
-            if turn.server_tools and self._server_tools is not None:
-                runs = self._server_tools.runs(call.name)
+            runs = tools.runs(call.name) if tools is not None else call.name in talk.offered
             if not runs or not talk.may_call:
                 return phrases.NO_ACCESS
+            if tools is not None and tools.is_left_alone(call.name, talk.messages):
+                return phrases.LEFT_ALONE
             if call.name in this.missing:
                 return this.missing[call.name]
         return ""
@@ -323,7 +326,7 @@ class Agent:
 
 
 def _to_nothing_asked(messages: Sequence[Message]) -> str:
-    """What to say to a bare yes or no that answers no question; empty for anything else."""
+    """What to say to a bare yes that answers no question; empty for anything else."""
     if len(messages) < 2 or messages[-1].role is not Role.USER:
         return ""
     before = messages[-2]
@@ -331,6 +334,22 @@ def _to_nothing_asked(messages: Sequence[Message]) -> str:
         return ""
     is_bare = read_consent(messages[-1].content) is Consent.YES
     return phrases.NOTHING_ASKED if is_bare else ""
+
+
+_UNDO = re.compile(
+    r"(?:(?:no|please|sorry|oh|wait|can you|could you|actually|i want to)[\s,.!]+)*"
+    r"(?:undo|reverse|revert|take back|refund)(?: (?:that|it|this|the payment|my payment))?"
+    r"(?:[\s,.!?]+(?:please|now))?[\s.!?]*"
+)
+
+
+def _to_undoing_a_payment(messages: Sequence[Message]) -> str:
+    """What to say when the caller wants the payment just made back; empty for anything else."""
+    wish = messages[-1]
+    if wish.role is not Role.USER or _UNDO.fullmatch(wish.content.lower()) is None:
+        return ""
+    calls = next((m.tool_calls for m in reversed(messages) if m.tool_calls), ())
+    return phrases.PAYMENT_STANDS if calls and calls[-1].name == "pay_bill" else ""
 
 
 def _usage(trail: TurnTrail) -> Usage:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.countries import COUNTRIES
+from gateway.core.countries import COUNTRIES, written
 
 
 class Effect(StrEnum):
@@ -40,6 +40,8 @@ class Account(msgspec.Struct, frozen=True):
     last_bill_dollars: int = 59
     due_in_days: int = 9
     plan: str = "basic"
+    next_plan: str = ""
+    """The plan that begins with the next bill; empty when it stays the same."""
     used_gb: int = 12
     allowance_gb: int = 20
     down_mbps: int = 94
@@ -104,14 +106,17 @@ def _pay_bill(account: Account, args: Arguments) -> tuple[Account, Result]:
 
 def _get_data_usage(account: Account, args: Arguments) -> tuple[Account, Result]:
     allowance = "unlimited" if account.plan == "unlimited" else account.allowance_gb
-    return account, {"used_gb": account.used_gb, "allowance_gb": allowance}
+    result = {"used_gb": account.used_gb, "allowance_gb": allowance}
+    return account, result | ({"next_plan": account.next_plan} if account.next_plan else {})
 
 
 def _change_plan(account: Account, args: Arguments) -> tuple[Account, Result]:
     plan = args["plan"]
-    if plan == account.plan:
+    if plan == (account.next_plan or account.plan):
         return account, {"error": "already_on_plan", "plan": plan}
-    return _change(account, plan=plan), {"plan": plan, "starts": "next bill"}
+    if plan == account.plan:
+        return _change(account, next_plan=""), {"plan": plan, "starts": "already"}
+    return _change(account, next_plan=plan), {"plan": plan, "starts": "next bill"}
 
 
 def _book_technician(account: Account, args: Arguments) -> tuple[Account, Result]:
@@ -188,9 +193,30 @@ CARE_TOOLS: dict[str, CareTool] = {
 }
 
 
+DEVICE_NAMES = {"modem": "modem", "router": "router", "tv_box": "TV box"}
+"""As they are said."""
+
+
+def counted(number: int, unit: str) -> str:
+    """A number of things as it is said: "1 day", "2 days"."""
+    return f"{number} {unit}{'s' * (number != 1)}"
+
+
 def dollars(number: int) -> str:
     """A sum as it is said: "1 dollar", "64 dollars"."""
-    return f"{number} dollar{'s' * (number != 1)}"
+    return counted(number, "dollar")
+
+
+def group_name(who: str) -> str:
+    """Whose Wi-Fi it is: "everyone", "the kids"."""
+    return who if who == "everyone" else f"the {who}"
+
+
+def visit_time(visit: Result, *, on: str = "") -> str:
+    """The day and window of a visit: "Monday morning"; `on` stands before a weekday."""
+    day = visit["day"]
+    shown = day if day in ("today", "tomorrow") else f"{on}{day.capitalize()}"
+    return f"{shown} {visit['window']}"
 
 
 def spelled_out(name: str, args: Arguments, account: Account) -> Arguments:
@@ -201,16 +227,35 @@ def spelled_out(name: str, args: Arguments, account: Account) -> Arguments:
 
 
 def read_back(name: str, args: Arguments, account: Account) -> str:
-    """The question the session asks before an irreversible tool runs on `spelled_out` arguments."""
+    """The question the session asks before a tool runs on `spelled_out` arguments."""
+    return f"Just to confirm: I will {_action(name, args, account)}. Shall I go ahead?"
+
+
+def _action(name: str, args: Arguments, account: Account) -> str:
     match name:
         case "pay_bill" if args["amount"] == account.open_dollars:
-            action = f"pay your whole open balance of {dollars(account.open_dollars)}"
+            return f"pay your whole open balance of {dollars(account.open_dollars)}"
         case "pay_bill":
-            action = f"pay {dollars(args['amount'])} towards your bill"
+            return f"pay {dollars(args['amount'])} towards your bill"
         case "change_plan":
-            action = f"move you to the {args['plan']} plan"
+            return f"move you to the {args['plan']} plan"
         case "block_sim":
-            action = f"block your SIM as {args['reason']}"
+            return f"block your SIM as {args['reason']}"
+        case "restart_device":
+            return f"restart your {DEVICE_NAMES[args['device']]}"
+        case "book_technician":
+            return f"book a technician for {visit_time(args)}"
+        case "cancel_technician" if account.visit is not None:
+            visit = msgspec.to_builtins(account.visit)
+            return f"cancel your technician visit {visit_time(visit, on='on ')}"
+        case "pause_wifi":
+            length = counted(args["minutes"], "minute")
+            return f"pause the Wi-Fi for {group_name(args['who'])} for {length}"
+        case "add_roaming":
+            days = args["days"]
+            return (
+                f"add a pass for {written(args['country'])} for {counted(days, 'day')}, "
+                f"for {dollars(days * _ROAMING_DOLLARS_PER_DAY)}"
+            )
         case _:
-            action = f"do this: {name.replace('_', ' ')}"
-    return f"Just to confirm: I will {action}. Shall I go ahead?"
+            return f"do this: {name.replace('_', ' ')}"

@@ -29,6 +29,12 @@ COULD_NOT = "I'm sorry, I could not do that. Could you say it again in other wor
 NOT_DONE = "Okay, I have not done that."
 """A read-back was declined."""
 
+LEFT_ALONE = "All right, I leave it as it is."
+"""The caller does not want what the model called."""
+
+PAYMENT_STANDS = "I'm sorry, a payment cannot be undone once it is made."
+"""The caller wants a payment back."""
+
 NOTHING_ASKED = "All right. What can I do for you?"
 """The caller said yes, and nothing had been asked."""
 
@@ -41,5 +47,6 @@ LOST_OR_STOLEN = "Sure, was it lost or stolen?"
 WHICH_DEVICE = "Sure, which one: the modem, the router or the TV box?"
 WHICH_DAY = "Sure, which day suits you?"
 WHICH_WINDOW = "Sure, in the morning, in the afternoon or in the evening?"
+WHICH_VISIT = "Would you like to book a technician visit, or to cancel one?"
 FOR_WHOM = "Sure, for the kids, for guests or for everyone?"
 """The caller has not said a value that the call needs."""

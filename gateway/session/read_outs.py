@@ -13,13 +13,12 @@ import msgspec
 
 from gateway.core.countries import written
 from gateway.session import phrases
-from gateway.session.care import dollars
+from gateway.session.care import DEVICE_NAMES, counted, dollars, group_name, visit_time
 
 if TYPE_CHECKING:
     from gateway.session.care import Result
 
 _SERVICES = {"internet": "internet", "tv": "TV", "mobile": "mobile", "phone": "phone"}
-_DEVICES = {"modem": "modem", "router": "router", "tv_box": "TV box"}
 _OFFERS = {
     "internet": "Shall I restart your router?",
     "tv": "Shall I restart your TV box?",
@@ -46,14 +45,13 @@ def read_out(tool: str, result_text: str) -> str:
             return _payment(result)
         case "book_technician":
             return (
-                f"Done, a technician comes {_visit_time(result)}. "
+                f"Done, a technician comes {visit_time(result)}. "
                 f"Your reference is {result['reference']}."
             )
         case "cancel_technician":
-            on = "" if result["day"] in ("today", "tomorrow") else "on "
-            return f"Done, your visit {on}{_visit_time(result)} is cancelled."
+            return f"Done, your visit {visit_time(result, on='on ')} is cancelled."
         case "transfer_to_human":
-            wait = _counted(result["wait_minutes"], "minute")
+            wait = counted(result["wait_minutes"], "minute")
             return f"Okay, I'm putting you through now. The wait is about {wait}."
         case "change_plan":
             return _plan(result)
@@ -67,28 +65,23 @@ def _line(tool: str, result: Result) -> str:
         case "check_outage":
             return _outage(result)
         case "restart_device":
-            ready = _counted(result["ready_in_minutes"], "minute")
-            device = _DEVICES[result["device"]]
+            ready = counted(result["ready_in_minutes"], "minute")
+            device = DEVICE_NAMES[result["device"]]
             return f"Done, your {device} is restarting. It will be ready in {ready}."
         case "run_speed_test":
             down, up = result["down_mbps"], result["up_mbps"]
             return f"Done, I measured {down} megabits down and {up} up."
-        case "get_data_usage" if result["allowance_gb"] == "unlimited":
-            return f"You've used {result['used_gb']} gigabytes, and your data is unlimited."
         case "get_data_usage":
-            return (
-                f"You've used {result['used_gb']} of your {result['allowance_gb']} gigabytes "
-                "this month."
-            )
+            return _usage(result)
         case "show_wifi_password":
             return f"Done, I sent the Wi-Fi password to your {result['sent_to']}."
         case "pause_wifi":
-            who = result["who"] if result["who"] == "everyone" else f"the {result['who']}"
-            return f"Done, Wi-Fi is paused for {who} for {_counted(result['minutes'], 'minute')}."
+            length = counted(result["minutes"], "minute")
+            return f"Done, Wi-Fi is paused for {group_name(result['who'])} for {length}."
         case "add_roaming":
             return (
                 f"Done, your pass for {written(result['country'])} is active for "
-                f"{_counted(result['days'], 'day')}, for {dollars(result['price_dollars'])}."
+                f"{counted(result['days'], 'day')}, for {dollars(result['price_dollars'])}."
             )
         case "block_sim":
             return f"Done, your SIM is blocked as {result['reason']}. Nobody can use it."
@@ -108,7 +101,7 @@ def _failure(tool: str, result: Result) -> str:
         case "already_on_plan":
             return f"You're already on the {result['plan'].capitalize()} plan, so nothing changes."
         case "already_booked":
-            return f"You already have a visit booked for {_visit_time(result)}. Shall I cancel it?"
+            return f"You already have a visit booked for {visit_time(result)}. Shall I cancel it?"
         case "no_visit_booked":
             return "You have no technician visit booked, so there's nothing to cancel."
         case "country_not_covered":
@@ -130,7 +123,7 @@ def _bill(result: Result) -> str:
         return f"Good news, your bill of {total} is paid. Nothing is open."
     rest = "" if open_sum == result["total_dollars"] else f"{dollars(open_sum)} still open, "
     due = {0: "today", 1: "tomorrow"}.get(
-        result["due_in_days"], f"in {_counted(result['due_in_days'], 'day')}"
+        result["due_in_days"], f"in {counted(result['due_in_days'], 'day')}"
     )
     return f"Your current bill is {total}, {rest}due {due}."
 
@@ -145,7 +138,18 @@ def _plan(result: Result) -> str:
     plan = result["plan"].capitalize()
     if result["starts"] == "next bill":
         return f"Done, you're moving to the {plan} plan with your next bill."
-    return f"Done, your {plan} plan starts {result['starts']}."
+    return f"Done, you stay on the {plan} plan."
+
+
+def _usage(result: Result) -> str:
+    used, allowance = result["used_gb"], result["allowance_gb"]
+    if allowance == "unlimited":
+        now = f"You've used {used} gigabytes, and your data is unlimited."
+    else:
+        now = f"You've used {used} of your {allowance} gigabytes this month."
+    if "next_plan" not in result:
+        return now
+    return f"{now} Your {result['next_plan'].capitalize()} plan starts with your next bill."
 
 
 def _outage(result: Result) -> str:
@@ -159,13 +163,3 @@ def _outage(result: Result) -> str:
         f"Good news, there's no known {_SERVICES[service]} outage at your address. "
         f"{_OFFERS[service]}"
     )
-
-
-def _visit_time(result: Result) -> str:
-    day = result["day"]
-    shown = day if day in ("today", "tomorrow") else day.capitalize()
-    return f"{shown} {result['window']}"
-
-
-def _counted(number: int, unit: str) -> str:
-    return f"{number} {unit}{'s' * (number != 1)}"

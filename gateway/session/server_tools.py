@@ -1,6 +1,7 @@
 """The assistant's own tools, run on the caller's account.
 
-Reads and reversible actions run at once. Irreversible ones are read back first; the question
+Reads run at once, and so do reversible actions that were asked for. Irreversible ones are read back
+first, and so is what was only asked about or told of (`core.request_mood`); the question
 carries a short reference, so that a stateless client's next request, which holds the question in
 its history, finds the held call again. The references also let the session show the model what
 really happened, a call and its result, in place of question and consent. A reply that decides is
@@ -17,11 +18,22 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.core.confirmation import Consent, read_consent
+from gateway.core.request_mood import Mood, read_mood
 from gateway.core.turn import Message, Role, ServerToolRun, ToolCall
 from gateway.session.account import DECLINED_TEXT
 from gateway.session.care import CARE_TOOLS, Effect
-from gateway.session.phrases import HOW_MUCH, LOST_OR_STOLEN, WHICH_PLAN
+from gateway.session.phrases import (
+    HOW_LONG,
+    HOW_MUCH,
+    LOST_OR_STOLEN,
+    WHICH_COUNTRY,
+    WHICH_DAY,
+    WHICH_DEVICE,
+    WHICH_PLAN,
+    WHICH_VISIT,
+)
 from gateway.session.read_outs import read_out
+from gateway.session.said_values import utterances
 from gateway.session.tool_arguments import check_arguments
 
 if TYPE_CHECKING:
@@ -32,9 +44,27 @@ if TYPE_CHECKING:
     from gateway.session.care import Arguments
 
 _REFERENCE = re.compile(r".* \(ref (?P<reference>[A-Z0-9]{5})\)$", re.DOTALL)
-_ASKED = {"pay_bill": HOW_MUCH, "change_plan": WHICH_PLAN, "block_sim": LOST_OR_STOLEN}
+_ASKED = {
+    "pay_bill": HOW_MUCH,
+    "change_plan": WHICH_PLAN,
+    "block_sim": LOST_OR_STOLEN,
+    "restart_device": WHICH_DEVICE,
+    "book_technician": WHICH_DAY,
+    "cancel_technician": WHICH_VISIT,
+    "pause_wifi": HOW_LONG,
+    "add_roaming": WHICH_COUNTRY,
+}
 """What the model is shown of a read-back that was answered with something else, so that a
 correction ("fifty", "no, stolen") finds the question it answers."""
+_WRONG = re.compile(
+    r"^\s*(?:that's|that’s|that is|it's|it’s|it is) (?:wrong|incorrect)[\s,.!:]+(?=\S)",
+    re.IGNORECASE,
+)
+"""Begins a correction; the model knows "no, twenty" for what it is."""
+_PRICED = frozenset({"add_roaming"})
+"""Reversible, but not free: runs at once on a plain request alone."""
+_NOT_FOR_LACK = frozenset({"pay_bill", "restart_device", "book_technician", "add_roaming"})
+"""What nobody means who "does not need" something; the others take something away."""
 _REPEAT_S = 60.0
 """A reversible call repeated word for word within this time is a client's retry."""
 
@@ -68,6 +98,20 @@ class ServerTools:
         """Whether a call of this name can run here."""
         return name in CARE_TOOLS and name in self._by_name
 
+    def is_left_alone(self, name: str, messages: Sequence[Message]) -> bool:
+        """Whether the caller said in `messages` that what the tool does shall not be done."""
+        if CARE_TOOLS[name].effect is Effect.READ:
+            return False
+        match read_mood(utterances(messages)):
+            case Mood.REFUSED:
+                return True
+            case Mood.UNWANTED:
+                return name in _NOT_FOR_LACK
+            case Mood.PAST:
+                return name == "pay_bill"
+            case _:
+                return False
+
     async def call(
         self,
         tenant: str,
@@ -85,17 +129,17 @@ class ServerTools:
         if arguments is None:
             return ServerToolRun(call, '{"error":"invalid_arguments"}')
         match CARE_TOOLS[call.name].effect:
-            case Effect.IRREVERSIBLE:
+            case Effect.READ:
+                result = await self._store.read(tenant, call.name, arguments)
+            case Effect.REVERSIBLE if _runs_at_once(call.name, messages):
+                key = _retry_key(call, arguments, run_key or messages)
+                repeat_s = None if run_key else _REPEAT_S
+                result = await self._store.run(tenant, key, call.name, arguments, repeat_s=repeat_s)
+            case _:
                 held = await self._store.hold(tenant, call.name, arguments)
                 if not isinstance(held, str):
                     return Confirm(held.question)
                 result = held
-            case Effect.REVERSIBLE:
-                key = _retry_key(call, arguments, run_key or messages)
-                repeat_s = None if run_key else _REPEAT_S
-                result = await self._store.run(tenant, key, call.name, arguments, repeat_s=repeat_s)
-            case Effect.READ:
-                result = await self._store.read(tenant, call.name, arguments)
         return ServerToolRun(call, result)
 
     async def resolve(
@@ -118,8 +162,9 @@ class ServerTools:
             if pending is None:
                 resolved.append(message)
                 continue
-            if message in list(rest):  # it was put again
+            if any(later.content.endswith(pending.question) for later in rest):  # it was put again
                 rest.popleft()
+                resolved += _told_before(message, pending)
                 continue
             consent = read_consent(rest[0].content)
             result = pending.result
@@ -147,7 +192,21 @@ class ServerTools:
             return None
         pending = await self._store.pending(tenant, found["reference"])
         # The question must be ours, word for word: consent to another sentence is no consent.
-        return pending if pending and pending.question == message.content else None
+        # What other calls of the same turn did may stand before it.
+        return pending if pending and message.content.endswith(pending.question) else None
+
+
+def _runs_at_once(name: str, messages: Sequence[Message]) -> bool:
+    """Whether a reversible action was asked for plainly enough to need no read-back."""
+    match read_mood(utterances(messages)):
+        case Mood.REQUEST:
+            return True
+        case Mood.STATED:
+            return name not in _PRICED
+        case Mood.UNWANTED:
+            return name == "cancel_technician"
+        case _:
+            return False
 
 
 def _as_it_went(
@@ -163,12 +222,21 @@ def _as_it_went(
     """
     if result is None:
         return [question]
+    told = _told_before(question, pending)
     if consent is not Consent.UNCLEAR:
         rest.popleft()
         _skip_told(pending, rest)
     elif result == DECLINED_TEXT:
-        return [Message(Role.ASSISTANT, _ASKED[pending.tool])]
-    return _call_and_result(pending, result)
+        corrected = _WRONG.sub("no, ", rest[0].content)
+        rest[0] = msgspec.structs.replace(rest[0], content=corrected)
+        return [*told, Message(Role.ASSISTANT, _ASKED[pending.tool])]
+    return [*told, *_call_and_result(pending, result)]
+
+
+def _told_before(question: Message, pending: PendingCall) -> list[Message]:
+    """What the message told of other calls before it asked."""
+    told = question.content.removesuffix(pending.question).rstrip()
+    return [Message(Role.ASSISTANT, told)] if told else []
 
 
 def _call_and_result(pending: PendingCall, result: str) -> list[Message]:

@@ -25,6 +25,8 @@ from gateway.core.confirmation import Consent, read_consent
         "yes it is",
         "sure why not",
         "yes, perfect",
+        "yes that's fine",
+        "that's okay, go ahead",
     ],
 )
 def test_agreement_and_filler_only_is_yes(reply: str) -> None:
@@ -107,6 +109,11 @@ def test_anything_with_content_of_its_own_is_unclear(reply: str) -> None:
         "thank you",
         "right",
         "great",
+        "fine",
+        "that's fine",
+        "that's fine, thank you",
+        "that's okay, thanks",
+        "that's ok",
         "go on",
         "it is",
         "you can",

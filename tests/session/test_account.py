@@ -227,3 +227,17 @@ def test_a_visit_is_booked_once_and_cancelled() -> None:
     assert second["error"] == "already_booked"
     assert third == {"cancelled": True, **args}
     assert cancelled == msgspec.structs.replace(booked, visit=None)
+
+
+def test_a_new_plan_begins_with_the_next_bill() -> None:
+    change, usage = CARE_TOOLS["change_plan"], CARE_TOOLS["get_data_usage"]
+    moving, result = change.apply(Account(), {"plan": "unlimited"})
+    assert result == {"plan": "unlimited", "starts": "next bill"}
+    assert usage.apply(moving, {})[1] == {
+        "used_gb": 12, "allowance_gb": 20, "next_plan": "unlimited",
+    }  # fmt: skip
+    assert change.apply(moving, {"plan": "unlimited"})[1]["error"] == "already_on_plan"
+    assert change.apply(moving, {"plan": "basic"}) == (
+        Account(),
+        {"plan": "basic", "starts": "already"},
+    )

@@ -322,6 +322,42 @@ def test_a_yes_to_no_question_calls_nothing(model: TextModel, tmp_path: Path, re
     with_account(tmp_path, model, (), check)
 
 
+def test_a_yes_to_a_question_is_the_models(model: TextModel, tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        offer = Message(Role.ASSISTANT, "There is no outage. Shall I restart your router?")
+        events = await bench.run(turn("no internet", offer, "yes", server_tools=True))
+        assert bench.trail.tools_run == ["restart_device"]
+        assert text_of(events).startswith("Done, your router is restarting.")
+
+    with_account(tmp_path, model, ("<c><t:restart_device>router",), check)
+
+
+def test_what_is_not_wanted_is_not_asked_about_either(model: TextModel, tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        for said in ("don't pause the wifi for the kids", "don't pause it for 30 minutes"):
+            events = await bench.run(turn(said, server_tools=True))
+            assert text_of(events) == phrases.LEFT_ALONE
+        assert bench.trail.tools_run == []
+
+    with_account(tmp_path, model, ("<c><t:pause_wifi>kids",) * 2, check)
+
+
+@pytest.mark.parametrize("wish", ["undo that", "no, undo", "Please reverse the payment."])
+def test_a_payment_is_not_undone(model: TextModel, tmp_path: Path, wish: str) -> None:
+    async def check(bench: Bench) -> None:
+        asked = await bench.run(turn("pay forty dollars", server_tools=True))
+        question = Message(Role.ASSISTANT, text_of(asked))
+        history: list[Message | str] = ["pay forty dollars", question, "yes"]
+        paid = await bench.run(turn(*history, server_tools=True))
+        history += [Message(Role.ASSISTANT, text_of(paid)), wish]
+        told = await bench.run(turn(*history, server_tools=True))
+        assert text_of(told) == phrases.PAYMENT_STANDS
+        events = await bench.run(turn("hello", wish, server_tools=True))
+        assert text_of(events) == "Sorry?"
+
+    with_account(tmp_path, model, (PAY_40, "Sorry?"), check)
+
+
 def test_a_call_that_is_none_is_a_fault_of_the_engine(model: TextModel) -> None:
     with pytest.raises(EngineFault, match="tool call"):
         run(Bench(model, None, "<c>hello there"), turn("hi", tools=model.fixed_tools))

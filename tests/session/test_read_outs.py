@@ -57,6 +57,17 @@ def test_a_bill_is_read_out_in_its_own_figures(total: int, open_sum: int, due: i
             {"paid_dollars": 64, "open_dollars": 0},
             "Done, you paid 64 dollars. Nothing is open any more.",
         ),
+        (
+            "get_data_usage",
+            {"used_gb": 12, "allowance_gb": 20, "next_plan": "plus"},
+            "You've used 12 of your 20 gigabytes this month. "
+            "Your Plus plan starts with your next bill.",
+        ),
+        (
+            "change_plan",
+            {"plan": "basic", "starts": "already"},
+            "Done, you stay on the Basic plan.",
+        ),
         ("pay_bill", {"error": "declined_by_caller"}, "Okay, nothing was paid."),
         (
             "book_technician",

@@ -6,11 +6,19 @@ from typing import Any
 import pytest
 
 from gateway.core.turn import Message, Role, ToolCall, ToolSpec
+from gateway.core.values import said
 from gateway.engine.bundle import load_bundle
 from gateway.engine.text_model import TextModel
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.session import phrases
-from gateway.session.said_values import _SAID_ARGUMENTS, Narrowed, SaidValues, utterances
+from gateway.session.said_values import (
+    _SAID_ARGUMENTS,
+    Narrowed,
+    SaidValues,
+    _narrow_one,
+    _Situation,
+    utterances,
+)
 
 BUNDLE = Path(__file__).parents[2] / "models" / "subscriber_care" / "bundle"
 MODEL = TextModel.from_bundle(load_bundle(BUNDLE))
@@ -26,8 +34,8 @@ def assistant(text: str) -> Message:
     return Message(Role.ASSISTANT, text)
 
 
-def narrowed(*said: str) -> Narrowed:
-    return VALUES.narrow([user(text) for text in said])
+def narrowed(*texts: str) -> Narrowed:
+    return VALUES.narrow([user(text) for text in texts])
 
 
 def parameters(result: Narrowed, name: str) -> dict[str, Any]:
@@ -51,6 +59,15 @@ def test_without_an_amount_the_whole_balance_is_paid() -> None:
 @pytest.mark.parametrize("text", ["pay half of it", "pay some of my bill"])
 def test_a_relative_amount_is_asked_about(text: str) -> None:
     assert narrowed(text).missing["pay_bill"] == phrases.HOW_MUCH
+
+
+def test_an_amount_beyond_the_tools_limit_is_not_left_out() -> None:
+    amount = {"type": "integer", "minimum": 1, "maximum": 100}
+    tool = ToolSpec("pay_bill", "", {"type": "object", "properties": {"amount": amount}})
+    values = tuple(said(["pay 200 dollars"]).values())
+    missing: dict[str, str] = {}
+    _narrow_one(tool, _Situation(values, None, None, demanded=False), missing)
+    assert missing == {"pay_bill": phrases.HOW_MUCH}
 
 
 def test_a_bare_number_may_be_something_else() -> None:

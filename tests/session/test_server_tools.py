@@ -29,6 +29,8 @@ SPECS = (
     ),
     ToolSpec("book_technician", "", {"type": "object", "properties": {"day": {}, "window": {}}}),
     ToolSpec("cancel_technician", "", {"type": "object", "properties": {}}),
+    ToolSpec("add_roaming", "", {"type": "object", "properties": {"country": {}, "days": {}}}),
+    ToolSpec("pause_wifi", "", {"type": "object", "properties": {"who": {}, "minutes": {}}}),
 )
 PAY = Message(Role.USER, "pay forty dollars")
 PAY_CALL = ToolCall("call_1", "pay_bill", '{"amount":40}')
@@ -287,5 +289,133 @@ def test_bad_arguments_are_told_and_run_nothing(tmp_path: Path, arguments: str) 
         outcome = await tools.call("t", call, [PAY])
         assert isinstance(outcome, ServerToolRun)
         assert outcome.result == '{"error":"invalid_arguments"}'
+
+    with_tools(tmp_path, scenario)
+
+
+BOOK = ("book_technician", '{"day":"monday","window":"morning"}')
+PAUSE = ("pause_wifi", '{"who":"kids","minutes":30}')
+PASS = ("add_roaming", '{"country":"spain","days":5}')
+RESTART = ("restart_device", '{"device":"router"}')
+
+
+@pytest.mark.parametrize(
+    ("text", "call", "action"),
+    [
+        ("what does roaming in Spain for 5 days cost?", PASS, "Spain for 5 days, for 10 dollars"),
+        ("roaming in Spain for 5 days", PASS, "add a pass for Spain"),
+        ("I just restarted my router", RESTART, "restart your router"),
+        ("can a technician come on monday morning?", BOOK, "a technician for Monday morning"),
+        ("what happens if I pause it", PAUSE, "pause the Wi-Fi for the kids for 30 minutes"),
+    ],
+)
+@pytest.mark.parametrize("reply", ["yes", "no", "hm, what about sunday?"])
+def test_what_was_not_asked_for_is_read_back(
+    tmp_path: Path, text: str, call: tuple[str, str], action: str, reply: str
+) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        said = Message(Role.USER, text)
+        before = await store.account("t")
+        outcome = await tools.call("t", ToolCall("call_1", *call), [said])
+        assert isinstance(outcome, Confirm)
+        assert action in outcome.question
+        assert await store.account("t") == before
+        question = Message(Role.ASSISTANT, outcome.question)
+        history = await tools.resolve("t", [said, question, Message(Role.USER, reply)])
+        assert (history.run is not None) == (reply == "yes")
+        assert (await store.account("t") == before) == (reply != "yes" or call is RESTART)
+
+    with_tools(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("can you send someone on monday morning", BOOK),
+        ("monday morning would be best", BOOK),
+        ("could you please restart my router?", RESTART),
+        ("I need roaming in Spain for 5 days", PASS),
+    ],
+)
+def test_what_was_asked_for_runs_at_once(tmp_path: Path, text: str, call: tuple[str, str]) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        outcome = await tools.call("t", ToolCall("c", *call), [Message(Role.USER, text)])
+        assert isinstance(outcome, ServerToolRun)
+
+    with_tools(tmp_path, scenario)
+
+
+def test_a_visit_is_named_before_it_is_cancelled(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        asked = [Message(Role.USER, "can I cancel the technician later?")]
+        cancel = ToolCall("call_1", "cancel_technician", "{}")
+        none_booked = await tools.call("t", cancel, asked)
+        assert isinstance(none_booked, ServerToolRun)
+        await tools.call("t", ToolCall("call_2", *BOOK), [Message(Role.USER, "send someone")])
+        outcome = await tools.call("t", cancel, asked)
+        assert isinstance(outcome, Confirm)
+        assert "cancel your technician visit on Monday morning" in outcome.question
+        unneeded = [Message(Role.USER, "I don't need the technician")]
+        assert isinstance(await tools.call("t", cancel, unneeded), ServerToolRun)
+
+    with_tools(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "is_left"),
+    [
+        ("don't cancel my visit", "cancel_technician", True),
+        ("don't pay my bill", "pay_bill", True),
+        ("I don't need roaming in Japan for 4 days", "add_roaming", True),
+        ("I don't need the technician", "cancel_technician", False),
+        ("I paid you 30 dollars yesterday, did it arrive?", "pay_bill", True),
+        ("I just restarted my router", "restart_device", False),
+        ("don't pay it, what do I owe", "get_bill", False),
+        ("pay my bill", "pay_bill", False),
+    ],
+)
+def test_what_the_caller_does_not_want_is_left_alone(
+    tmp_path: Path, text: str, name: str, is_left: bool
+) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        assert tools.is_left_alone(name, [Message(Role.USER, text)]) is is_left
+
+    with_tools(tmp_path, scenario)
+
+
+def test_a_question_behind_other_sentences_is_answered_by_a_yes(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        told = Message(Role.ASSISTANT, "Done, your router is restarting.")
+        both = Message(Role.ASSISTANT, f"{told.content} {question.content}")
+        yes = Message(Role.USER, "yes")
+        again = [both, Message(Role.USER, "um"), question]
+        for asked in ([both], again):
+            history = await tools.resolve("t", [PAY, *asked, yes])
+            assert history.answer == "Done, you paid 40 dollars. 24 dollars remain open."
+            assert history.messages[:2] == (PAY, told)
+            assert [m.role for m in history.messages[2:]] == [Role.ASSISTANT, Role.TOOL]
+        after = Message(Role.ASSISTANT, f"{question.content} It is cheap.")
+        assert (await tools.resolve("t", [PAY, after, yes])).run is None
+
+    with_tools(tmp_path, scenario)
+
+
+def test_a_hesitation_after_it_was_done_is_told_what_was_done(tmp_path: Path) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        question = await ask(tools)
+        await tools.resolve("t", [PAY, question, Message(Role.USER, "yes")])
+        history = await tools.resolve("t", [PAY, question, Message(Role.USER, "um")])
+        assert history.answer == "Done, you paid 40 dollars. 24 dollars remain open."
+
+    with_tools(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("reply", ["that's wrong, 20", "That is wrong. 20"])
+def test_wrong_and_another_sum_is_a_correction(tmp_path: Path, reply: str) -> None:
+    async def scenario(tools: ServerTools, store: AccountStore) -> None:
+        history = await tools.resolve("t", [PAY, await ask(tools), Message(Role.USER, reply)])
+        assert history.run is None
+        assert history.messages[-1] == Message(Role.USER, "no, 20")
 
     with_tools(tmp_path, scenario)
