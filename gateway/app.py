@@ -236,6 +236,7 @@ class _Site:
             hurry.cancel()
         if self.desk.num_active:
             _log.warning("cut off", extra={"turns": self.desk.num_active})
+            self.desk.cut_off()
         async with asyncio.TaskGroup() as stopping:
             stopping.create_task(agents.stop(grace_s=_CUT_OFF_S))
             if grid is not None:

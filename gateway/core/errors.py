@@ -20,6 +20,7 @@
     ├── CapacityError           the site cannot serve this now
     │   ├── SloUnattainable     shed: the best estimate misses the budget, or the budget ran out
     │   ├── SiteDraining
+    │   ├── TurnCutOff          the site ended before the turn did
     │   └── DeadlineExceeded    the call's own deadline passed
     ├── ClientStalled           the client stopped reading its stream
     ├── EngineError             the model could not be run
@@ -277,6 +278,16 @@ class SiteDraining(CapacityError):
 
     def __init__(self, alternates: tuple[str, ...] = ()) -> None:
         super().__init__("this site is draining and takes no new turns; use another site")
+        self.alternates = alternates
+
+
+class TurnCutOff(CapacityError):
+    """The site ends and does not wait for the turn any more; `alternates` are other addresses."""
+
+    code = "turn_cut_off"
+
+    def __init__(self, alternates: tuple[str, ...] = ()) -> None:
+        super().__init__("this site ends and has cut the turn off; use another site")
         self.alternates = alternates
 
 
