@@ -16,6 +16,7 @@ import msgspec
 import uvloop
 
 from gateway import __version__
+from gateway.config.checks import is_loopback
 from gateway.core.errors import ConfigError, EngineUnavailable, SetupError
 from gateway.core.escalation import EscalationPolicy
 from gateway.core.turn import ModelInfo
@@ -174,6 +175,7 @@ class _Site:
                 grid=GridFigures if grid is None else grid.figures,
                 telemetry=self.telemetry,
                 end=asked.end.set,
+                answers_this_machine_only=is_loopback(config.admin.host),
             ),
             listeners["admin"],
             drain_timeout_s=_CUT_OFF_S,

@@ -259,7 +259,9 @@ class SloUnattainable(CapacityError):
         alternates: tuple[str, ...] = (),
     ) -> None:
         estimate = f"the best estimate to the first token is {estimate_s * 1e3:.0f} ms"
-        if budget_s is None:
+        if budget_s is not None and reason == "budget_spent":
+            what = f"the budget of {budget_s * 1e3:.0f} ms was over before the turn had a place"
+        elif budget_s is None:
             what = f"the turn has no budget, but no more may wait at this site; {estimate}"
         else:
             what = f"{estimate}, the budget {budget_s * 1e3:.0f} ms"

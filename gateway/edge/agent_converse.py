@@ -94,6 +94,7 @@ class ConverseSession:
                 f"a session's x-request-id takes up to {_MAX_SESSION_ID_CHARS} characters",
                 param="x-request-id",
             )
+        self._call.refuse_http_headers()
         terms = convert.terms_of(request.start)
         history = convert.messages_of(request.start.history, "history")
         turns = ConverseTurns(

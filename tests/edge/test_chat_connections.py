@@ -210,7 +210,7 @@ def test_what_is_cut_off_before_anything_was_sent_is_refused(
 ) -> None:
     http_site.runner.script = (Hold(),)
     with dial(http_site, head(len(WHOLE)) + WHOLE[: len(WHOLE) - num_missing]) as client:
-        while not (http_site.runner.num_running or num_missing and http_site.desk.num_active):
+        while not (http_site.runner.num_running or (num_missing and http_site.desk.num_active)):
             time.sleep(0.001)
         http_site.cut_off()
         received = read_until(client, b"turn_cut_off")

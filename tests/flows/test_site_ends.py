@@ -19,6 +19,7 @@ from gateway.wire.pb.agent_pb2_grpc import AgentServiceStub
 from loadtests.local_site import ROOT, running_site, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from loadtests.local_site import SiteProcess
@@ -53,6 +54,12 @@ def test_a_site_told_to_end_before_it_has_started_ends_in_order(tmp_path: Path) 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def generate_for_ever(channel: grpc.Channel) -> Iterator[pb.GenerateEvent]:
+    message = pb.Message(role=pb.ROLE_USER, content="for ever...")
+    request = pb.GenerateRequest(messages=[message], max_tokens=1_900)
+    yield from AgentServiceStub(channel).Generate(request)
+
+
 def ask_for_ever(site: SiteProcess, *, stream: bool) -> http.client.HTTPConnection:
     body = {
         "messages": [{"role": "user", "content": "for ever..."}],
@@ -76,11 +83,8 @@ def test_turns_that_a_site_cuts_off_are_told(echo_bundle: Path, tmp_path: Path, 
         socket.create_connection(("127.0.0.1", site.port_base)) as half,
     ):
         half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 9\r\n\r\n{")
-        message = pb.Message(role=pb.ROLE_USER, content="for ever...")
-        call = AgentServiceStub(channel).Generate(
-            pb.GenerateRequest(messages=[message], max_tokens=1_900)
-        )
-        next(iter(call))
+        generated = generate_for_ever(channel)
+        assert next(generated).HasField("text_delta")
         stream = streamed.getresponse()
         stream.readline()
         wait_until(lambda: site.admin_json("/v1/site")["now"]["num_turns_active"] == 4, "4 turns")
@@ -96,8 +100,8 @@ def test_turns_that_a_site_cuts_off_are_told(echo_bundle: Path, tmp_path: Path, 
         assert (refused.status, json.loads(refused.read())["error"]["code"]) == (503, CUT_OFF)
         assert half.recv(65_536).startswith(b"HTTP/1.1 503")
         with pytest.raises(grpc.RpcError) as caught:
-            list(call)
+            list(generated)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert ("firsthop-code", CUT_OFF) in caught.value.trailing_metadata()
+        assert CUT_OFF in dict(caught.value.trailing_metadata()).values()
         assert site.process.wait(_DRAIN_LIMIT_S / 2) == 0
         assert "Traceback" not in site.log.read_text()
