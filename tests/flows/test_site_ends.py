@@ -15,7 +15,6 @@ import grpc
 import pytest
 
 from gateway.wire.pb import agent_pb2 as pb
-from gateway.wire.pb.agent_pb2_grpc import AgentServiceStub
 from loadtests.local_site import ROOT, running_site, wait_until
 
 if TYPE_CHECKING:
@@ -57,7 +56,11 @@ def test_a_site_told_to_end_before_it_has_started_ends_in_order(tmp_path: Path) 
 def generate_for_ever(channel: grpc.Channel) -> Iterator[pb.GenerateEvent]:
     message = pb.Message(role=pb.ROLE_USER, content="for ever...")
     request = pb.GenerateRequest(messages=[message], max_tokens=1_900)
-    yield from AgentServiceStub(channel).Generate(request)
+    yield from channel.unary_stream(
+        "/firsthop.v1.AgentService/Generate",
+        request_serializer=pb.GenerateRequest.SerializeToString,
+        response_deserializer=pb.GenerateEvent.FromString,
+    )(request)
 
 
 def ask_for_ever(site: SiteProcess, *, stream: bool) -> http.client.HTTPConnection:
@@ -74,9 +77,12 @@ def ask_for_ever(site: SiteProcess, *, stream: bool) -> http.client.HTTPConnecti
 @pytest.mark.parametrize("by", ["the second Ctrl-C", "the drain timeout"])
 def test_turns_that_a_site_cuts_off_are_told(echo_bundle: Path, tmp_path: Path, by: str) -> None:
     drain_s = _DRAIN_LIMIT_S if by == "the second Ctrl-C" else 0.5
-    environment = {"FIRSTHOP_LIMITS_DRAIN_TIMEOUT_S": str(drain_s)}
     with (
-        running_site(tmp_path, "--model", str(echo_bundle), **environment) as site,
+        running_site(
+            tmp_path,
+            *("--model", str(echo_bundle)),
+            FIRSTHOP_LIMITS_DRAIN_TIMEOUT_S=str(drain_s),
+        ) as site,
         grpc.insecure_channel(site.grpc) as channel,
         closing(ask_for_ever(site, stream=True)) as streamed,
         closing(ask_for_ever(site, stream=False)) as whole,
@@ -102,6 +108,6 @@ def test_turns_that_a_site_cuts_off_are_told(echo_bundle: Path, tmp_path: Path, 
         with pytest.raises(grpc.RpcError) as caught:
             list(generated)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert CUT_OFF in dict(caught.value.trailing_metadata()).values()
+        assert CUT_OFF in [value for _, value in caught.value.trailing_metadata()]
         assert site.process.wait(_DRAIN_LIMIT_S / 2) == 0
         assert "Traceback" not in site.log.read_text()
