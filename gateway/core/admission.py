@@ -27,8 +27,6 @@ class AdmissionReason(StrEnum):
     """The estimate is inside what is left of the budget."""
     NO_BUDGET = "no_budget"
     """The turn may wait."""
-    MUST_ANSWER = "must_answer"
-    """A tool has run for the turn: it is told what was done, however late."""
     ESTIMATE_OVER_BUDGET = "estimate_over_budget"
     QUEUE_FULL = "queue_full"
     BUDGET_SPENT = "budget_spent"
@@ -54,7 +52,6 @@ def admit(
     prompt_tokens: int,
     remaining_s: float | None,
     max_num_queued: int,
-    must_answer: bool = False,
 ) -> Admission:
     """Decide on a turn with `remaining_s` left of its budget (None: unlimited).
 
@@ -62,8 +59,6 @@ def admit(
     queue of patient work keeps out an urgent turn.
     """
     estimate_s = estimate_first_token_s(load, prompt_tokens, turn_class)
-    if must_answer:
-        return Admission(True, AdmissionReason.MUST_ANSWER, estimate_s)
     num_ahead = load.ahead_of(turn_class).num_queued
     has_room = load.num_active + num_ahead < load.num_slots
     if num_ahead >= max_num_queued and not has_room:

@@ -21,6 +21,7 @@
     ├── CapacityError           the site cannot serve this now
     │   ├── SloUnattainable     shed: the best estimate misses the budget, or the budget ran out
     │   ├── SiteDraining
+    │   ├── TurnCutOff          the site ended before the turn did
     │   └── DeadlineExceeded    the call's own deadline passed
     ├── SessionMoved            another site goes on with the session
     ├── TurnFailedBefore        the turn failed, and the session has changed sites since
@@ -273,7 +274,9 @@ class SloUnattainable(CapacityError):
         alternates: tuple[str, ...] = (),
     ) -> None:
         estimate = f"the best estimate to the first token is {estimate_s * 1e3:.0f} ms"
-        if budget_s is None:
+        if budget_s is not None and reason == "budget_spent":
+            what = f"the budget of {budget_s * 1e3:.0f} ms was over before the turn had a place"
+        elif budget_s is None:
             what = f"the turn has no budget, but no more may wait at this site; {estimate}"
         else:
             what = f"{estimate}, the budget {budget_s * 1e3:.0f} ms"
@@ -292,6 +295,16 @@ class SiteDraining(CapacityError):
 
     def __init__(self, alternates: tuple[str, ...] = ()) -> None:
         super().__init__("this site is draining and takes no new turns; use another site")
+        self.alternates = alternates
+
+
+class TurnCutOff(CapacityError):
+    """The site ends and does not wait for the turn any more; `alternates` are other addresses."""
+
+    code = "turn_cut_off"
+
+    def __init__(self, alternates: tuple[str, ...] = ()) -> None:
+        super().__init__("this site ends and has cut the turn off; use another site")
         self.alternates = alternates
 
 

@@ -129,8 +129,6 @@ class GenerationRequest(msgspec.Struct, frozen=True, array_like=True):
     """Tokens already delivered: replayed through decode, never delivered again."""
     ignore_end: bool = False
     """Do not stop at end tokens (load tests that need an exact output length)."""
-    must_answer: bool = False
-    """Past the point where it may be shed (a tool has run): no queue is too full for it."""
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):

@@ -75,8 +75,8 @@ class Reason(StrEnum):
     QUEUE_FULL = "queue_full"
     BUDGET_SPENT = "budget_spent"
     DRAINING = "draining"
-    MUST_ANSWER = "must_answer"
-    """A tool has run for the turn: it is told what was done, however late."""
+    HAS_BEGUN = "has_begun"
+    """Its first tokens are out: it waits here for a slot, however full it is."""
     PLACE_NOT_ALLOWED = "place_not_allowed"
     """It may not be answered here, and no peer where it may be has room."""
     RULED_OUT = "ruled_out"
@@ -107,8 +107,8 @@ class Ask(NamedTuple):
     """A peer that has part of the prompt in its cache,"""
     home_tokens: int = 0
     """and how much."""
-    must_answer: bool = False
-    """A tool has run for it: it is told what was done, however late."""
+    has_begun: bool = False
+    """Its first tokens are out: it can be late no more, and is not shed."""
     shortened_tokens: int = 0
     """What the prompt can be cut to if nothing else helps; 0: it cannot."""
 
@@ -350,8 +350,8 @@ def _bar(ask: Ask, load: EngineLoad, here: Here) -> Reason | None:
 def _resort(choice: Choice, ask: Ask, bar: Reason | None, rules: Rules) -> None:
     """It fits nowhere: shortened here, waiting here, or not at all."""
     here_s, remaining_s = choice.here_s, ask.remaining_s
-    if ask.must_answer and bar not in (Reason.PLACE_NOT_ALLOWED, Reason.RULED_OUT):
-        choice.verdict, choice.reason = Verdict.QUEUED, Reason.MUST_ANSWER
+    if ask.has_begun and bar not in (Reason.PLACE_NOT_ALLOWED, Reason.RULED_OUT):
+        choice.verdict, choice.reason = Verdict.QUEUED, Reason.HAS_BEGUN
         return
     if bar is None and remaining_s > 0.0:
         choice.reason = Reason.NOTHING_FITS

@@ -29,11 +29,12 @@ from gateway.core.generation import SERVICE_ORDER, EngineLoad
 from gateway.core.stages import Outcome
 from gateway.core.turn import ModelInfo
 from gateway.edge.grid_view import GridFigures, grid_view
-from gateway.edge.http_app import answer_gateway_error, answer_route_error
+from gateway.edge.http_app import answer_gateway_error, answer_route_error, for_this_machine
 from gateway.edge.turn_view import TurnView, record_json, view_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import ASGIApp
 
     from gateway.edge.desk import Desk
     from gateway.telemetry.records import KeptTurn
@@ -73,8 +74,12 @@ def build_admin_app(
     telemetry: SiteTelemetry,
     end: Callable[[], None],
     monotonic: Callable[[], float] = time.monotonic,
-) -> Starlette:
-    """The application of the admin port; `end` drains and ends the site, as SIGTERM does."""
+    answers_this_machine_only: bool = False,
+) -> ASGIApp:
+    """The application of the admin port; `end` drains and ends the site, as SIGTERM does.
+
+    With `answers_this_machine_only`, requests in another host's name are refused.
+    """
     admin = _Admin(identity, desk, engine, grid, telemetry, end, monotonic)
     app = Starlette(
         routes=[
@@ -89,7 +94,7 @@ def build_admin_app(
         exception_handlers={HTTPException: answer_route_error, GatewayError: answer_gateway_error},
     )
     app.router.redirect_slashes = False
-    return app
+    return for_this_machine(app) if answers_this_machine_only else app
 
 
 class _EngineFigures(msgspec.Struct):

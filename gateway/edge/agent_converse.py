@@ -122,6 +122,7 @@ class ConverseSession:
                 f"a session's x-request-id takes up to {_MAX_SESSION_ID_CHARS} characters",
                 param="x-request-id",
             )
+        self._call.refuse_http_headers()
         if request.start.HasField("resume"):
             return await self._go_on(request.start, legs)
         history = convert.messages_of(request.start.history, "history")

@@ -77,6 +77,7 @@ class AgentService:
             with visit:
                 visit.authenticate(call.authorization)
                 visit.keep_to_regions(call.residency)
+                call.refuse_http_headers()
                 await self._answer(call, visit, self._turn(arrival.request(), call, visit))
 
     async def converse(

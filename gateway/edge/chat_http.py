@@ -19,6 +19,7 @@ from gateway.core.errors import (
     ClientStalled,
     GatewayError,
     InvalidRequest,
+    TurnCutOff,
     UnsupportedEncoding,
     UnsupportedMediaType,
     quoted,
@@ -138,7 +139,8 @@ class ChatCompletions:
 
 async def _refuse(exchange: Exchange, trail: TurnTrail | None, error: GatewayError) -> None:
     """Tell the client, in the way its response still allows."""
-    if isinstance(error, ClientStalled) and exchange.started:
+    is_late = isinstance(error, TurnCutOff) and exchange.is_behind
+    if exchange.started and (is_late or isinstance(error, ClientStalled)):
         exchange.abort()
         return
     try:

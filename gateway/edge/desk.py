@@ -24,6 +24,7 @@ from gateway.core.errors import (
     RequestError,
     SiteDraining,
     SloUnattainable,
+    TurnCutOff,
 )
 from gateway.core.stages import Outcome, Stage, StageClock, TurnSink, TurnTrail
 from gateway.core.turn import Principal, TurnEnd
@@ -96,9 +97,14 @@ class Desk:
         """Addresses of other sites, for clients that this one sends away."""
         self.monotonic = monotonic
         self.draining = False
-        self.num_active = 0
+        self._visits: set[Visit] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def num_active(self) -> int:
+        """Visits under way."""
+        return len(self._visits)
 
     def visit(
         self, *, interface: str, request_id: str | None = None, traceparent: str = ""
@@ -120,24 +126,32 @@ class Desk:
         """Take nothing new from now on."""
         self.draining = True
 
+    def cut_off(self) -> None:
+        """End the visits under way, each with TurnCutOff where it stands."""
+        for visit in self._visits:
+            visit.cut_off()
+
     async def wait_idle(self) -> None:
         """Return when no visit is under way."""
         await self._idle.wait()
 
-    def enter(self) -> None:
-        """Count a visit in."""
-        self.num_active += 1
+    def enter(self, visit: Visit) -> None:
+        """A visit begins."""
+        self._visits.add(visit)
         self._idle.clear()
 
-    def leave(self) -> None:
-        """Count a visit out."""
-        self.num_active -= 1
-        if self.num_active == 0:
+    def leave(self, visit: Visit) -> None:
+        """It is over."""
+        self._visits.discard(visit)
+        if not self._visits:
             self._idle.set()
 
 
 class Visit:
-    """One turn at the desk. A context manager: leaving it writes the turn's record."""
+    """One turn at the desk. A context manager: leaving it writes the turn's record.
+
+    It belongs to the task that enters it.
+    """
 
     def __init__(self, desk: Desk, trail: TurnTrail) -> None:
         self._desk = desk
@@ -146,13 +160,16 @@ class Visit:
         self._authenticated = False
         self._lease: Lease | None = None
         self._finish = ""
+        self._task: asyncio.Task[object] | None = None
+        self._is_cut_off = False
         trace = TurnTrace.of(trail.request_id, trail.clock.started_s, trail.traceparent)
         self._logs = turn_in_logs(trail.request_id, trace)
 
     def __enter__(self) -> Self:
         """Count the visit."""
         self._logs.__enter__()
-        self._desk.enter()
+        self._task = asyncio.current_task()
+        self._desk.enter(self)
         return self
 
     def __exit__(
@@ -163,8 +180,12 @@ class Visit:
     ) -> None:
         """Release the lease and write the record; the exception goes on.
 
+        Where the visit was cut off, and its task is not cancelled for another reason too, that is
+        raised as TurnCutOff.
         Callers without a key leave no record, or they could push out everyone else's.
         """
+        if isinstance(error, asyncio.CancelledError) and self._was_only_cut_off():
+            error = TurnCutOff(self._desk.alternates())
         trail = self.trail
         if self._lease is not None:
             self._lease.charge_tokens(trail.prompt_tokens + trail.completion_tokens)
@@ -174,7 +195,15 @@ class Visit:
         if self._authenticated:
             self._desk.sink.record(record)
         self._logs.__exit__(None, None, None)
-        self._desk.leave()  # last: an idle desk has recorded everything
+        self._desk.leave(self)  # last: an idle desk has recorded everything
+        if isinstance(error, TurnCutOff):
+            raise error from None
+
+    def cut_off(self) -> None:
+        """Cancel what the visit waits for. Once is enough."""
+        if self._task is not None and not self._is_cut_off:
+            self._is_cut_off = True
+            self._task.cancel()
 
     def authenticate(self, authorization: str | None) -> None:
         """Find out who calls. Raises Unauthenticated, SiteDraining."""
@@ -248,6 +277,9 @@ class Visit:
     def content_out(self) -> None:
         """A content or tool-call delta left for the client, or went into the body it waits for."""
         self.trail.clock.mark_first_content(self._desk.monotonic())
+
+    def _was_only_cut_off(self) -> bool:
+        return self._is_cut_off and self._task is not None and not self._task.uncancel()
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         match error:

@@ -29,6 +29,12 @@ _logger = logging.getLogger(__name__)
 _Request = TypeVar("_Request", bound=Message)
 _Event = TypeVar("_Event")
 
+_FIELD_OF_HEADER: Final = {
+    "x-firsthop-class": "turn_class",
+    "x-slo-ttft-ms": "latency_budget_ms",
+    "x-firsthop-tools": "server_tools",
+}
+"""What has a header in HTTP and a field in the messages of gRPC."""
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_DETAILS_CHARS = 600
 """Details travel percent-encoded, up to nine bytes a character, and clients accept 8 KiB of
@@ -91,6 +97,12 @@ class InboundCall(Generic[_Request, _Event]):
     def residency(self) -> str | None:
         """The regions the caller allows, as given."""
         return self._metadata.get("x-firsthop-residency")
+
+    def refuse_http_headers(self) -> None:
+        """Raises InvalidRequest for metadata that says what is said in the message."""
+        for name, field in _FIELD_OF_HEADER.items():
+            if name in self._metadata:
+                raise InvalidRequest(f"{name} is of HTTP; set {field} in the message", param=name)
 
     def deadline_s(self, now_s: float) -> float | None:
         """The instant at which the caller gives up, on the clock of `now_s`."""

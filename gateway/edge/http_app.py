@@ -43,7 +43,7 @@ def build_http_app(
 ) -> ASGIApp:
     """The application; `readiness` is asked on every `/readyz`, `routes` come after our own.
 
-    With `answers_this_machine_only`, requests in another host's name are refused (`this_machine`).
+    With `answers_this_machine_only`, requests in another host's name are refused.
     """
     models = _Models(desk)
     chat = ChatCompletions(desk, max_body_bytes=max_body_bytes, stall_limit_s=stall_limit_s)
@@ -71,16 +71,24 @@ def build_http_app(
 
     async def chat_first(scope: Scope, receive: Receive, send: Send) -> None:
         """The hot path answers whatever happens: it needs neither routing nor error handlers."""
-        if answers_this_machine_only:
-            try:
-                check_this_machine(scope["headers"])
-            except HostNotAllowed as error:
-                await _refusal(error)(scope, receive, send)
-                return
         is_chat = scope["path"] == CHAT_PATH and scope["method"] == "POST"
         await (chat if is_chat else app)(scope, receive, send)
 
-    return chat_first
+    return for_this_machine(chat_first) if answers_this_machine_only else chat_first
+
+
+def for_this_machine(app: ASGIApp) -> ASGIApp:
+    """`app`, but for requests in another host's name, which are refused (`this_machine`)."""
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            check_this_machine(scope["headers"])
+        except HostNotAllowed as error:
+            await _refusal(error)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return checked
 
 
 async def answer_route_error(request: Request, error: Exception) -> Response:

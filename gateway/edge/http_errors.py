@@ -13,6 +13,7 @@ from gateway.core.errors import (
     RateLimited,
     SiteDraining,
     SloUnattainable,
+    TurnCutOff,
     Unauthenticated,
     UnsupportedEncoding,
     UpstreamBusy,
@@ -70,7 +71,7 @@ def error_headers(error: GatewayError) -> list[HttpHeader]:
     status = status_of(error).http
     if (status >= 500 or status in _RETRIED_BY_CLIENTS) and not _retry_helps_here(error):
         headers.append((b"x-should-retry", b"false"))
-    if isinstance(error, SloUnattainable | SiteDraining) and error.alternates:
+    if isinstance(error, SloUnattainable | SiteDraining | TurnCutOff) and error.alternates:
         headers.append((b"x-firsthop-alternates", ", ".join(error.alternates).encode()))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))

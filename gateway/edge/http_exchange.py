@@ -105,6 +105,11 @@ class Exchange:
             self._connection.on_lost = None
         return True
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client is behind with reading, so that a write would wait for it."""
+        return self._connection.is_writing_paused
+
     def abort(self) -> None:
         """Cut the connection now, dropping what the client has not read."""
         self._connection.reset()
@@ -131,7 +136,7 @@ class Exchange:
         return b"".join(chunks)
 
     async def _deliver(self, message: dict[str, object]) -> None:
-        if not self._connection.is_writing_paused:
+        if not self.is_behind:
             await self._send(message)
             return
         try:

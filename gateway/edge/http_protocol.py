@@ -42,7 +42,8 @@ _CHUNK_BYTES: Final = 16
 """Around the data of one chunk: its length and line ends."""
 _PROBE_INTERVAL_S: Final = 0.25
 _PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_OFFER_HEADERS: Final = frozenset((b"connection", b"upgrade", b"http2-settings"))
+_OFFER_HEADERS: Final = frozenset((b"upgrade", b"http2-settings"))
+"""Headers, and the names under which `Connection` lists them (RFC 9110, 7.6.1 and 7.8)."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """`struct linger`: on, 0 s (socket(7))."""
 
@@ -227,7 +228,11 @@ class SiteHttpProtocol(HttpToolsProtocol):
             return
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
-        lines += [b"%b: %b" % pair for pair in self.headers if pair[0] not in _OFFER_HEADERS]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = _without_offer(value)
+            if name not in _OFFER_HEADERS and (value or name != b"connection"):
+                lines.append(b"%b: %b" % (name, value))
         self.parser = httptools.HttpRequestParser(self)
         self._parse(b"\r\n".join((*lines, b"", rest)))
 
@@ -292,6 +297,12 @@ class SiteHttpProtocol(HttpToolsProtocol):
             b"connection: close\r\n\r\n%b" % (status, len(body), body)
         )
         self.transport.close()
+
+
+def _without_offer(options: bytes) -> bytes:
+    """The value of a `Connection` header without what only belongs to an offer."""
+    kept = (option.strip() for option in options.split(b","))
+    return b", ".join(option for option in kept if option.lower() not in _OFFER_HEADERS)
 
 
 if TYPE_CHECKING:

@@ -189,25 +189,25 @@ class EngineClient:
         deadline_s = stream.request.first_token_deadline_s
         if deadline_s is None:
             return await stream.next()
-        while (patience_s := self._give_up_s(deadline_s) - time.monotonic()) > 0.0:
+        while (patience_s := self._give_up_s(stream, deadline_s) - time.monotonic()) > 0.0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
                     return await stream.next()
         return stream.expired()
 
-    def _give_up_s(self, deadline_s: float) -> float:
+    def _give_up_s(self, stream: LiveStream, deadline_s: float) -> float:
         """Until when an engine may begin what was due at `deadline_s`.
 
-        One that is heard from serves or expires its queue by itself.
+        One that is heard from serves or expires its queue by itself; what is not in it waits here.
         """
-        if self._worker is None:
+        if not self._streams.is_in_engine(stream):
             return deadline_s
         return max(deadline_s, self._waiting_since_s or 0.0) + _SILENCE_S
 
     async def _spawn(self) -> None:
         """Start a process and give it what is live. Raises EngineError, OSError, TimeoutError."""
         began_s = time.monotonic()
-        worker, self._facts = await WorkerProcess.spawn(self.start, self._receive)
+        worker, self._facts = await WorkerProcess.spawn(self.start)
         self._startup_s = time.monotonic() - began_s
         self._load = self._facts.load
         self._has_produced = False
@@ -218,6 +218,7 @@ class EngineClient:
             worker.send(Prepare(constraint))
         self._streams.attach(worker.send)
         self._note_heard()
+        worker.listen(self._receive)
 
     async def _supervise(self) -> None:
         """Watch over the process, and start again after every crash."""

@@ -53,6 +53,10 @@ class LiveStreams:
         """Streams that the engine process has to do with."""
         return len(self._in_engine)
 
+    def is_in_engine(self, stream: LiveStream) -> bool:
+        """Whether the engine process has it: there is one, and it is not held back as a suspect."""
+        return stream.key in self._in_engine
+
     @property
     def backlog(self) -> ClassBacklogs:
         """What the engine's own report does not know yet."""

@@ -53,11 +53,19 @@ class EnginePipe(asyncio.Protocol):
         """Called by the event loop. Bytes that make no sense end the connection."""
         self.num_heard += 1
         try:
-            if frames := self._decoder.feed(data):
+            frames = self._decoder.feed(data)
+        except FrameError as error:
+            self._break_off(error)
+        else:
+            self.hand_on(frames)
+
+    def hand_on(self, frames: list[WorkerFrame]) -> None:
+        """Give frames to whoever receives them. Such as make no sense end the connection."""
+        try:
+            if frames:
                 self.receive(frames)
-        except (FrameError, ValueError) as error:
-            _log.warning("what the engine says makes no sense: %s", error)
-            self.close()
+        except ValueError as error:
+            self._break_off(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
@@ -74,13 +82,21 @@ class EnginePipe(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def _break_off(self, error: Exception) -> None:
+        _log.warning("what the engine says makes no sense: %s", error)
+        self.close()
+
 
 class WorkerProcess:
     """A running engine process that is ready for requests."""
 
-    def __init__(self, process: asyncio.subprocess.Process, pipe: EnginePipe) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, pipe: EnginePipe, said: list[WorkerFrame]
+    ) -> None:
         self._process = process
         self._pipe = pipe
+        self._said = said
+        """What came before anybody listened."""
 
     @property
     def pid(self) -> int:
@@ -98,20 +114,22 @@ class WorkerProcess:
         return self._pipe.num_heard
 
     @classmethod
-    async def spawn(cls, start: Start, receive: Receive) -> tuple[WorkerProcess, Ready]:
-        """Start a process and wait until it is ready; what it says after that goes to `receive`.
+    async def spawn(cls, start: Start) -> tuple[WorkerProcess, Ready]:
+        """Start a process and wait until it is ready; what it says after that waits for `listen`.
 
         Raises EngineUnavailable with the worker's own reason when it does not become ready, and
         TimeoutError.
         """
         loop = asyncio.get_running_loop()
         opening: asyncio.Future[WorkerFrame] = loop.create_future()
+        said: list[WorkerFrame] = []
 
-        def open_with(frames: list[WorkerFrame]) -> None:
+        def keep(frames: list[WorkerFrame]) -> None:
+            said.extend(frames)
             if not opening.done():
-                opening.set_result(frames[0])
+                opening.set_result(said.pop(0))
 
-        pipe = EnginePipe(open_with)
+        pipe = EnginePipe(keep)
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -124,7 +142,7 @@ class WorkerProcess:
                 env=_environment(),
             )
         await loop.create_unix_connection(lambda: pipe, sock=ours)
-        worker = cls(process, pipe)
+        worker = cls(process, pipe, said)
         try:
             worker.send(start)
             async with asyncio.timeout(_START_LIMIT_S):
@@ -132,8 +150,13 @@ class WorkerProcess:
         except BaseException:
             await worker.close()
             raise
-        pipe.receive = receive
         return worker, ready
+
+    def listen(self, receive: Receive) -> None:
+        """Have `receive` take what the process says, and what it has said since it was ready."""
+        self._pipe.receive = receive
+        said, self._said = self._said, []
+        self._pipe.hand_on(said)
 
     def send(self, frame: SiteFrame) -> None:
         """Queue a frame; to a process that is gone it goes nowhere.

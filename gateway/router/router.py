@@ -104,20 +104,13 @@ class Router:
             raise self._shed(decision, choice.estimate_s, least, budget, trail)
 
     async def generate(
-        self,
-        request: GenerationRequest,
-        budget: Budget,
-        trail: TurnTrail,
-        *,
-        must_answer: bool = False,
+        self, request: GenerationRequest, budget: Budget, trail: TurnTrail
     ) -> AsyncGenerator[GenerationEvent, None]:
         """The generation's frames and its end (STOP or LENGTH).
 
-        A turn that must be answered (a tool has run) is not shed, however late and full it is.
         Raises SloUnattainable when it is shed, now or in an engine's queue, InvalidSchema and
         EngineFault when the engine refused it, EngineUnavailable when there is no engine left.
         """
-        request = msgspec.structs.replace(request, must_answer=must_answer)
         num_uncounted = len(request.prompt)
         async with aclosing(self.serve(request, budget, trail, Hops())) as items:
             async for item in items:
@@ -220,7 +213,9 @@ class Router:
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         yield Admitted(())
         generation_id = f"{way.request.request_id}#{next(self._numbers)}"
-        request = msgspec.structs.replace(way.remaining_request(), request_id=generation_id)
+        request = msgspec.structs.replace(
+            way.delivered.remaining_request(), request_id=generation_id
+        )
         self._running[generation_id] = way.trail
         asked_s, is_first = self._monotonic(), True
         try:
@@ -239,7 +234,7 @@ class Router:
         self, peer: PeerView, choice: Choice, way: Way
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """As a peer makes it; what becomes of it is what the peer is judged by."""
-        request, asked_s = way.remaining_request(), self._monotonic()
+        request, asked_s = way.delivered.remaining_request(), self._monotonic()
         turn_class, was_certain = request.turn_class, choice.reason is not Reason.UNCERTAIN
         hops = way.hops.onward(self.here.name)
         items = self._peers.generate(

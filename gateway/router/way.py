@@ -43,15 +43,10 @@ class Way:
         """Whether another site handed it on to this one."""
         return bool(self.hops.path)
 
-    @property
-    def must_answer(self) -> bool:
-        """Whether it is too late to shed: a tool has run, or tokens are out."""
-        return self.request.must_answer or self.delivered.has_begun
-
     def ask(self, model: bytes, now_s: float) -> Ask:
         """What is to be decided now. What has begun cannot miss its first token any more.
 
-        A peer's turn that must be answered has its own site to be answered at.
+        A peer's turn that has begun has its own site to wait at.
         """
         remaining_s = None if self.delivered.has_begun else self.budget.remaining_s(now_s)
         regions = self.trail.allowed_regions
@@ -64,13 +59,7 @@ class Way:
             not_at=tuple(self.excluded),
             may_forward=self.hops.left > 0,
             may_wait=False,
-            must_answer=self.must_answer and not self.is_from_peer,
-        )
-
-    def remaining_request(self) -> GenerationRequest:
-        """What the next site is asked for."""
-        return msgspec.structs.replace(
-            self.delivered.remaining_request(), must_answer=self.must_answer
+            has_begun=self.delivered.has_begun and not self.is_from_peer,
         )
 
     def decision(self, choice: Choice, ask: Ask, now_s: float) -> RouteDecision:

@@ -18,6 +18,7 @@ from gateway.core.errors import (
     RateLimited,
     SiteDraining,
     SloUnattainable,
+    TurnCutOff,
     UpstreamBusy,
 )
 from gateway.core.generation import Constraint, ConstraintKind, Sampling
@@ -308,7 +309,7 @@ def error_metadata(error: GatewayError, request_id: str) -> tuple[tuple[str, str
             pairs.append(("firsthop-budget-ms", f"{error.budget_s * 1e3:.0f}"))
     if (wait_s := _retry_after_s(error)) is not None:
         pairs.append(("retry-after-ms", f"{wait_s * 1e3:.0f}"))
-    if isinstance(error, SloUnattainable | SiteDraining):
+    if isinstance(error, SloUnattainable | SiteDraining | TurnCutOff):
         pairs.append(("x-firsthop-alternates", ", ".join(error.alternates)))
     return tuple(pair for pair in pairs if pair[1])
 

@@ -51,6 +51,7 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "rate_limit_exceeded": WireStatus(429, "rate_limit_error", _EXHAUSTED),
     "slo_unattainable": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "site_draining": WireStatus(503, "overloaded_error", _UNAVAILABLE),
+    "turn_cut_off": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "unavailable": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "deadline_exceeded": WireStatus(504, "timeout_error", _DEADLINE),
     "client_stalled": WireStatus(408, "timeout_error", _ABORTED),

@@ -159,21 +159,6 @@ def test_without_a_queue_a_free_slot_is_still_given() -> None:
     assert _patient(FULL, 0) is AdmissionReason.QUEUE_FULL
 
 
-@given(loads, classes, st.none() | st.floats(0.0, 1.0))
-def test_what_must_be_answered_is_never_shed(
-    load: EngineLoad, turn_class: TurnClass, remaining_s: float | None
-) -> None:
-    decision = admit(
-        load,
-        turn_class=turn_class,
-        prompt_tokens=50,
-        remaining_s=remaining_s,
-        max_num_queued=0,
-        must_answer=True,
-    )
-    assert (decision.admitted, decision.reason) == (True, AdmissionReason.MUST_ANSWER)
-
-
 def test_a_spent_budget_is_named() -> None:
     decision = admit(IDLE, turn_class=AGENT, prompt_tokens=1, remaining_s=0.0, max_num_queued=10)
     assert (decision.admitted, decision.reason) == (False, AdmissionReason.BUDGET_SPENT)

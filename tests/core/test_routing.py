@@ -162,9 +162,9 @@ def test_a_prompt_that_may_be_shortened_is_before_it_waits() -> None:
     assert choice.estimate_s <= 0.2
 
 
-def test_a_turn_that_must_be_answered_is_never_shed() -> None:
+def test_a_turn_that_has_begun_is_never_shed() -> None:
     for remaining_s in (0.0, 0.01, 0.3):
-        ask = TEXT._replace(remaining_s=remaining_s, must_answer=True)
+        ask = TEXT._replace(remaining_s=remaining_s, has_begun=True)
         assert decide(ask=ask).verdict is Verdict.QUEUED
 
 
@@ -181,8 +181,8 @@ def test_a_turn_that_may_not_be_answered_here_leaves_or_is_shed() -> None:
     elsewhere = TEXT._replace(sites=frozenset({"b"}))
     assert decide(peer("b"), load=IDLE, ask=elsewhere).verdict is Verdict.PEER
     assert decide(load=IDLE, ask=elsewhere).reason is Reason.PLACE_NOT_ALLOWED
-    must = ask._replace(must_answer=True)
-    assert decide(load=IDLE, ask=must).reason is Reason.PLACE_NOT_ALLOWED
+    begun = ask._replace(has_begun=True)
+    assert decide(load=IDLE, ask=begun).reason is Reason.PLACE_NOT_ALLOWED
 
 
 def test_without_hops_left_only_this_site_counts() -> None:

@@ -68,6 +68,7 @@ class AdminSite:
             telemetry=self.telemetry,
             end=self.is_told_to_end.set,
             monotonic=lambda: NOW_S,
+            answers_this_machine_only=True,
         )
         self.server = HttpServer(app, bind_listener("127.0.0.1", 0), drain_timeout_s=1.0)
         self.url = f"http://127.0.0.1:{self.server.port}"

@@ -199,6 +199,10 @@ class Site:
         loop = self.loop.result(timeout=WAIT_S)
         asyncio.run_coroutine_threadsafe(drain(), loop).result(timeout=WAIT_S)
 
+    def cut_off(self) -> None:
+        """End the turns under way."""
+        self.loop.result(timeout=WAIT_S).call_soon_threadsafe(self.desk.cut_off)
+
     def reset(self) -> None:
         """As new: the greeting as script, everyone let in, nothing recorded.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -49,6 +50,12 @@ def ids(client: httpx.Client, query: str = "") -> list[str]:
     return [turn["request_id"] for turn in listed["data"]]
 
 
+def test_web_pages_and_other_names_are_refused(client: httpx.Client) -> None:
+    for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
+        refused = client.get("/v1/requests", headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "host_not_allowed")
+
+
 def test_the_state_of_the_site_names_age_and_source_of_its_figures(client: httpx.Client) -> None:
     state = client.get("/v1/site").json()
 
@@ -86,11 +93,14 @@ def test_the_state_of_the_site_names_age_and_source_of_its_figures(client: httpx
 
 
 def test_the_state_follows_the_desk(site: AdminSite, client: httpx.Client) -> None:
-    with site.desk.visit(interface="openai") as visit:
-        visit.authenticate(None)
-        site.desk.drain()
-        now = client.get("/v1/site").json()["now"]
+    async def visiting() -> dict[str, Any]:
+        with site.desk.visit(interface="openai") as visit:
+            visit.authenticate(None)
+            site.desk.drain()
+            now: dict[str, Any] = (await asyncio.to_thread(client.get, "/v1/site")).json()["now"]
+            return now
 
+    now = asyncio.run(visiting())
     assert now["draining"] is True
     assert now["num_turns_active"] == 1
     assert client.get("/v1/site").json()["now"]["num_records_kept"] == 1

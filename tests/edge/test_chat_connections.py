@@ -188,6 +188,52 @@ def test_a_client_that_stops_reading_is_cut_off(
     assert caplog.text == ""
 
 
+def test_a_stream_that_is_cut_off_ends_with_the_reason(
+    http_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    http_site.runner.script = (TextDelta("Hel"), Hold())
+    with dial(http_site, head(len(STREAMED), "connection: close") + STREAMED) as client:
+        received = read_until(client, b"Hel")
+        http_site.cut_off()
+        received += read_to_end(client)
+    assert b'"code":"turn_cut_off"' in received
+    assert b"[DONE]" not in received
+    assert received.endswith(b"0\r\n\r\n")
+    record = http_site.records.next()
+    assert (record.outcome, record.error) == (Outcome.FAILED, "turn_cut_off")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_what_is_cut_off_before_anything_was_sent_is_refused(
+    http_site: Site, num_missing: int
+) -> None:
+    http_site.runner.script = (Hold(),)
+    with dial(http_site, head(len(WHOLE)) + WHOLE[: len(WHOLE) - num_missing]) as client:
+        while not (http_site.runner.num_running or (num_missing and http_site.desk.num_active)):
+            time.sleep(0.001)
+        http_site.cut_off()
+        received = read_until(client, b"turn_cut_off")
+    assert received.startswith(b"HTTP/1.1 503")
+    assert http_site.records.next().error == "turn_cut_off"
+
+
+def test_a_cut_off_client_that_does_not_read_is_not_waited_for(
+    http_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    http_site.runner.script = ()
+    http_site.runner.endless = TextDelta("x" * 20_000)
+    with dial(http_site, head(len(STREAMED)) + STREAMED, receive_buffer_bytes=4096) as client:
+        num_yielded = -1
+        while num_yielded != (num_yielded := http_site.runner.num_yielded) or not num_yielded:
+            time.sleep(0.1)
+        http_site.cut_off()
+        assert http_site.records.next().error == "turn_cut_off"
+        with pytest.raises(ConnectionResetError):
+            read_to_end(client)
+    assert caplog.text == ""
+
+
 def test_a_slow_reader_is_waited_for(strict_site: Site) -> None:
     strict_site.runner.script = (*(TextDelta("y" * 50_000) for _ in range(200)), END)
     request = head(len(STREAMED), "connection: close") + STREAMED

@@ -257,6 +257,23 @@ def test_an_offer_of_another_protocol_is_passed_over(
     assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"), [(b"close, Upgrade, HTTP2-Settings", b"close"), (b"Upgrade", b"")]
+)
+def test_what_else_a_connection_header_says_outlives_the_offer(
+    http_site: Site, options: bytes, kept: bytes
+) -> None:
+    offer = OFFER.replace(b"Upgrade, HTTP2-Settings", options)
+    with socket.create_connection(("127.0.0.1", http_site.port), timeout=WAIT_S) as client:
+        client.sendall(offer)
+        answer = http.client.HTTPResponse(client, method="POST")
+        answer.begin()
+        answer.read()
+        assert answer.getheader("connection", "").encode() == kept
+        client.sendall(OFFER)
+        assert bool(client.recv(1)) is not bool(kept)
+
+
 def test_this_is_no_proxy(http_site: Site) -> None:
     received = exchange(http_site, b"CONNECT elsewhere:443 HTTP/1.1\r\nhost: elsewhere\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 405")

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import GenerationEvent
     from gateway.engine.frames import Ready, SiteFrame, Start
-    from gateway.engine.process import Receive
 
 pytestmark = pytest.mark.flow
 
@@ -210,9 +209,9 @@ def test_deadlines_hold_and_work_is_counted_while_there_is_no_engine(
     may_start = asyncio.Event()
     spawn = WorkerProcess.spawn
 
-    async def held_up(start: Start, receive: Receive) -> tuple[WorkerProcess, Ready]:
+    async def held_up(start: Start) -> tuple[WorkerProcess, Ready]:
         await may_start.wait()
-        return await spawn(start, receive)
+        return await spawn(start)
 
     async def main() -> None:
         async with EngineClient(start_for(tiny_dir)) as engine, asyncio.TaskGroup() as group:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.engine.frames import Failed, Shutdown, encode
-from gateway.engine.process import EnginePipe, lines_of
+from gateway.core.generation import EngineLoad
+from gateway.engine.frames import Failed, Load, Ready, Shutdown, Start, encode
+from gateway.engine.process import EnginePipe, WorkerProcess, lines_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.engine.frames import WorkerFrame
 
 
@@ -36,6 +40,33 @@ def test_a_line_without_an_end_comes_in_pieces() -> None:
     assert b"".join(lines[:-1]) == endless
     assert max(map(len, lines)) < 1 << 16
     assert lines[-1] == b"after"
+
+
+def test_what_follows_ready_at_once_is_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = EngineLoad(0.0, 8, 0, 0.001, 0.01, 9.0, 9.0)
+    ready, more = Ready(512, 256, 8, 0.0, load), Load(load, 0)
+    (tmp_path / "said").write_bytes(encode(ready) + encode(more))
+    hasty = tmp_path / "hasty"
+    hasty.write_text(
+        f"#!{sys.executable}\n"
+        "import os, pathlib, sys\n"
+        "fd = int(sys.argv[-1])\n"
+        "os.write(fd, pathlib.Path(__file__).with_name('said').read_bytes())\n"
+        "while os.read(fd, 4096): pass\n"
+    )
+    hasty.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hasty))
+
+    async def main() -> None:
+        worker, opening = await WorkerProcess.spawn(Start(""))
+        heard: list[WorkerFrame] = []
+        worker.listen(heard.extend)
+        assert (opening, heard) == (ready, [more])
+        await worker.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("said", [b"\xff\xff\xff\xff", encode(Shutdown())])

@@ -155,24 +155,6 @@ def test_a_hopeless_turn_is_shed_before_its_prompt_is_known() -> None:
     assert bench.trail.decisions[0].reason == "nothing_fits"
 
 
-def test_after_a_tool_has_run_a_late_answer_is_not_shed() -> None:
-    bench = Bench(ANSWER)
-    bench.engine.reported = msgspec.structs.replace(
-        IDLE, num_active=4, backlog=(Backlog(), Backlog(1000, 0), Backlog())
-    )
-    spent = Budget(started_s=bench.clock.now_s - 9.0, first_token_s=0.5)
-    request = GenerationRequest("r", (1, 2, 3), 16, first_token_deadline_s=None)
-
-    async def scenario() -> int:
-        events = bench.router.generate(request, spent, bench.trail, must_answer=True)
-        async with aclosing(events):
-            return len([event async for event in events])
-
-    assert asyncio.run(scenario()) == len(ANSWER)
-    assert bench.trail.decisions[0].reason == "must_answer"
-    assert bench.engine.requests[0].must_answer
-
-
 @pytest.mark.parametrize(
     ("refusal", "reason"), [(None, "expired_in_queue"), (Refusal.QUEUE_FULL, "queue_full")]
 )

@@ -137,8 +137,7 @@ class Engine:
     ) -> None:
         """Take a request; its events come under `key`.
 
-        What was taken before, has been answered in part or must be answered is taken even when
-        too many wait.
+        What was taken before or has been answered in part is taken even when too many wait.
         """
         generation = Generation(
             key,
@@ -147,7 +146,7 @@ class Engine:
             max_context_tokens=self.model.max_context_tokens,
         )
         self._generations[key] = generation
-        is_bounded = not (is_resubmission or request.resume or request.must_answer)
+        is_bounded = not (is_resubmission or request.resume)
         refusal = self._unusable(generation)
         if refusal is None and is_bounded and self._is_full_for(generation):
             refusal = generation.end(FinishReason.EXPIRED, refusal=Refusal.QUEUE_FULL)

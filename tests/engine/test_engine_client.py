@@ -1,0 +1,118 @@
+"""The client over an engine process that says what the test has it say."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+import pytest
+
+from gateway.core.generation import EngineLoad, FinishReason, GenerationEnd, TokenFrame
+from gateway.engine.client import EngineClient
+from gateway.engine.frames import Batch, Load, Ready, Start, Submit
+from gateway.engine.process import WorkerProcess
+from tests.engine.streams import events_of, load_when, make_request, run_bounded
+
+if TYPE_CHECKING:
+    from gateway.core.generation import GenerationRequest
+    from gateway.engine.frames import SiteFrame
+    from gateway.engine.process import Receive
+
+_LOAD = EngineLoad(0.0, 8, 0, 0.001, 0.01, 9.0, 9.0)
+_BEAT_S = 0.02
+
+
+class ScriptedWorker:
+    """A WorkerProcess without a process."""
+
+    pid = 0
+    num_heard = 0
+
+    def __init__(self) -> None:
+        self.submits: list[Submit] = []
+        self.is_gone = asyncio.Event()
+        self.is_lost = False
+        self.say: Receive = list.clear
+
+    def send(self, frame: SiteFrame) -> None:
+        if isinstance(frame, Submit):
+            self.submits.append(frame)
+
+    def listen(self, receive: Receive) -> None:
+        self.say = receive
+
+    async def lost(self) -> None:
+        await self.is_gone.wait()
+
+    async def log_stderr(self) -> None:
+        pass
+
+    async def close(self) -> int:
+        return 1
+
+    async def beat(self) -> None:
+        """Be heard from, with nothing to say."""
+        while True:
+            self.say([Load(_LOAD, 0)])
+            await asyncio.sleep(_BEAT_S)
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[ScriptedWorker]:
+    """Every process that is started."""
+    started: asyncio.Queue[ScriptedWorker] = asyncio.Queue()
+
+    async def spawn(start: Start) -> tuple[WorkerProcess, Ready]:
+        worker = ScriptedWorker()
+        started.put_nowait(worker)
+        return cast("WorkerProcess", worker), Ready(512, 256, 8, 0.0, _LOAD)
+
+    monkeypatch.setattr(WorkerProcess, "spawn", spawn)
+    return started
+
+
+def _due_in(seconds: float, seed: int = 1) -> GenerationRequest:
+    deadline_s = time.monotonic() + seconds
+    return msgspec.structs.replace(make_request(seed), first_token_deadline_s=deadline_s)
+
+
+def test_a_suspect_that_is_held_back_ends_at_its_deadline(
+    workers: asyncio.Queue[ScriptedWorker],
+) -> None:
+    async def main() -> None:
+        async with EngineClient(Start("")) as engine, asyncio.TaskGroup() as group:
+            group.create_task(events_of(engine, make_request(1)))
+            held_back = group.create_task(events_of(engine, _due_in(1.0, seed=2)))
+            await load_when(engine, lambda load: load.num_queued == 2)
+            for _ in range(2):
+                (await workers.get()).is_gone.set()
+            third = await workers.get()
+            await load_when(engine, lambda load: engine.is_available)
+            beating = group.create_task(third.beat())
+            assert await held_back == [GenerationEnd(FinishReason.EXPIRED, 150, 0)]
+            assert [submit.request.request_id for submit in third.submits] == ["1"]
+            beating.cancel()
+            third.say([Batch(((third.submits[0].key, GenerationEnd(FinishReason.STOP, 1, 0)),))])
+
+    run_bounded(main())
+
+
+def test_an_engine_that_is_heard_from_may_begin_late(
+    workers: asyncio.Queue[ScriptedWorker],
+) -> None:
+    async def main() -> None:
+        async with EngineClient(Start("")) as engine, asyncio.TaskGroup() as group:
+            worker = await workers.get()
+            request = _due_in(0.1)
+            asked = group.create_task(events_of(engine, request))
+            await load_when(engine, lambda load: load.num_queued == 1)
+            beating = group.create_task(worker.beat())
+            await asyncio.sleep(0.3)
+            beating.cancel()
+            frame, end = TokenFrame(0, (7,)), GenerationEnd(FinishReason.STOP, 150, 1)
+            worker.say([Batch(((1, frame), (1, end)))])
+            assert await asked == [frame, end]
+
+    run_bounded(main())
