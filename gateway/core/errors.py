@@ -34,9 +34,7 @@
     │       ├── UpstreamBusy          it has no room
     │       ├── UpstreamTimeout       it says nothing
     │       └── UpstreamRefused       it does not take what this site sends: key, model, fields
-    ├── PeerError               a site that a turn was offered to did not do it; the router goes on
-    │   ├── PeerRefused         it said no, or gave up what it had begun
-    │   └── PeerLost            it cannot be reached any more, or broke the protocol
+    ├── PeerError               (core.peer_errors) a site did not do an offered turn; never served
     └── SetupError              an operator must change configuration, files or the machine
         ├── ConfigError
         └── PortInUse           (engine.bundle adds BundleError)
@@ -401,38 +399,6 @@ class UpstreamRefused(UpstreamError):
     """The server does not serve this site: its key, its model or a field it does not know."""
 
     code = "upstream_refused"
-
-
-class PeerError(GatewayError):
-    """A peer did not do, or did not finish, a turn; another site can. Never reaches a client."""
-
-    def __init__(self, site: str, message: str) -> None:
-        super().__init__(f"peer {site}: {message}")
-        self.site = site
-        self.cause = message
-
-
-class PeerRefused(PeerError):
-    """The peer does not take the turn, or gives it back; `reason` is a word for records.
-
-    `estimate_s` is the time to first token it would have needed, 0 when it did not estimate.
-    """
-
-    def __init__(self, site: str, *, reason: str, estimate_s: float = 0.0) -> None:
-        super().__init__(site, f"refused ({reason})")
-        self.reason = reason
-        self.estimate_s = estimate_s
-
-
-class PeerLost(PeerError):
-    """The link to the peer is not there or broke, or the peer broke the link's rules.
-
-    `was_sent` says whether the peer may have got the turn.
-    """
-
-    def __init__(self, site: str, message: str, *, was_sent: bool = True) -> None:
-        super().__init__(site, message)
-        self.was_sent = was_sent
 
 
 class SetupError(GatewayError):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import grpc
 import msgspec
 
-from gateway.core.errors import PeerLost, PeerRefused
 from gateway.core.generation import TokenFrame
+from gateway.core.peer_errors import PeerLost, PeerRefused
 from gateway.peers.offered_turn import OfferedTurn, is_end
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tasks import first_cause

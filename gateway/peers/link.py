@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import msgspec
 
-from gateway.core.errors import PeerError, PeerLost, PeerRefused
 from gateway.core.hops import Admitted
 from gateway.core.load_report import LoadReport
+from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.peers.connection import PeerConnection
 from gateway.peers.port import NobodyObserves
 from gateway.wire.peer_frames import MAX_MESSAGE_BYTES, METHOD, FrameError

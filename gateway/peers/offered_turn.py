@@ -14,8 +14,8 @@ from gateway.wire.peer_frames import WINDOW_TOKENS, FrameError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.core.errors import PeerError
     from gateway.core.generation import GenerationEvent, GenerationRequest, TokenFrame
+    from gateway.core.peer_errors import PeerError
     from gateway.core.stages import TurnTrail
     from gateway.wire.peer_frames import Accept, End
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.core.errors import PeerLost
+from gateway.core.peer_errors import PeerLost
 from gateway.core.peers import Peers
 
 if TYPE_CHECKING:

@@ -19,15 +19,7 @@ import msgspec
 
 from gateway.core.admission import AdmissionReason, retry_after_s
 from gateway.core.delivered import Delivered
-from gateway.core.errors import (
-    EngineFault,
-    EngineUnavailable,
-    InvalidSchema,
-    PeerError,
-    PeerLost,
-    PeerRefused,
-    SloUnattainable,
-)
+from gateway.core.errors import EngineFault, EngineUnavailable, InvalidSchema, SloUnattainable
 from gateway.core.generation import (
     CLASS_RANK,
     FinishReason,
@@ -37,6 +29,7 @@ from gateway.core.generation import (
     TokenFrame,
 )
 from gateway.core.hops import Admitted, Hops
+from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.routing import Reason, Verdict, choose, refusal
 from gateway.core.stages import Candidate, RouteDecision, Stage
 from gateway.peers.port import NoPeers

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.errors import EngineUnavailable, PeerRefused
+from gateway.core.errors import EngineUnavailable
 from gateway.core.generation import CLASS_RANK
+from gateway.core.peer_errors import PeerRefused
 from gateway.core.routing import Ask
 from gateway.core.stages import Candidate
 
 if TYPE_CHECKING:
     from gateway.core.budget import Budget
     from gateway.core.delivered import Delivered
-    from gateway.core.errors import PeerError
     from gateway.core.generation import GenerationRequest
     from gateway.core.hops import Hops
+    from gateway.core.peer_errors import PeerError
     from gateway.core.routing import Choice
     from gateway.core.stages import RouteDecision, TurnTrail
 

@@ -31,6 +31,15 @@ def test_an_answer_is_kept_as_one_message() -> None:
     assert dialogue.phase is Phase.IDLE
 
 
+def test_an_acknowledgement_is_no_part_of_the_answer() -> None:
+    dialogue = Dialogue()
+    dialogue.ask("hi")
+    dialogue.note(TextDelta("One moment.", is_acknowledgement=True))
+    dialogue.note(TextDelta("Hello"))
+    dialogue.finish(())
+    assert [message.content for message in dialogue.messages] == ["hi", "Hello"]
+
+
 def test_calls_wait_for_their_results() -> None:
     dialogue = waiting_for(PAY, BILL)
     assert dialogue.phase is Phase.AWAITING_RESULTS

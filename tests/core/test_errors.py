@@ -10,6 +10,7 @@ from gateway.core.errors import (
     InvalidRequest,
     RateLimited,
     RegionNotAllowed,
+    SloUnattainable,
     UnknownModel,
 )
 from gateway.core.generation import Sampling
@@ -42,3 +43,10 @@ def test_a_limit_is_told_in_whole_numbers() -> None:
 def test_a_budget_is_told_in_milliseconds() -> None:
     with pytest.raises(InvalidRequest, match=r"not -5 ms$"):
         budget_for(TurnClass.AGENT, BudgetDefaults(), started_s=0.0, requested_s=-0.005)
+
+
+def test_a_spent_budget_is_told_without_an_estimate() -> None:
+    error = SloUnattainable(estimate_s=0.0, budget_s=0.5, reason="budget_spent", retry_after_s=1.0)
+    assert error.message == (
+        "shed (budget_spent): the budget of 500 ms was over before the turn had a place"
+    )

@@ -108,7 +108,6 @@ def test_turns_that_a_site_cuts_off_are_told(echo_bundle: Path, tmp_path: Path, 
         with pytest.raises(grpc.RpcError) as caught:
             list(generated)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        trailers = caught.value.trailing_metadata() or ()
-        assert CUT_OFF in [one[1] for one in trailers]  # type: ignore[index] # pairs, as sent
+        assert CUT_OFF in str(caught.value.trailing_metadata())
         assert site.process.wait(_DRAIN_LIMIT_S / 2) == 0
         assert "Traceback" not in site.log.read_text()

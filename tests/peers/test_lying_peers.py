@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from gateway.core.errors import PeerError, PeerLost, PeerRefused
 from gateway.core.generation import FinishReason, GenerationEnd, TokenFrame, TokenLogprob
 from gateway.core.hops import Admitted, Hops
 from gateway.core.load_report import Credits, report_load
+from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.peers.link import PeerLink, PeerSite
 from gateway.wire.peer_frames import (
