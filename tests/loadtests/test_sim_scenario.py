@@ -151,7 +151,7 @@ def test_shipped_scenarios_are_valid(path: Path) -> None:
         ),
         ("share = 3.0", "share = 0.0", "13: slos.0.share: "),
         ('"agent"\n', '"agent"\nshare = 0.0\n', "17: slos.1.share: "),
-        ("seed = 3", "seed = ", " not valid TOML: "),
+        ("seed = 3", "seed = ", "2: not valid TOML: "),
         ("seed = 3", "seed = -3", "2: seed: "),
         ("rate_hz = 20.0", "rate_hz = inf", "10: load.rate_hz: "),
         ("rate_hz = 20.0", "rate_hz = 1e15", "10: load.rate_hz: "),
