@@ -96,7 +96,7 @@ def _make_run_once(clone: Path) -> float:
             start_new_session=True,
         )
     try:
-        wait_until(lambda: "is ready" in log.read_text() or make.poll() is not None, "ready", 300.0)
+        wait_until(lambda: "ready." in log.read_text() or make.poll() is not None, "ready", 300.0)
         taken_s = time.monotonic() - began_s
         if make.poll() is not None:
             raise SystemExit(f"make run ended: {log.read_text()}")
