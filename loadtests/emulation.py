@@ -69,6 +69,8 @@ class Bench:
         }
         self._engine = engine
         self._times = times
+        self.num_missed = 0
+        """Rounds of `mixed` whose prompt did not meet decoding rows, and say nothing."""
         self._num_asked = 0
 
     async def generate(self, num_prompt: int = PROMPT_TOKENS) -> Seen:
@@ -110,7 +112,8 @@ class Bench:
         last = first + WINDOW_STEPS
         whole = first >= 0 and last < len(instants_s)
         if not whole or not new.sent_s <= new.instants_s[0] <= instants_s[last]:
-            raise MissedMoment("the new prompt did not meet decoding rows")
+            self.num_missed += 1
+            return
         expected_s = self._times.prefill_s(SHORT_TOKENS, 0)
         for before_s in instants_s[first:last]:
             decoding = [*rows, new] if new.num_before(before_s) else rows
@@ -136,11 +139,7 @@ class Bench:
         return self._times.decode_s(len(rows), context)
 
 
-class MissedMoment(Exception):
-    """The client was too late to bring about what was to be measured."""
-
-
-async def errors_s(times: StepTimes, start: Start, guard: HostGuard) -> dict[str, list[float]]:
+async def measured(times: StepTimes, start: Start, guard: HostGuard) -> Bench:
     """By how much each run was off the profile."""
     async with EngineClient(start) as engine, guard.watching_loop("loop of the client"):
         bench = Bench(engine, times)
@@ -150,11 +149,13 @@ async def errors_s(times: StepTimes, start: Start, guard: HostGuard) -> dict[str
             await bench.batch()
             await bench.mixed()
     guard.stop()
-    return bench.errors_s
+    return bench
 
 
 def against_bounds(errors: list[float]) -> dict[str, Any]:
     """Percentiles of the error's size, in ms, against the bounds."""
+    if not errors:
+        return {"n": 0, "met": False}
     sizes = [abs(error) * 1e3 for error in errors]
     p50, p99 = percentile(sizes, 0.5), percentile(sizes, 0.99)
     return {
@@ -185,10 +186,12 @@ def main() -> int:
     hurry(CLIENTS)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found_s = runner.run(errors_s(times, start, guard))
-    except* (GatewayError, MissedMoment) as errors:
+            bench = runner.run(measured(times, start, guard))
+    except* GatewayError as errors:
         raise SystemExit(f"emulation: {errors.exceptions[0]}") from errors
-    figures = {name: against_bounds(values) for name, values in found_s.items()}
+    figures = {name: against_bounds(values) for name, values in bench.errors_s.items()}
+    late = [f"{bench.num_missed} of {NUM_ROUNDS} prompts came when no rows decoded"]
+    faults = [*guard.faults(), *(late if 2 * bench.num_missed > NUM_ROUNDS else [])]
     missed = [f"{name} leaves its bounds" for name, figure in figures.items() if not figure["met"]]
     return conclude(
         "emulation",
@@ -199,7 +202,8 @@ def main() -> int:
             "error_ms": figures,
             "bounds_ms": {"p50": P50_BOUND_MS, "p99": P99_BOUND_MS},
             "host": guard.row(),
-            **verdict(guard.faults(), missed=missed),
+            "num_missed_moments": bench.num_missed,
+            **verdict(faults, missed=missed),
         },
     )
 

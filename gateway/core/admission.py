@@ -1,8 +1,8 @@
-"""Admit a turn or shed it, from what the engine says of itself.
+"""What is told of a turn that was admitted or shed, and when a shed caller may come again.
 
 Early refusal is the largest lever on attainment: work that cannot meet its budget only makes
-other work miss theirs. An estimate is therefore made for every turn with a budget, and a turn
-whose best estimate misses it is refused before anything is spent on it.
+other work miss theirs. `core.routing` decides for the site's own model, `core.upstream_pace` for
+another server's.
 """
 
 from __future__ import annotations
@@ -43,33 +43,6 @@ class Admission(msgspec.Struct, frozen=True):
     admitted: bool
     reason: AdmissionReason
     estimate_s: float
-
-
-def admit(
-    load: EngineLoad,
-    *,
-    turn_class: TurnClass,
-    prompt_tokens: int,
-    remaining_s: float | None,
-    max_num_queued: int,
-) -> Admission:
-    """Decide on a turn with `remaining_s` left of its budget (None: unlimited).
-
-    `max_num_queued` bounds what waits of the turn's class and of those before it, so that no
-    queue of patient work keeps out an urgent turn.
-    """
-    estimate_s = estimate_first_token_s(load, prompt_tokens, turn_class)
-    num_ahead = load.ahead_of(turn_class).num_queued
-    has_room = load.num_active + num_ahead < load.num_slots
-    if num_ahead >= max_num_queued and not has_room:
-        return Admission(False, AdmissionReason.QUEUE_FULL, estimate_s)
-    if remaining_s is None:
-        return Admission(True, AdmissionReason.NO_BUDGET, estimate_s)
-    if remaining_s <= 0.0:
-        return Admission(False, AdmissionReason.BUDGET_SPENT, estimate_s)
-    if estimate_s > remaining_s:
-        return Admission(False, AdmissionReason.ESTIMATE_OVER_BUDGET, estimate_s)
-    return Admission(True, AdmissionReason.FITS, estimate_s)
 
 
 def retry_after_s(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.admission import admit
+from loadtests.sim.admission import admit
 from loadtests.sim.engine import Engine, EngineEffect, EngineEvent, Submit
 
 if TYPE_CHECKING:

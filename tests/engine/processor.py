@@ -8,7 +8,7 @@ import pytest
 
 _CPUINFO = Path("/proc/cpuinfo")
 
-avx512_vnni = pytest.mark.skipif(
+avx512_vnni = pytest.mark.skipif(  # other processors round otherwise: nothing is claimed there
     not (_CPUINFO.exists() and "avx512_vnni" in _CPUINFO.read_text()),
     reason="measured on processors with AVX512-VNNI only",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -92,11 +93,12 @@ async def joined(bench: Bench, site: str, epoch: int) -> AsyncIterator[Joined]:
 A, B, C = ("edge-a", 1), ("edge-b", 1), ("edge-c", 1)
 
 
-class FabricConformance:
+class FabricConformance(ABC):
     """The suite."""
 
+    @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[Bench]:
-        raise NotImplementedError
+        """A fabric of its own for each test."""
 
     @on_uvloop
     async def test_sites_see_each_other_and_themselves(self) -> None:
