@@ -20,7 +20,7 @@ from gateway.core.generation import NO_BACKLOG, add_backlogs
 from gateway.engine.frames import Batch, Failed, Load, Prepare, Ready
 from gateway.engine.live_stream import is_end
 from gateway.engine.live_streams import LiveStreams
-from gateway.engine.process import WorkerProcess
+from gateway.engine.process import EngineProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -63,7 +63,7 @@ class EngineClient:
         self.start = start
         self.restarts = 0
         self._streams = LiveStreams(on_resume)
-        self._worker: WorkerProcess | None = None
+        self._worker: EngineProcess | None = None
         self._facts: Ready | None = None
         self._load: EngineLoad | None = None
         self._prepared: list[Constraint] = []
@@ -207,7 +207,7 @@ class EngineClient:
     async def _spawn(self) -> None:
         """Start a process and give it what is live. Raises EngineError, OSError, TimeoutError."""
         began_s = time.monotonic()
-        worker, self._facts = await WorkerProcess.spawn(self.start)
+        worker, self._facts = await EngineProcess.spawn(self.start)
         self._startup_s = time.monotonic() - began_s
         self._load = self._facts.load
         self._has_produced = False
@@ -243,7 +243,7 @@ class EngineClient:
                     len(self._streams),
                 )
 
-    async def _watch(self, worker: WorkerProcess) -> None:
+    async def _watch(self, worker: EngineProcess) -> None:
         """Return when the process is gone; kill one that has work and stays silent."""
         num_quiet = 0
         while not worker.is_lost:
@@ -277,7 +277,7 @@ class EngineClient:
     def _note_heard(self) -> None:
         self._waiting_since_s = time.monotonic() if self._streams.num_in_engine else None
 
-    async def _bury(self, worker: WorkerProcess) -> None:
+    async def _bury(self, worker: EngineProcess) -> None:
         """Nothing runs now, and everything that is live waits for the next process."""
         status = await worker.close()
         self._worker = None

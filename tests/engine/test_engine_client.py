@@ -12,20 +12,23 @@ import pytest
 from gateway.core.generation import EngineLoad, FinishReason, GenerationEnd, TokenFrame
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Batch, Load, Ready, Start, Submit
-from gateway.engine.process import WorkerProcess
+from gateway.engine.process import EngineProcess
 from tests.engine.streams import events_of, load_when, make_request, run_bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.core.generation import GenerationRequest
-    from gateway.engine.frames import SiteFrame
-    from gateway.engine.process import Receive
+    from gateway.engine.frames import SiteFrame, WorkerFrame
+
+    Receive = Callable[[list[WorkerFrame]], None]
 
 _LOAD = EngineLoad(0.0, 8, 0, 0.001, 0.01, 9.0, 9.0)
 _BEAT_S = 0.02
 
 
 class ScriptedWorker:
-    """A WorkerProcess without a process."""
+    """An EngineProcess without a process."""
 
     pid = 0
     num_heard = 0
@@ -64,12 +67,12 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[ScriptedWorker]:
     """Every process that is started."""
     started: asyncio.Queue[ScriptedWorker] = asyncio.Queue()
 
-    async def spawn(start: Start) -> tuple[WorkerProcess, Ready]:
+    async def spawn(start: Start) -> tuple[EngineProcess, Ready]:
         worker = ScriptedWorker()
         started.put_nowait(worker)
-        return cast("WorkerProcess", worker), Ready(512, 256, 8, 0.0, _LOAD)
+        return cast("EngineProcess", worker), Ready(512, 256, 8, 0.0, _LOAD)
 
-    monkeypatch.setattr(WorkerProcess, "spawn", spawn)
+    monkeypatch.setattr(EngineProcess, "spawn", spawn)
     return started
 
 

@@ -22,7 +22,7 @@ from gateway.core.generation import (
 )
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Prepare
-from gateway.engine.process import WorkerProcess
+from gateway.engine.process import EngineProcess
 from tests.engine.streams import (
     CHANCE,
     end_of,
@@ -105,13 +105,13 @@ def test_every_engine_process_prepares_the_usual_grammar(
     tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[SiteFrame] = []
-    send = WorkerProcess.send
+    send = EngineProcess.send
 
-    def recording(worker: WorkerProcess, frame: SiteFrame) -> None:
+    def recording(worker: EngineProcess, frame: SiteFrame) -> None:
         sent.append(frame)
         send(worker, frame)
 
-    monkeypatch.setattr(WorkerProcess, "send", recording)
+    monkeypatch.setattr(EngineProcess, "send", recording)
     prepare = Prepare(Constraint(ConstraintKind.REGEX, "[a-c]{3}"))
 
     async def main() -> None:
@@ -207,16 +207,16 @@ def test_deadlines_hold_and_work_is_counted_while_there_is_no_engine(
     tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_start = asyncio.Event()
-    spawn = WorkerProcess.spawn
+    spawn = EngineProcess.spawn
 
-    async def held_up(start: Start) -> tuple[WorkerProcess, Ready]:
+    async def held_up(start: Start) -> tuple[EngineProcess, Ready]:
         await may_start.wait()
         return await spawn(start)
 
     async def main() -> None:
         async with EngineClient(start_for(tiny_dir)) as engine, asyncio.TaskGroup() as group:
             assert engine.pid is not None
-            monkeypatch.setattr(WorkerProcess, "spawn", held_up)
+            monkeypatch.setattr(EngineProcess, "spawn", held_up)
             os.kill(engine.pid, signal.SIGKILL)
             load = await load_when(engine, lambda load: load.available_in_s > 0.0)
             assert load.num_queued == 0

@@ -24,22 +24,19 @@ from gateway.core.generation import (
     TokenLogprob,
 )
 from gateway.engine.frames import (
-    MAX_FRAME_BYTES,
     Batch,
     Cancel,
     Failed,
-    FrameError,
     Load,
     Ready,
-    Shutdown,
     SiteFrame,
     Start,
     Submit,
     WorkerFrame,
-    encode,
     site_frames,
     worker_frames,
 )
+from gateway.runtime.frames import MAX_FRAME_BYTES, FrameError, encode
 
 _REQUEST = GenerationRequest(
     "a",
@@ -57,7 +54,6 @@ _SITE: list[SiteFrame] = [
     Start("dir", num_slots=4),
     Submit(1, _REQUEST, True),
     Cancel(1),
-    Shutdown(),
 ]
 _WORKER: list[WorkerFrame] = [
     Ready(2048, 263, 8, 0.5, _LOAD),

@@ -20,15 +20,14 @@ from gateway.engine.frames import (
     Batch,
     Cancel,
     Load,
-    Shutdown,
     Submit,
-    encode,
     site_frames,
     worker_frames,
 )
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.loop import EngineLoop, Wake
 from gateway.engine.worker.model import DecoderModel
+from gateway.runtime.frames import encode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +80,7 @@ def test_an_engine_that_compiles_only_is_heard_from(tiny_dir: Path) -> None:
         ours.sendall(encode(Cancel(1)))
         while not any(isinstance(frame, Batch) for frame in heard):
             heard += decoder.feed(ours.recv(1 << 16))
-        ours.sendall(encode(Shutdown()))
+        ours.shutdown(socket.SHUT_WR)
         loop.result(timeout=_WAIT_S)
     (batch,) = [frame for frame in heard if isinstance(frame, Batch)]
     assert batch.events == ((1, GenerationEnd(FinishReason.CANCELLED, 3, 0)),)

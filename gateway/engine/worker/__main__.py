@@ -16,13 +16,14 @@ from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.scheduling import Scheduler
 from gateway.engine.bundle import load_bundle
 from gateway.engine.bundle_facts import Bundle, BundleUnreadable, graph_files
-from gateway.engine.frames import Failed, Ready, SiteFrame, Start, encode, site_frames
+from gateway.engine.frames import Failed, Ready, SiteFrame, Start, site_frames
 from gateway.engine.step_profiles import PREFIX, load_profile
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
 from gateway.engine.worker.rounding import grid_tokens, measure_rounding
 from gateway.engine.worker.threads import SMALL_BYTES, candidates, fastest_model
+from gateway.runtime.frames import encode
 from gateway.runtime.garbage import settle_garbage
 
 if TYPE_CHECKING:

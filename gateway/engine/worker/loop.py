@@ -11,11 +11,13 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from gateway.engine.frames import Batch, Cancel, Load, Prepare, Shutdown, Start, Submit, encode
+from gateway.engine.frames import Batch, Cancel, Load, Prepare, Start, Submit
+from gateway.runtime.frames import encode
 
 if TYPE_CHECKING:
-    from gateway.engine.frames import FrameDecoder, SiteFrame, WorkerFrame
+    from gateway.engine.frames import SiteFrame, WorkerFrame
     from gateway.engine.worker.engine import Engine
+    from gateway.runtime.frames import FrameDecoder
 
 _RECEIVE_BYTES = 1 << 18
 _MAX_UNSENT_BYTES = 8 << 20
@@ -87,7 +89,7 @@ class Outbox:
 
 
 class SiteGone(Exception):
-    """The site closed the connection or asked the worker to end."""
+    """The site closed the connection."""
 
 
 class EngineLoop:
@@ -153,8 +155,6 @@ class EngineLoop:
                     self._engine.prepare(constraint)
                 case Cancel(key):
                     self._engine.cancel(key)
-                case Shutdown():
-                    raise SiteGone
                 case Start():
                     raise ValueError("a worker is started once")
 
