@@ -128,6 +128,11 @@ _WHOLE = re.compile(
     r"(?<!is that )(?<!is this )(?<!is it )\b(all|everything|whole|full|entire|total)\b"
 )
 _FILLERS = frozenset({"um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm"})
+_HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
+_DIGIT = re.compile(r"\d")
+_HOURS = re.compile(r"\b(\d+)h(\d\d)?\b")
+"""As in "1h45"."""
+_DOLLARS_AFTER = re.compile(r"(\d[\d,.]*)\$")
 _TOKEN = re.compile(
     r"\d+/[1-9]\d*"
     r"|(?:(?<![\w-])-)?\$?\d+(?:,\d{3})*(?:\.\d+)?%?"
@@ -142,6 +147,9 @@ _NO_AMOUNT = frozenset(
 _RANGES = {Kind.DOLLARS: (1, 10**9), Kind.MINUTES: (1, 1440), Kind.DAYS: (1, 90)}
 
 
+_NOTHING = dict.fromkeys(Kind, Said())
+
+
 def said(utterances: Sequence[str]) -> dict[Kind, Said]:
     """The candidates of every kind in a caller's utterances, oldest first.
 
@@ -153,12 +161,14 @@ def said(utterances: Sequence[str]) -> dict[Kind, Said]:
         for kind, values in _said_once(utterance).items():
             if kind not in found and (values.values or values.is_unclear or values.is_whole):
                 found[kind] = values
-    return {kind: found.get(kind, Said()) for kind in Kind}
+    return _NOTHING | found
 
 
 def _said_once(utterance: str) -> dict[Kind, Said]:
     tokens = tokens_of(utterance)
     mentions = _mentions(tokens)
+    if not mentions:  # most of what is said: nothing to weigh
+        return {Kind.DOLLARS: _one_sum([], [], utterance)}
     taken = {index for m in mentions for index in range(m.start, m.end)}
     wanted = [m for m in mentions if not _is_negated(m, taken, tokens)]
     corrected_by = _corrected_by(tokens)
@@ -198,9 +208,10 @@ def _one_sum(said: list[_Mention], mentions: list[_Mention], utterance: str) -> 
 def tokens_of(utterance: str) -> list[str]:
     """Lower-case words, numbers and marks, without fillers. Hyphens between words part them."""
     text = utterance.lower().replace("’", "'")
-    text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text)
-    text = re.sub(r"\b(\d+)h(\d\d)?\b", r"\1 hours \2", text)  # "1h45"
-    text = re.sub(r"(\d[\d,.]*)\$", r"$\1", text)
+    text = _HYPHEN.sub(" ", text)
+    if _DIGIT.search(text):
+        text = _HOURS.sub(r"\1 hours \2", text)
+        text = _DOLLARS_AFTER.sub(r"$\1", text)
     return [token for token in _TOKEN.findall(text) if token not in _FILLERS]
 
 
@@ -284,6 +295,7 @@ def _named(tokens: list[str]) -> list[_Mention]:
     return [
         _Mention(kind, *found)
         for kind, index in _names().items()
+        if not index.keys().isdisjoint(tokens)
         for found in choices_in(tokens, index)
     ]
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gateway.core.turn import Message, ToolSpec
     from gateway.engine.bundle_facts import Bundle
 
+    Tools = ToolSet | Sequence[ToolSpec]
+
 _AUTO = ToolChoice()
 # Whoever is not trusted to write a tool call into the prompt.
 _OUTSIDERS = frozenset({Role.USER, Role.TOOL})
@@ -96,7 +98,7 @@ class TextModel:
     def render(
         self,
         messages: Sequence[Message],
-        tools: Sequence[ToolSpec] = (),
+        tools: Tools = (),
         *,
         variables: Mapping[str, object] | None = None,
     ) -> tuple[int, ...]:
@@ -125,7 +127,7 @@ class TextModel:
 
     def constraint(
         self,
-        tools: Sequence[ToolSpec],
+        tools: Tools,
         choice: ToolChoice = _AUTO,
         answer: Constraint | None = None,
     ) -> Constraint | None:
@@ -143,9 +145,7 @@ class TextModel:
             self._fixed_grammars[choice] = self._format.constraint(given, choice)
         return self._fixed_grammars[choice]
 
-    def new_assembler(
-        self, tools: Sequence[ToolSpec] = (), *, stop: Sequence[str] = ()
-    ) -> TurnAssembler:
+    def new_assembler(self, tools: Tools = (), *, stop: Sequence[str] = ()) -> TurnAssembler:
         """An assembler for one generation in which these tools may be called."""
         given = self._checked(tools)
         return TurnAssembler(
@@ -156,8 +156,10 @@ class TextModel:
             new_call_id=self._new_call_id,
         )
 
-    def _checked(self, tools: Sequence[ToolSpec]) -> ToolSet:
+    def _checked(self, tools: Tools) -> ToolSet:
         """The tools as a set; the model's own, which most turns bring, are checked already."""
+        if isinstance(tools, ToolSet):
+            return tools
         return self._fixed_tools if tuple(tools) == self.fixed_tools else ToolSet(tools)
 
     def _guarded(self, text: str, role: Role) -> str:

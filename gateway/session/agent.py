@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.core.turn import ModelInfo, ToolCall, ToolSpec, Turn, TurnEvent
     from gateway.engine.assembly import AnswerDelta, TurnAssembler
     from gateway.engine.text_model import TextModel
+    from gateway.engine.tool_format.toolset import ToolSet
     from gateway.router.router import Router
     from gateway.session.core_tier import CoreTier
     from gateway.session.server_tools import ServerTools
@@ -82,7 +83,7 @@ class _Talk:
 class _Round:
     """One generation: what the model may call in it, and what came of it."""
 
-    callable_tools: tuple[ToolSpec, ...]
+    callable_tools: Sequence[ToolSpec] | ToolSet
     constraint: Constraint | None
     missing: dict[str, str]
     """By tool, what to ask if the model calls it: the caller has not said a value it needs."""
@@ -231,7 +232,8 @@ class Agent:
         if self._model.fixed_tools:
             demanded = choice.mode is ToolChoiceMode.REQUIRED
             narrowed = self._said.narrow(talk.messages, demanded=demanded)
-            callable_tools, constraint = narrowed.tools, narrowed.constraint
+            callable_tools: Sequence[ToolSpec] | ToolSet = narrowed.tools
+            constraint = narrowed.constraint
             missing = narrowed.missing
             if demanded or turn.constraint is not None:
                 callable_tools = tuple(t for t in callable_tools if t.name in talk.offered)

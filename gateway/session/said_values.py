@@ -19,6 +19,7 @@ import msgspec
 from gateway.core.generation import Constraint, ConstraintKind
 from gateway.core.turn import Message, Role, ToolCall, ToolSpec
 from gateway.core.values import Kind, Said, said
+from gateway.engine.tool_format.toolset import ToolSet
 from gateway.session import phrases
 from gateway.session.tool_arguments import check_arguments
 
@@ -55,7 +56,7 @@ _MAX_NUM_KEPT = 256
 class Narrowed(msgspec.Struct, frozen=True):
     """`missing`: by tool, the question to ask if the model calls it; `constraint`: the grammar."""
 
-    tools: tuple[ToolSpec, ...]
+    tools: ToolSet
     missing: dict[str, str]
     constraint: Constraint | None
 
@@ -102,7 +103,7 @@ class SaidValues:
 
 def _narrow(model: TextModel, situation: _Situation) -> Narrowed:
     missing: dict[str, str] = {}
-    tools = tuple(_narrow_one(tool, situation, missing) for tool in model.fixed_tools)
+    tools = ToolSet([_narrow_one(tool, situation, missing) for tool in model.fixed_tools])
     answer = None if situation.numbers is None else _only_digits_of(situation.numbers)
     return Narrowed(tools, missing, model.constraint(tools, answer=answer))
 

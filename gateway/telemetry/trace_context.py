@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SAMPLED = 0x01
+_MAX_NUM_KEPT = 1024
+"""A turn asks for its trace several times."""
 
 
 class TraceContext(msgspec.Struct, frozen=True):
@@ -60,6 +63,7 @@ class TurnTrace(msgspec.Struct, frozen=True):
     caller: TraceContext | None
 
     @classmethod
+    @lru_cache(_MAX_NUM_KEPT)
     def of(cls, request_id: str, started_s: float, traceparent: str = "") -> TurnTrace:
         """The trace of the turn that began at `started_s` on this host's monotonic clock."""
         caller = TraceContext.parse(traceparent) if traceparent else None
