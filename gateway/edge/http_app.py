@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.core.errors import GatewayError, HostNotAllowed, UnknownModel
 from gateway.core.turn import model_named
 from gateway.edge.chat_http import ChatCompletions
+from gateway.edge.console.pages import page_routes
 from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.http_errors import error_body, error_headers, route_error_body
 from gateway.edge.this_machine import check_this_machine
@@ -63,6 +64,7 @@ def build_http_app(
             Route("/v1/models/{model_id:path}", models.retrieve),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            *page_routes(),
             *routes,
         ],
         exception_handlers={HTTPException: answer_route_error, GatewayError: answer_gateway_error},

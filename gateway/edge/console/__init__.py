@@ -1,0 +1,1 @@
+"""The web pages of a site: the talk page and the console. Static files, no external assets."""
