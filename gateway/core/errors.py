@@ -34,6 +34,7 @@
     │       ├── UpstreamBusy          it has no room
     │       ├── UpstreamTimeout       it says nothing
     │       └── UpstreamRefused       it does not take what this site sends: key, model, fields
+    ├── SpeechError             (core.speech_errors) a speech engine did not do its work
     ├── PeerError               (core.peer_errors) a site did not do an offered turn; never served
     └── SetupError              an operator must change configuration, files or the machine
         ├── ConfigError

@@ -62,6 +62,10 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "upstream_unavailable": WireStatus(503, "server_error", _UNAVAILABLE),
     "upstream_busy": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "upstream_timeout": WireStatus(504, "timeout_error", _DEADLINE),
+    "speech_error": WireStatus(500, "server_error", _INTERNAL),
+    "speech_lost": WireStatus(503, "server_error", _UNAVAILABLE),
+    "speech_unavailable": WireStatus(503, "server_error", _UNAVAILABLE),
+    "speech_busy": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "internal_error": WireStatus(500, "server_error", _INTERNAL),
 }
 
