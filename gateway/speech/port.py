@@ -2,7 +2,7 @@
 
 A recogniser hears one stretch of speech at a time in a `Hearing`; a synthesiser says one clause at
 a time. Both do their work in processes of their own: nothing here blocks the event loop, and every
-method that waits raises `SpeechLost` when that process ends and `SpeechUnavailable` when it does not
+method that waits raises `SpeechLost` when that process ends, `SpeechUnavailable` when it does not
 come back.
 """
 
