@@ -118,6 +118,21 @@ class JitterBuffer:
         """Whether packets wait for a missing one."""
         return bool(self._held)
 
+    @property
+    def jitter_s(self) -> float:
+        """Mean difference of successive transit times (RFC 3550 section 6.4.1)."""
+        return self._transits.jitter_s
+
+    @property
+    def highest_sequence(self) -> int:
+        """The highest sequence number so far, counting wraps."""
+        return max(self._held, default=(self._next_sequence or 0) - 1)
+
+    def restart(self) -> None:
+        """Another stream takes this one's place: the next packet begins it."""
+        self._held.clear()
+        self._next_sequence = None
+
     def put(
         self,
         sequence: int,
@@ -234,11 +249,12 @@ class _Transits:
     follows clocks that drift apart and paths that change.
     """
 
-    __slots__ = ("_newest", "_num", "quickest_s", "target_s")
+    __slots__ = ("_newest", "_num", "jitter_s", "quickest_s", "target_s")
 
     def __init__(self, quickest_s: float = float("inf")) -> None:
         self.quickest_s = quickest_s
         self.target_s = _MIN_TARGET_S
+        self.jitter_s = 0.0
         self._newest: deque[float] = deque(maxlen=_NUM_TRANSITS)
         self._num = 0
 
@@ -246,6 +262,8 @@ class _Transits:
         if self._newest and abs(transit_s - self._newest[-1]) > _CLOCK_JUMP_S:
             self._newest.clear()
             self.quickest_s = transit_s
+        if self._newest:
+            self.jitter_s += (abs(transit_s - self._newest[-1]) - self.jitter_s) / 16
         self._newest.append(transit_s)
         self.quickest_s = min(self.quickest_s, transit_s)
         self._num += 1

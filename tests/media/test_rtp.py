@@ -55,7 +55,7 @@ def test_a_press_is_one_digit_however_many_packets_tell_of_it() -> None:
 
 def test_reports_are_read_as_they_were_written() -> None:
     heard = rtcp.Heard(ssrc=7, loss_ratio=0.25, num_lost=3, highest_sequence=70_000, jitter_ticks=9)
-    sent = rtcp.Sent(wall_s=1e9, timestamp=1 << 33, num_packets=5, num_bytes=600)
+    sent = rtcp.Sent(clock_s=1e5, timestamp=1 << 33, num_packets=5, num_bytes=600)
     for what in (sent, None):
         compound = rtcp.build(1, b"site", sent=what, heard=heard)
         assert len(compound) % 4 == 0

@@ -7,7 +7,7 @@ of our stream and that it says goodbye; all else is skipped.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,6 @@ _HEAD = struct.Struct("!BBH")
 _SSRC = struct.Struct("!I")
 _SENDER = struct.Struct("!IIIII")
 _BLOCK = struct.Struct("!IIIIII")
-_NTP_EPOCH_S: Final = 2_208_988_800
-"""From 1900, where NTP's time begins, to 1970."""
 _MAX_LOST = 0x7FFFFF
 
 
@@ -37,8 +35,8 @@ class Heard(NamedTuple):
 class Sent(NamedTuple):
     """What a sender reports of its stream."""
 
-    wall_s: float
-    """Unix time of `timestamp`."""
+    clock_s: float
+    """The instant of `timestamp`, on any clock of the sender's that does not jump (section 4)."""
     timestamp: int
     num_packets: int
     num_bytes: int
@@ -108,11 +106,13 @@ def _block(body: bytes, at: int) -> Heard:
 def _block_bytes(heard: Heard) -> bytes:
     fraction = min(255, int(256 * heard.loss_ratio))
     lost = fraction << 24 | min(_MAX_LOST, max(0, heard.num_lost))
-    return _BLOCK.pack(heard.ssrc, lost, heard.highest_sequence, heard.jitter_ticks, 0, 0)
+    return _BLOCK.pack(
+        heard.ssrc, lost, heard.highest_sequence & 0xFFFFFFFF, heard.jitter_ticks, 0, 0
+    )
 
 
 def _sender_bytes(sent: Sent) -> bytes:
-    ntp = int((sent.wall_s + _NTP_EPOCH_S) * (1 << 32))
+    ntp = int(sent.clock_s * (1 << 32))
     return _SENDER.pack(
         ntp >> 32 & 0xFFFFFFFF,
         ntp & 0xFFFFFFFF,

@@ -1,0 +1,176 @@
+"""What the worker does at the site's word, and what it says to the site."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from gateway.core.call_errors import LinesBusy, OfferRefused
+from gateway.core.voice_line import LineChange, LineState
+from gateway.media.frames import (
+    Answer,
+    Close,
+    Feed,
+    GoOn,
+    Happened,
+    Hold,
+    Hush,
+    Offer,
+    OpenLane,
+    Say,
+    Start,
+    WorkerStats,
+    Write,
+)
+from gateway.media.refusals import refused
+from gateway.media.worker.judge import Judge
+from gateway.media.worker.lane import Lane
+from gateway.media.worker.lines import Lines
+from gateway.media.worker.voice_call import VoiceCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.voice_line import LineEvent
+    from gateway.media.frames import SiteFrame, WorkerFrame
+    from gateway.media.worker.lines import Line
+    from gateway.media.worker.udp_port import UdpPort
+
+
+class Exchange:
+    """Connects the site's frames with lines. `send` takes frames for the site.
+
+    Events of one round of the loop leave in one frame.
+    """
+
+    def __init__(self, start: Start, port: UdpPort, send: Callable[[WorkerFrame], None]) -> None:
+        self._start = start
+        self._port = port
+        self._send = send
+        self._lines = Lines(Judge(max_num_lines=start.max_num_calls), self._tell)
+        self._events: list[tuple[int, LineEvent]] = []
+        self._ended_packets = [0, 0, 0]
+        """Received, lost and late of calls that have ended."""
+        self._ended_late_frames = 0
+
+    def receive(self, frames: list[SiteFrame]) -> None:
+        """Frames came. Raises ValueError for such as make no sense."""
+        for frame in frames:
+            match frame:
+                case Offer(number, sdp):
+                    self._offer(number, sdp)
+                case OpenLane():
+                    self._open_lane(frame)
+                case Start():
+                    raise ValueError("the worker has been started")
+                case _:
+                    line = self._lines.get(frame.call)
+                    if line is not None:  # else it has just ended
+                        _command(line, frame)
+
+    def stats(self) -> WorkerStats:
+        """Counts for the site."""
+        packets, late_frames = list(self._ended_packets), self._ended_late_frames
+        for line in self._lines.all():
+            late_frames += line.mouth.num_late
+            _add_packets(packets, line)
+        return WorkerStats(
+            num_lines=len(self._lines),
+            num_packets=packets[0],
+            num_lost=packets[1],
+            num_late_packets=packets[2],
+            num_strangers=self._port.counters.strangers,
+            num_sent=self._port.counters.sent,
+            num_late_frames=late_frames,
+            num_late_ticks=self._lines.num_late_ticks,
+            cpu_s=time.process_time(),
+        )
+
+    def close(self) -> None:
+        """End all lines."""
+        self._lines.close("the site ends")
+
+    def _offer(self, number: int, sdp: str) -> None:
+        line = self._lines.get(number)
+        try:
+            answer = self._accept(number, sdp) if line is None else line.restart(sdp)
+        except OfferRefused as error:
+            self._send(refused(number, error))
+        else:
+            self._send(Answer(number, answer))
+
+    def _accept(self, number: int, sdp: str) -> str:
+        self._check_room()
+        call = VoiceCall(self._start.sound, lambda event: self._tell(number, event))
+        peer = self._port.accept(sdp, call, call_id=str(number))
+        call.begin(peer)
+        self._lines.add(number, call)
+        return peer.answer_sdp
+
+    def _open_lane(self, frame: OpenLane) -> None:
+        number = frame.call
+        try:
+            self._check_room()
+        except LinesBusy as error:
+            self._send(refused(number, error))
+            return
+        self._send(Answer(number))
+        lane = Lane(
+            number,
+            frame.format,
+            is_paced=frame.is_paced,
+            deliver=self._send,
+            tell=lambda event: self._tell(number, event),
+        )
+        self._lines.add(number, lane)
+
+    def _check_room(self) -> None:
+        if len(self._lines) >= self._start.max_num_calls:
+            raise LinesBusy(max_num_calls=self._start.max_num_calls)
+
+    def _tell(self, number: int, event: LineEvent) -> None:
+        if not self._events:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._events.append((number, event))
+        if isinstance(event, LineChange) and event.state is LineState.CLOSED:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        line = self._lines.get(number)
+        if line is not None:
+            self._ended_late_frames += line.mouth.num_late
+            _add_packets(self._ended_packets, line)
+            self._lines.remove(number)
+
+    def _flush(self) -> None:
+        events, self._events = self._events, []
+        self._send(Happened(tuple(events)))
+
+
+def _command(line: Line, frame: SiteFrame) -> None:
+    match frame:
+        case Say(_, utterance, pcm, is_last):
+            line.say(utterance, pcm, is_last=is_last, now_s=time.monotonic())
+        case Feed(_, sound):
+            if not isinstance(line, Lane):
+                raise ValueError("only lanes are fed")
+            line.feed(sound)
+        case Hold():
+            line.hold()
+        case GoOn():
+            line.mouth.go_on(time.monotonic())
+        case Hush():
+            line.hush(time.monotonic())
+        case Write(_, text):
+            line.write(text)
+        case Close(_, reason):
+            line.close(reason)
+
+
+def _add_packets(packets: list[int], line: Line) -> None:
+    if isinstance(line, VoiceCall):
+        counters = line.counters
+        packets[0] += counters.received
+        packets[1] += counters.lost
+        packets[2] += counters.late
