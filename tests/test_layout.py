@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import gateway.app  # noqa: F401 - brings every module of the site, so every error class
+import gateway.app  # brings every module of the site, so every error class
+import gateway.core.call_errors  # noqa: F401 - those of voice workers, a process of their own
 from gateway.core.errors import GatewayError, SetupError
 from gateway.wire.status import STATUS_OF_CODE
 

@@ -1,1 +1,1 @@
-"""The voice worker: one process, one UDP port, all of its calls on one thread."""
+"""The voice worker's process: one UDP port and the media of all of its calls."""

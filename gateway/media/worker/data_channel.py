@@ -1,0 +1,179 @@
+"""The event channel of a call: SCTP over its DTLS link, held to limits (RFC 8831, RFC 8832).
+
+aiortc has the protocol. It trusts who passed the handshake, so what it is given is looked at first
+(`sctp_guard`) and what it keeps is counted afterwards.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
+
+from gateway.media.worker.sctp_guard import is_acceptable
+from gateway.media.worker.sdp_answer import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from aiortc import RTCDataChannel, RTCDtlsTransport
+
+MAX_UNREAD_BYTES: Final = 1 << 20
+"""What may wait for a client that does not read, or has not opened its channel yet."""
+
+_MAX_NUM_STREAMS: Final = 16
+_MAX_NUM_GAPS: Final = 1024
+"""Received chunks that wait for an earlier one; a message of the largest size has 226."""
+_BROKEN: Final = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
+    struct.error,
+)  # fmt: skip
+"""What aiortc raises on packets that break the protocol."""
+
+
+class EventChannel:
+    """The first ordered channel that the client opens; others are taken and not read.
+
+    A client that breaks the protocol or the limits loses the channel, never the call.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_server: bool,
+        port: int,
+        max_sent_bytes: int,
+        send: Callable[[bytes], None],
+        on_message: Callable[[str], None],
+    ) -> None:
+        self.failure = ""
+        """Why the channel was taken from the client; empty while it was not."""
+        self._port = port
+        self._max_sent_bytes = max_sent_bytes
+        self._on_message = on_message
+        self._channel: RTCDataChannel | None = None
+        self._is_over = False
+        self._received: list[str] = []
+        self._waiting: list[str] = []
+        self._num_waiting_bytes = 0
+        lower = cast("RTCDtlsTransport", _LowerLayer(send, is_server=is_server))
+        self._sctp = RTCSctpTransport(lower, port)
+        self._sctp.on("datachannel", self._opened)
+
+    def start(self) -> None:
+        """The link below is open: ask for the association."""
+        caps = RTCSctpCapabilities(maxMessageSize=self._max_sent_bytes)
+        _finish(self._sctp.start(caps, self._port))
+
+    def receive(self, packet: bytes) -> None:
+        """Take one SCTP packet in."""
+        if self._is_over:
+            return
+        if not is_acceptable(packet):
+            self._end("the client sent SCTP that is broken")
+            return
+        try:
+            _finish(self._sctp._handle_data(packet))
+        except _BROKEN as error:
+            self._end(f"the client broke the SCTP protocol: {type(error).__name__}")
+            return
+        self._hold_to_limits()
+        received, self._received = self._received, []
+        for text in received:
+            self._on_message(text)
+
+    def send(self, text: str) -> None:
+        """Send a message; it waits, within limits, until the client has opened its channel."""
+        if self._is_over or self._sctp.state == "closed":
+            return
+        num_bytes = len(text.encode())
+        if self._max_sent_bytes and num_bytes > self._max_sent_bytes:
+            self._end(f"a message of {num_bytes} bytes is longer than the client takes")
+        elif self._channel is not None:
+            if self._channel.bufferedAmount + num_bytes > MAX_UNREAD_BYTES:
+                self._end("the client does not read its events")
+            else:
+                self._channel.send(text)
+        elif self._num_waiting_bytes + num_bytes > MAX_UNREAD_BYTES:
+            self._end("the client has not opened its channel")
+        else:
+            self._num_waiting_bytes += num_bytes
+            self._waiting.append(text)
+
+    def close(self) -> None:
+        """End the association; the client is told if the link is still open."""
+        if not self._is_over:
+            self._is_over = True
+            self._waiting.clear()
+            _finish(self._sctp.stop())
+
+    def _opened(self, channel: RTCDataChannel) -> None:
+        if self._channel is not None or not channel.ordered:
+            return
+        self._channel = channel
+        channel.on("message", self._heard)
+        channel.on("close", self._closed)
+        waiting, self._waiting = self._waiting, []
+        for text in waiting:
+            channel.send(text)
+
+    def _closed(self) -> None:
+        """The client may open another one."""
+        self._channel = None
+
+    def _heard(self, message: str | bytes) -> None:
+        # Handed on when the packet is done with, so that errors of who reads are not taken for
+        # the client's.
+        if isinstance(message, str):
+            self._received.append(message)
+
+    def _hold_to_limits(self) -> None:
+        streams = self._sctp._inbound_streams
+        if (
+            len(streams) > _MAX_NUM_STREAMS
+            or len(self._sctp._data_channels) > _MAX_NUM_STREAMS
+            or len(self._sctp._sack_misordered) > _MAX_NUM_GAPS
+        ):
+            self._end("the client opens more streams, or leaves more gaps, than are kept")
+            return
+        for stream in streams.values():
+            if sum(len(chunk.user_data) for chunk in stream.reassembly) > MAX_MESSAGE_BYTES:
+                self._end(f"a message of the client is longer than {MAX_MESSAGE_BYTES} bytes")
+                return
+
+    def _end(self, failure: str) -> None:
+        self.failure = failure
+        self.close()
+
+
+class _LowerLayer:
+    """What SCTP needs of the link below it: aiortc's DTLS transport, seen from above."""
+
+    state = "connected"
+
+    def __init__(self, send: Callable[[bytes], None], *, is_server: bool) -> None:
+        self._role = "server" if is_server else "client"
+        self._send = send
+
+    async def _send_data(self, data: bytes) -> None:
+        self._send(data)
+
+    def _register_data_receiver(self, receiver: object) -> None:
+        """The call hands packets over itself."""
+
+    def _unregister_data_receiver(self, receiver: object) -> None:
+        """As above."""
+
+
+def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine of aiortc's SCTP to its end, at once.
+
+    It waits for nothing but the layer below, and ours never lets it wait.
+    """
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("SCTP waits for something that is not the link below it")
