@@ -37,3 +37,9 @@ class CallsTooFast(OfferRefused, CapacityError):
         )
         self.calls_per_s = calls_per_s
         self.retry_after_s = retry_after_s
+
+
+class VoiceUnavailable(OfferRefused, CapacityError):
+    """No voice worker takes calls now: none runs, or the one that was asked ended."""
+
+    code = "voice_unavailable"

@@ -39,6 +39,7 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "invalid_offer": WireStatus(400, "invalid_request_error", _INVALID_ARGUMENT),
     "lines_busy": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "calls_too_fast": WireStatus(503, "overloaded_error", _UNAVAILABLE),
+    "voice_unavailable": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "unsupported_encoding": WireStatus(415, "invalid_request_error", _INVALID_ARGUMENT),
     "unsupported_media_type": WireStatus(415, "invalid_request_error", _INVALID_ARGUMENT),
     "model_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),

@@ -1,0 +1,247 @@
+"""The site's voice workers: processes with one UDP port each and all of their calls.
+
+A call goes to the worker with the fewest and stays there. A worker that dies ends its calls, which
+their clients place anew, and is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from gateway.core.call_errors import VoiceUnavailable
+from gateway.core.voice_line import LineChange, LineState
+from gateway.media.frames import (
+    Answer,
+    Failed,
+    Happened,
+    LaneSound,
+    Offer,
+    OpenLane,
+    Ready,
+    Refused,
+    WorkerStats,
+    worker_frames,
+)
+from gateway.media.lines import CallLine, LaneLine, WorkerLine
+from gateway.runtime.child_process import ChildDied, ChildProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from gateway.core.voice_line import LineEvent
+    from gateway.media.frames import LaneFormat, SiteFrame, Start, WorkerFrame
+
+_log = logging.getLogger(__name__)
+
+_START_LIMIT_S = 30.0
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 5.0
+
+_Line = TypeVar("_Line", bound=WorkerLine)
+
+
+class VoiceWorkers:
+    """All voice workers of a site; an async context manager.
+
+    Entering starts the processes and returns when all are ready, or raises VoiceUnavailable with
+    the reason. Leaving ends them, and the calls that are left.
+    """
+
+    def __init__(self, starts: Sequence[Start]) -> None:
+        self._workers = [_Worker(start) for start in starts]
+        self._last_number = 0
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start the workers. Raises VoiceUnavailable."""
+        tasks = await self._exit.enter_async_context(asyncio.TaskGroup())
+        try:
+            for worker in self._workers:
+                await worker.start()
+        except BaseException:
+            for worker in self._workers:
+                await worker.close()
+            await self._exit.aclose()
+            raise
+        for worker in self._workers:
+            worker.supervisor = tasks.create_task(worker.supervise(), name="voice supervisor")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            if worker.supervisor is not None:
+                worker.supervisor.cancel()
+            await worker.close()
+        await self._exit.aclose()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The UDP ports, of the workers that run."""
+        return tuple(worker.port for worker in self._workers if worker.is_available)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids, of the workers that run."""
+        return tuple(pid for worker in self._workers if (pid := worker.pid) is not None)
+
+    @property
+    def num_lines(self) -> int:
+        """Calls and lanes under way."""
+        return sum(len(worker.lines) for worker in self._workers)
+
+    @property
+    def stats(self) -> tuple[WorkerStats, ...]:
+        """What each worker that runs said of itself last, at most a second ago."""
+        return tuple(worker.stats for worker in self._workers if worker.stats is not None)
+
+    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
+        """A new call and the answer to its offer. Raises OfferRefused."""
+        worker = self._least_loaded()
+        line = worker.add(CallLine(self._number(), worker))
+        return line, await worker.open(line, Offer(line.number, offer_sdp))
+
+    async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
+        """A line for a client whose sound comes another way. Raises OfferRefused.
+
+        What is paced comes into `sounds` when its time is; else all that is said comes at once,
+        for a client that keeps it and plays it.
+        """
+        worker = self._least_loaded()
+        line = worker.add(LaneLine(self._number(), worker))
+        await worker.open(line, OpenLane(line.number, format_, is_paced))
+        return line
+
+    def _least_loaded(self) -> _Worker:
+        available = [worker for worker in self._workers if worker.is_available]
+        if not available:
+            raise VoiceUnavailable("no voice worker runs now; call again in a moment")
+        return min(available, key=lambda worker: len(worker.lines))
+
+    def _number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+
+class _Worker:
+    """One worker, through all of its processes."""
+
+    def __init__(self, start: Start) -> None:
+        self.lines: dict[int, WorkerLine] = {}
+        self.port = 0
+        self.stats: WorkerStats | None = None
+        self.supervisor: asyncio.Task[None] | None = None
+        self._start = start
+        self._process: ChildProcess[SiteFrame, WorkerFrame] | None = None
+
+    @property
+    def is_available(self) -> bool:
+        return self._process is not None and not self._process.is_lost
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def send(self, frame: SiteFrame) -> None:
+        if self._process is not None:
+            self._process.send(frame)
+
+    def add(self, line: _Line) -> _Line:
+        self.lines[line.number] = line
+        return line
+
+    async def open(self, line: WorkerLine, question: SiteFrame) -> str:
+        try:
+            return await line.ask(question)
+        except BaseException:
+            line.close("nobody waits for the answer")
+            self.lines.pop(line.number, None)
+            raise
+
+    async def start(self) -> None:
+        """Start a process. Raises VoiceUnavailable."""
+        start: SiteFrame = self._start
+        try:
+            process, first = await ChildProcess.start(
+                "gateway.media.worker",
+                start,
+                worker_frames(),
+                name="voice worker",
+                limit_s=_START_LIMIT_S,
+            )
+        except (ChildDied, OSError, TimeoutError) as error:
+            raise VoiceUnavailable(f"the voice worker did not start: {error}") from error
+        if not isinstance(first, Ready):
+            await process.close()
+            reason = first.message if isinstance(first, Failed) else f"it said {type(first)}"
+            raise VoiceUnavailable(f"the voice worker cannot serve: {reason}")
+        self._process, self.port = process, first.port
+        process.listen(self._receive)
+
+    async def supervise(self) -> None:
+        """Start again after every crash, until cancelled."""
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            if self._process is not None:
+                async with asyncio.TaskGroup() as group:
+                    log = group.create_task(self._process.log_stderr())
+                    await self._process.lost()
+                    log.cancel()
+                await self._bury(self._process)
+                backoff_s = _FIRST_BACKOFF_S
+            await asyncio.sleep(backoff_s)
+            try:
+                await self.start()
+            except VoiceUnavailable as error:
+                _log.error("%s", error)
+                backoff_s = min(_MAX_BACKOFF_S, 2.0 * backoff_s)
+
+    async def close(self) -> None:
+        """End the process and its lines."""
+        if self._process is not None:
+            await self._bury(self._process)
+
+    async def _bury(self, process: ChildProcess[SiteFrame, WorkerFrame]) -> None:
+        self._process = None
+        status = await process.close()
+        if status:
+            _log.warning("voice worker %d ended with status %d", process.pid, status)
+        lines, self.lines = self.lines, {}
+        self.stats = None
+        for line in lines.values():
+            line.worker_lost()
+
+    def _receive(self, frames: list[WorkerFrame]) -> None:
+        """Frames came. Raises ValueError for such as make no sense."""
+        for frame in frames:
+            match frame:
+                case Happened(events):
+                    for number, event in events:
+                        self._happened(number, event)
+                case LaneSound(call):
+                    lane = self.lines.get(call)
+                    if isinstance(lane, LaneLine):
+                        lane.sounds.put(frame)
+                case Answer(call) | Refused(call):
+                    if (line := self.lines.get(call)) is not None:
+                        line.answered(frame)
+                case WorkerStats():
+                    self.stats = frame
+                case _:
+                    raise ValueError(f"{type(frame).__name__} from a worker that runs")
+
+    def _happened(self, number: int, event: LineEvent) -> None:
+        line = self.lines.get(number)
+        if line is None:
+            return
+        line.happened(event)
+        if isinstance(event, LineChange) and event.state is LineState.CLOSED:
+            del self.lines[number]
