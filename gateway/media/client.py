@@ -22,6 +22,8 @@ from gateway.media.frames import (
     OpenLane,
     Ready,
     Refused,
+    SoundSettings,
+    Start,
     WorkerStats,
     worker_frames,
 )
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from gateway.config.voice import Voice
     from gateway.core.voice_line import LineEvent
-    from gateway.media.frames import LaneFormat, SiteFrame, Start, WorkerFrame
+    from gateway.media.frames import LaneFormat, SiteFrame, WorkerFrame
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +44,23 @@ _START_LIMIT_S = 30.0
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 5.0
 
 _Line = TypeVar("_Line", bound=WorkerLine)
+
+
+def starts_of(voice: Voice) -> tuple[Start, ...]:
+    """What each of the configured workers is started with."""
+    return tuple(
+        Start(
+            host=voice.host,
+            port=voice.port + index if voice.port else 0,
+            advertised_host=voice.advertised_host,
+            max_num_calls=voice.max_calls,
+            calls_per_s=voice.calls_per_s,
+            lost_s=voice.lost_s,
+            grace_s=voice.grace_s,
+            sound=SoundSettings(bitrate_bps=voice.bitrate_bps, complexity=voice.complexity),
+        )
+        for index in range(voice.workers)
+    )
 
 
 class VoiceWorkers:
