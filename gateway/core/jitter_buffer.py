@@ -219,6 +219,8 @@ class JitterBuffer:
         self.num_lost += 1
         self._num_concealed += 1
         if gap < frame:  # the timestamps leave no room for what the numbers say is missing
+            self._given_up.extend(range(number + 1, first))
+            self.num_lost += first - number - 1
             return self._reach(first, after)
         if number + 1 == first:
             return self._step(StepKind.RECOVER, frame, after)
