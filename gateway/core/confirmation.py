@@ -57,6 +57,11 @@ _PLAIN = re.compile(r"[\w\s.,;:!'\"“”()-]*")
 """Other marks may turn the words around: a question mark of any script, a thumb down."""
 
 
+def phrases() -> list[str]:
+    """Every phrase that replies are made of, for whoever must expect to hear them."""
+    return [phrase for group in _PHRASES for phrase in group]
+
+
 def _by_first_word() -> dict[str, list[tuple[list[str], int]]]:
     table: dict[str, list[tuple[list[str], int]]] = {}
     for phrases, meaning in _PHRASES.items():
