@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.grid import FabricPlace, Grid
+from gateway.config.speech import Speech
 from gateway.config.voice import Voice
 from gateway.core.budget import BudgetDefaults
 from gateway.core.errors import ConfigError
@@ -408,6 +409,7 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     upstream: Upstream = Upstream()
     core: Core = Core()
     voice: Voice = Voice()
+    speech: Speech = Speech()
     budgets: Budgets = Budgets()
     limits: SiteLimits = SiteLimits()
     auth: Auth = Auth()

@@ -93,7 +93,9 @@ def _counted(number: int, unit: str) -> str:
 def _decimal(written: str) -> str:
     whole, _, part = written.replace(",", "").partition(".")
     if len(whole) > _MAX_NUM_DIGITS or (len(whole) > 1 and whole.startswith("0")):
-        return " ".join(filter(None, (digit_by_digit(whole), part and f"point {digit_by_digit(part)}")))
+        return " ".join(
+            filter(None, (digit_by_digit(whole), part and f"point {digit_by_digit(part)}"))
+        )
     said = number_in_words(int(whole))
     return f"{said} point {digit_by_digit(part)}" if part else said
 

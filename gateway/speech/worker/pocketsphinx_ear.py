@@ -1,0 +1,109 @@
+"""pocketsphinx with the language model and dictionary of one assistant's callers.
+
+The acoustic model is the English one that its package brings. A hearing has a decoder of its own
+while it lasts; decoders are kept, and start each hearing as if they had heard nobody before.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.errors import SetupError
+from gateway.core.voice_line import HEARD_HZ
+from gateway.speech.port import Heard, SpeechGrade, TimedWord
+from gateway.speech.worker.port import EngineFailed
+
+if TYPE_CHECKING:
+    from pocketsphinx import Decoder
+
+LANGUAGE: Final = "language.arpa"
+DICTIONARY: Final = "words.dict"
+MEND: Final = "pip install 'firsthop[voice]'"
+_FRAMES_PER_S = 100
+_LANGUAGE_WEIGHT = 4.5
+"""Of the language model against the sound; 6.5, the package's own, errs more (benchmark page)."""
+
+
+class PocketsphinxEar:
+    """A recogniser with one decoder for each of `max_num_hearings`."""
+
+    grade = SpeechGrade.DEMONSTRATION
+
+    def __init__(self, directory: Path, *, max_num_hearings: int) -> None:
+        if importlib.util.find_spec("pocketsphinx") is None:
+            raise SetupError(f"pocketsphinx is not installed; {MEND}")
+        for name in (LANGUAGE, DICTIONARY):
+            if not (directory / name).is_file():
+                raise SetupError(
+                    f"{directory} has no {name}; name a directory with {LANGUAGE} and {DICTIONARY} "
+                    "as speech.recogniser_directory"
+                )
+        self.name = f"pocketsphinx {directory.parent.name}"
+        self._free = [_decoder(directory) for _ in range(max_num_hearings)]
+        self._nobody = self._free[0].get_cmn()
+
+    def begin(self) -> PocketsphinxHearing:
+        """Begin a hearing. Raises EngineFailed when every decoder is in use."""
+        if not self._free:
+            raise EngineFailed("every decoder of the recogniser is in use")
+        decoder = self._free.pop()
+        decoder.set_cmn(self._nobody)
+        decoder.start_utt()
+        return PocketsphinxHearing(decoder, self._free)
+
+
+class PocketsphinxHearing:
+    """One hearing in one decoder."""
+
+    def __init__(self, decoder: Decoder, free: list[Decoder]) -> None:
+        self._decoder = decoder
+        self._free = free
+
+    def feed(self, pcm: bytes) -> None:
+        """More sound: int16, mono, 16 kHz."""
+        self._decoder.process_raw(pcm, no_search=False, full_utt=False)
+
+    def so_far(self) -> Heard:
+        """The best words until now."""
+        found = self._decoder.hyp()
+        return Heard(found.hypstr if found else "")
+
+    def finish(self) -> Heard:
+        """The best path through all that was heard, with the words' times."""
+        self._decoder.end_utt()
+        found = self._decoder.hyp()
+        words = tuple(
+            TimedWord(
+                segment.word.partition("(")[0],
+                segment.start_frame / _FRAMES_PER_S,
+                (segment.end_frame + 1) / _FRAMES_PER_S,
+            )
+            for segment in (self._decoder.seg() if found else ())
+            if segment.word[0] not in "<["
+        )
+        self._free.append(self._decoder)
+        return Heard(found.hypstr if found else "", is_final=True, words=words)
+
+    def drop(self) -> None:
+        """End without a result."""
+        self._decoder.end_utt()
+        self._free.append(self._decoder)
+
+
+def _decoder(directory: Path) -> Decoder:
+    from pocketsphinx import Config, Decoder
+
+    return Decoder(
+        Config(
+            lm=str(directory / LANGUAGE),
+            dict=str(directory / DICTIONARY),
+            lw=_LANGUAGE_WEIGHT,
+            samprate=float(HEARD_HZ),
+            # The second pass over the whole utterance takes 70 to 150 ms after its end and
+            # corrects few words; without it the result is there in 5 to 20 ms.
+            fwdflat=False,
+            loglevel="FATAL",
+        )
+    )
