@@ -12,6 +12,7 @@ import msgspec
 from gateway.cli.grid_plan import ADMIN_OFFSET, GRPC_OFFSET, HTTP_OFFSET, PEER_OFFSET
 from gateway.cli.machine import Check, State, check_ports, machine_checks
 from gateway.cli.progress import progress
+from gateway.cli.speech_checks import speech_checks
 from gateway.cli.up import DEFAULT_PORT_BASE, add_port_base
 from gateway.config.site import Model
 from gateway.core.errors import SetupError
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         "admin": base + ADMIN_OFFSET,
     }
     with progress("trying the machine and the model"):
-        checks = [*machine_checks(), *engine_checks(args.model)]
+        checks = [*machine_checks(), *engine_checks(args.model), *speech_checks()]
         checks += check_ports(ports, admin_port=ports["admin"])
     if args.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(checks)).decode() + "\n")

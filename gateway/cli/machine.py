@@ -52,7 +52,6 @@ def machine_checks() -> list[Check]:
         check_open_files(),
         check_program("node", "the Node client tests", "make setup-ci"),
         check_program("chromium", "the browser tests", "make setup-ci"),
-        check_program("flite", "the demonstration voice", "make setup-ci"),
         check_namespaces(),
         check_tun(),
     ]

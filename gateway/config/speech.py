@@ -25,8 +25,8 @@ class Speech(msgspec.Struct, frozen=True):
     recogniser_directory: Annotated[
         str,
         Meta(
-            description="The recogniser's model: a streaming one of sherpa-onnx, or language.arpa "
-            "and words.dict for pocketsphinx; empty: those of the shipped assistant.",
+            description="The recogniser's model: a streaming one of sherpa-onnx, or language.lm.bin"
+            " and words.dict for pocketsphinx; empty: those of the shipped assistant.",
             extra={"path": True},
         ),
     ] = ""
@@ -37,7 +37,7 @@ class Speech(msgspec.Struct, frozen=True):
             ge=1,
             le=256,
             description="Callers who may speak at a time, for each recogniser process. One second "
-            "of speech takes pocketsphinx about 0.1 s of a core and each of them some 20 MiB.",
+            "of speech takes pocketsphinx about 0.1 s of a core and each of them some 12 MiB.",
         ),
     ] = 8
     voice: Annotated[

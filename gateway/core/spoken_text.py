@@ -108,10 +108,7 @@ def _with_unit(match: re.Match[str]) -> str:
 
 def _ordinal(number: int) -> str:
     *head, last = number_in_words(number).split(" ")
-    if last.endswith("y"):
-        last = f"{last[:-1]}ieth"
-    else:
-        last = _ORDINALS.get(last, f"{last}th")
+    last = f"{last[:-1]}ieth" if last.endswith("y") else _ORDINALS.get(last, f"{last}th")
     return " ".join((*head, last))
 
 

@@ -11,6 +11,7 @@ import msgspec
 from gateway.core.errors import SetupError
 from gateway.core.speech_errors import SpeechBusy, SpeechError, SpeechLost
 from gateway.core.voice_line import HEARD_HZ
+from gateway.runtime.tasks import first_cause
 from gateway.speech.frames import Ask, Over, Piece, Result, Say, Sound, StartRecogniser, StartVoice
 from gateway.speech.port import Heard, SpeechGrade, Spoken
 from gateway.speech.process import SpeechProcess
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gateway.config.speech import Speech
-    from gateway.speech.frames import Ready, WorkerFrame
+    from gateway.speech.frames import WorkerFrame
 
 MAX_HEARING_S = 120.0
 """Of sound in one hearing; what is fed beyond is not heard."""
@@ -55,29 +56,14 @@ class SpeechService:
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Start what is configured. Raises SetupError and SpeechUnavailable."""
-        config = self._config
+        """Start what is configured, all at the same time. Raises SetupError, SpeechUnavailable."""
         await self._exit.__aenter__()
         try:
-            tasks = await self._exit.enter_async_context(asyncio.TaskGroup())
-            if config.recogniser != "none":
-                hearing = StartRecogniser(
-                    config.recogniser, str(config.hearing_path), config.max_num_hearings
-                )
-                ears, self.recogniser_state = await self._started(
-                    tasks, [hearing] * config.num_recognisers, "recogniser", config.recogniser
-                )
-                if ears:
-                    self.recogniser = ProcessRecogniser(
-                        ears, self.recogniser_state, config.max_num_hearings
-                    )
-            if config.voice != "none":
-                saying = StartVoice(config.voice, config.voice_directory, config.voice_name)
-                voices, self.voice_state = await self._started(
-                    tasks, [saying] * config.num_voices, "voice", config.voice
-                )
-                if voices:
-                    self.synthesiser = ProcessSynthesiser(voices, self.voice_state)
+            self._tasks = await self._exit.enter_async_context(asyncio.TaskGroup())
+            with first_cause():
+                async with asyncio.TaskGroup() as starting:
+                    starting.create_task(self._start_recogniser())
+                    starting.create_task(self._start_voice())
         except BaseException:
             await self._exit.aclose()
             raise
@@ -92,32 +78,47 @@ class SpeechService:
         """End the processes; what is under way is lost."""
         await self._exit.aclose()
 
-    async def _started(
-        self,
-        tasks: asyncio.TaskGroup,
-        starts: Sequence[StartRecogniser | StartVoice],
-        what: str,
-        engine: str,
-    ) -> tuple[list[SpeechProcess], EngineState]:
-        """Processes that run and are watched over, or the reason why there are none."""
-        processes = []
-        for start in starts:
-            process = SpeechProcess(start, name=what)
-            try:
-                ready = await process.begin()
-            except SetupError as error:
-                if engine != "auto":
-                    raise
-                return [], EngineState(problem=str(error))
+    async def _start_recogniser(self) -> None:
+        config = self._config
+        if config.recogniser == "none":
+            return
+        start = StartRecogniser(
+            config.recogniser, str(config.hearing_path), config.max_num_hearings
+        )
+        processes = [SpeechProcess(start, name="recogniser") for _ in range(config.num_recognisers)]
+        self.recogniser_state = await self._begin(processes, config.recogniser)
+        if self.recogniser_state.name:
+            self.recogniser = ProcessRecogniser(
+                processes, self.recogniser_state, config.max_num_hearings
+            )
+
+    async def _start_voice(self) -> None:
+        config = self._config
+        if config.voice == "none":
+            return
+        start = StartVoice(config.voice, config.voice_directory, config.voice_name)
+        processes = [SpeechProcess(start, name="voice") for _ in range(config.num_voices)]
+        self.voice_state = await self._begin(processes, config.voice)
+        if self.voice_state.name:
+            self.synthesiser = ProcessSynthesiser(processes, self.voice_state)
+
+    async def _begin(self, processes: Sequence[SpeechProcess], engine: str) -> EngineState:
+        """Run and watch over processes, or say why there are none."""
+        for process in processes:
             self._exit.push_async_callback(process.close)
-            watch = tasks.create_task(process.watch(), name=what)
+        try:
+            with first_cause():
+                async with asyncio.TaskGroup() as starting:
+                    begun = [starting.create_task(process.begin()) for process in processes]
+        except SetupError as error:
+            if engine != "auto":
+                raise
+            return EngineState(problem=str(error))
+        for process in processes:
+            watch = self._tasks.create_task(process.watch(), name=process.name)
             self._exit.callback(watch.cancel)
-            processes.append(process)
-        return processes, _state(ready)
-
-
-def _state(ready: Ready) -> EngineState:
-    return EngineState(ready.name, ready.grade)
+        ready = begun[0].result()
+        return EngineState(ready.name, ready.grade)
 
 
 class _Port:
@@ -196,7 +197,7 @@ class ProcessHearing:
     async def _ask(self, *, is_end: bool) -> Heard:
         if self._error is not None:
             raise self._error
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
         self._process.send(Ask(self._key, is_end=is_end))
         return await answer
@@ -206,7 +207,8 @@ class ProcessHearing:
             case Result(_, heard, is_answer):
                 if not is_answer:
                     if self._partial is not None:
-                        self._partial(heard)
+                        # Not from here: what goes wrong there must not end the process's pipe.
+                        asyncio.get_running_loop().call_soon(self._partial, heard)
                     return
                 answer = self._answers.pop(0)
                 if heard.is_final:

@@ -1,4 +1,4 @@
-"""The words that a site and its speech processes exchange. `runtime.frames` lays them on a socket."""
+"""The words that a site and its speech processes exchange, in frames of `runtime.frames`."""
 
 from __future__ import annotations
 

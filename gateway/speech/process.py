@@ -49,10 +49,11 @@ class SpeechProcess:
     @property
     def pid(self) -> int | None:
         """The process id, while there is one."""
-        return None if self._child is None else self._child.pid
+        return None if self._child is None or self._child.is_lost else self._child.pid
 
     async def begin(self) -> Ready:
         """Start the process. Raises SetupError with its reason, and SpeechUnavailable."""
+        child: ChildProcess[SiteFrame, WorkerFrame]
         try:
             child, said = await ChildProcess.start(
                 _MODULE, self._start, worker_frames(), name=self.name, limit_s=_START_LIMIT_S
@@ -90,7 +91,7 @@ class SpeechProcess:
 
         Raises SpeechLost while there is no process.
         """
-        if self._child is None or self._child.is_lost:
+        if self.pid is None:
             raise SpeechLost(f"the {self.name} ended; {self._problem}")
         self._last_key += 1
         self._waiting[self._last_key] = (receive, lose)
@@ -121,10 +122,11 @@ class SpeechProcess:
         async with asyncio.TaskGroup() as group:
             log = group.create_task(child.log_stderr())
             await child.lost()
-            self._child, self._problem = None, "it is started again"
+            self._problem = "it is started again"
             num_lost = self.num_open
             self._lose_all()
             status = await child.close()
+            self._child = None
             log.cancel()
         _log.error("the %s ended (status %d) with %d under way", self.name, status, num_lost)
 

@@ -7,7 +7,6 @@ while it lasts; decoders are kept, and start each hearing as if they had heard n
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.errors import SetupError
@@ -16,9 +15,11 @@ from gateway.speech.port import Heard, SpeechGrade, TimedWord
 from gateway.speech.worker.port import EngineFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pocketsphinx import Decoder
 
-LANGUAGE: Final = "language.arpa"
+LANGUAGE: Final = "language.lm.bin"
 DICTIONARY: Final = "words.dict"
 MEND: Final = "pip install 'firsthop[voice]'"
 _FRAMES_PER_S = 100

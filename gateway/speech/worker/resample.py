@@ -55,7 +55,8 @@ class Resampler:
         needed_from = num_possible * self._down // self._up - _HALF_TAPS + 1
         self._kept = x[max(0, needed_from - self._kept_from) :]
         self._kept_from = max(self._kept_from, needed_from)
-        return np.clip(np.rint(y), -32768, 32767).astype("<i2").tobytes()
+        whole: NDArray[np.int16] = np.clip(np.rint(y), -32768, 32767).astype("<i2")
+        return whole.tobytes()
 
 
 def _filters(num_phases: int, cutoff: float) -> NDArray[np.float32]:
@@ -64,4 +65,5 @@ def _filters(num_phases: int, cutoff: float) -> NDArray[np.float32]:
     distance = offsets[None, :] - np.arange(num_phases)[:, None] / num_phases
     inside = np.sqrt(np.clip(1 - (distance / _HALF_TAPS) ** 2, 0, None))
     taps = cutoff * np.sinc(cutoff * distance) * np.i0(_KAISER_BETA * inside)
-    return (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    filters: NDArray[np.float32] = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    return filters

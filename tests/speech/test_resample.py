@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from gateway.speech.worker.resample import Resampler
+
+RATES = [(8_000, 24_000), (16_000, 24_000), (22_050, 24_000), (44_100, 24_000), (24_000, 16_000)]
+
+
+def tone(hz: float, rate_hz: int) -> np.ndarray:
+    return 10_000 * np.sin(2 * np.pi * hz * np.arange(rate_hz) / rate_hz)
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
+def test_a_tone_stays_where_and_as_loud_as_it_was(from_hz: int, to_hz: int) -> None:
+    resampler = Resampler(from_hz, to_hz)
+    out = resampler.feed(tone(1000, from_hz).astype("<i2").tobytes()) + resampler.flush()
+    made = np.frombuffer(out, "<i2")
+
+    assert len(made) == to_hz
+    assert np.abs(made - tone(1000, to_hz))[100:-100].max() < 3
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
+def test_pieces_make_the_same_sound_as_the_whole(from_hz: int, to_hz: int) -> None:
+    rng = Random(from_hz)
+    pcm = np.random.default_rng(1).integers(-9000, 9000, from_hz).astype("<i2").tobytes()
+    whole, pieces = Resampler(from_hz, to_hz), Resampler(from_hz, to_hz)
+    expected = whole.feed(pcm) + whole.flush()
+
+    out, at = b"", 0
+    while at < len(pcm):
+        end = at + 2 * rng.randrange(0, 900)
+        out += pieces.feed(pcm[at:end])
+        at = end
+
+    assert out + pieces.flush() == expected
+
+
+def test_what_the_lower_rate_cannot_hold_is_taken_away() -> None:
+    resampler = Resampler(24_000, 16_000)
+
+    out = resampler.feed(tone(10_000, 24_000).astype("<i2").tobytes())
+
+    assert np.abs(np.frombuffer(out, "<i2"))[100:].max() < 30
