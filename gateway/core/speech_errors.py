@@ -19,7 +19,7 @@ class SpeechLost(SpeechError):
 
 
 class SpeechUnavailable(SpeechError):
-    """There is no such engine here, or it does not come back; the message has the mend."""
+    """A speech process does not start, for a reason that is not a matter of configuration."""
 
     code = "speech_unavailable"
 

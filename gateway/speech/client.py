@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_HEARING_S = 120.0
 """Of sound in one hearing; what is fed beyond is not heard."""
 _MAX_HEARING_BYTES = int(MAX_HEARING_S * HEARD_HZ) * 2
+_PATIENCE_S = 3.0
+"""With a voice that is started again; it takes some 0.3 s."""
 _MAX_NUM_CLAUSES = 256
 """Waiting for one voice; each takes some 30 ms."""
 
@@ -139,6 +141,10 @@ class _Port:
         """How often a process was started again."""
         return sum(process.restarts for process in self._processes)
 
+    async def back(self) -> None:
+        """Return when a process runs, at once if one does."""
+        await self._least_busy().back()
+
     def _least_busy(self) -> SpeechProcess:
         running = [process for process in self._processes if process.pid is not None]
         return min(running or self._processes, key=lambda process: process.num_open)
@@ -235,6 +241,9 @@ class ProcessSynthesiser(_Port):
 
     async def say(self, text: str) -> AsyncGenerator[Spoken, None]:
         """A clause as sound. Raises SpeechLost, SpeechBusy and SpeechError."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await self.back()
         process = self._least_busy()
         if process.num_open >= _MAX_NUM_CLAUSES:
             raise SpeechBusy(limit=_MAX_NUM_CLAUSES * len(self._processes))

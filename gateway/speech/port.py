@@ -1,9 +1,8 @@
 """What a call needs of speech engines, whichever they are.
 
 A recogniser hears one stretch of speech at a time in a `Hearing`; a synthesiser says one clause at
-a time. Both do their work in processes of their own: nothing here blocks the event loop, and every
-method that waits raises `SpeechLost` when that process ends, `SpeechUnavailable` when it does not
-come back.
+a time. Both do their work in processes of their own: nothing here blocks the event loop, and what
+waits raises `SpeechLost` when that process ends.
 """
 
 from __future__ import annotations
@@ -86,10 +85,14 @@ class Recogniser(Protocol):
         """What it is good for."""
         ...
 
+    async def back(self) -> None:
+        """Return when a process of it runs, at once if one does: after SpeechLost, `open` can."""
+        ...
+
     def open(self, *, partial: Callable[[Heard], None] | None = None) -> Hearing:
         """Begin to hear. `partial` is called on the event loop whenever the text so far changes.
 
-        Raises SpeechUnavailable and SpeechBusy.
+        Raises SpeechLost while the process is started again, and SpeechBusy.
         """
         ...
 
@@ -110,7 +113,7 @@ class Synthesiser(Protocol):
     def say(self, text: str) -> AsyncGenerator[Spoken, None]:
         """A clause as sound, piece by piece as it is made. Closing the iterator stops the work.
 
-        Text may hold amounts, dates and numbers as they are written. Raises SpeechLost,
-        SpeechUnavailable and SpeechBusy.
+        Text may hold amounts, dates and numbers as they are written. Raises SpeechLost, SpeechBusy
+        and, when the engine fails on this clause, SpeechError.
         """
         ...

@@ -40,6 +40,7 @@ class SpeechProcess:
         self._waiting: dict[int, tuple[Receive, Lose]] = {}
         self._last_key = 0
         self._problem = "it is started again"
+        self._is_running = asyncio.Event()
 
     @property
     def num_open(self) -> int:
@@ -66,6 +67,7 @@ class SpeechProcess:
             raise SetupError(said.message if isinstance(said, Failed) else f"it said {said!r}")
         self._child = child
         child.listen(self._receive)
+        self._is_running.set()
         return said
 
     async def watch(self) -> None:
@@ -85,6 +87,10 @@ class SpeechProcess:
                 self.restarts += 1
                 backoff_s = _FIRST_BACKOFF_S
                 _log.info("the %s is back: process %d", self.name, self.pid)
+
+    async def back(self) -> None:
+        """Return when the process runs."""
+        await self._is_running.wait()
 
     def open(self, receive: Receive, lose: Lose) -> int:
         """A key for new work: its frames go to `receive`, `lose` is called if they cannot come.
@@ -122,6 +128,7 @@ class SpeechProcess:
         async with asyncio.TaskGroup() as group:
             log = group.create_task(child.log_stderr())
             await child.lost()
+            self._is_running.clear()
             self._problem = "it is started again"
             num_lost = self.num_open
             self._lose_all()

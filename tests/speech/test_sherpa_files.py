@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.core.errors import SetupError
 from gateway.speech.worker.sherpa_files import EarKind, VoiceKind, ear_files, voice_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def directory_of(root: Path, *names: str) -> Path:

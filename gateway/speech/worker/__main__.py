@@ -66,7 +66,14 @@ async def serve(
     await loop.create_unix_connection(lambda: pipe, sock=sock)
     pipe.send(ready)
     receive(pending)
-    Thread(target=work.run, name="engine", daemon=True).start()
+
+    def run() -> None:
+        try:
+            work.run()
+        finally:  # an engine that broke ends its process, so that the site starts another
+            loop.call_soon_threadsafe(pipe.close)
+
+    Thread(target=run, name="engine", daemon=True).start()
     await pipe.lost.wait()
     return 0
 

@@ -67,7 +67,8 @@ class HearingWork:
             heard = hearing.finish() if frame.is_end else hearing.so_far()
             self._tell(Result(key, heard, is_answer=True))
             return
-        hearing.feed(frame.pcm)
+        if frame.pcm:
+            hearing.feed(frame.pcm)
         heard = hearing.so_far()
         if heard.text != self._told.get(key, ""):
             self._told[key] = heard.text
