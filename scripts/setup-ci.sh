@@ -13,6 +13,7 @@ need() { # program package...
 need node nodejs
 need npm npm
 need flite flite
+need espeak-ng espeak-ng
 need openssl openssl
 need ip iproute2
 command -v chromium >/dev/null 2>&1 || need google-chrome chromium
