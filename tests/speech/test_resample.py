@@ -37,7 +37,8 @@ def test_pieces_make_the_same_sound_as_the_whole(from_hz: int, to_hz: int) -> No
         out += pieces.feed(pcm[at:end])
         at = end
 
-    assert out + pieces.flush() == expected
+    made = np.frombuffer(out + pieces.flush(), "<i2").astype(int)
+    assert np.abs(made - np.frombuffer(expected, "<i2")).max() <= 1  # sums in another order
 
 
 def test_what_the_lower_rate_cannot_hold_is_taken_away() -> None:

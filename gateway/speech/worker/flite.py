@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_VOICE: Final = "slt"
 MEND: Final = "apt-get install flite"
-_PIECE_SAMPLES = 1280
-"""Of sound for each call back: 80 ms at 16 kHz, a few milliseconds of work."""
+_FIRST_SAMPLES, _PIECE_SAMPLES = 800, 4800
+"""Of sound for each call back: little until the caller hears something, then 0.3 s at 16 kHz."""
 _LEAD_S = 0.03
 """Of silence before the first word. Flite makes 0.2 s, which the caller would wait for."""
 _GO_ON, _STOP = 0, 1
@@ -73,7 +73,6 @@ class FliteVoice:
         self._voice = _registered(voice or DEFAULT_VOICE)
         self._streaming = self._flite.new_audio_streaming_info()
         self._callback = _Callback(self._receive)
-        self._streaming.contents.min_buffsize = _PIECE_SAMPLES
         self._streaming.contents.asc = self._callback
         self._flite.flite_feat_set(
             self._voice.contents.features,
@@ -88,6 +87,7 @@ class FliteVoice:
     def say(self, text: str, emit: Emit) -> None:
         """Make a clause's sound. Raises EngineFailed."""
         self._emit, self._words, self._resampler = emit, [], None
+        self._streaming.contents.min_buffsize = _FIRST_SAMPLES
         plain = _RESPELT.sub("why fie", text).replace("\0", " ")
         utterance = self._flite.flite_synth_text(plain.encode(), self._voice)
         if not utterance:
@@ -115,6 +115,7 @@ class FliteVoice:
         num_samples = start + size - begin
         if num_samples <= 0 and not is_last:
             return _GO_ON
+        streaming.contents.min_buffsize = _PIECE_SAMPLES
         address = ctypes.addressof(sound.samples.contents) + 2 * begin
         pcm = self._resampler.feed(ctypes.string_at(address, 2 * max(0, num_samples)))
         if is_last:

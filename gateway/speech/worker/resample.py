@@ -50,7 +50,11 @@ class Resampler:
         at = np.arange(self._num_made, num_possible, dtype=np.int64) * self._down
         first = at // self._up - _HALF_TAPS + 1 - self._kept_from
         windows = np.lib.stride_tricks.sliding_window_view(x, 2 * _HALF_TAPS)
-        y = np.einsum("ij,ij->i", windows[first], self._filters[at % self._up])
+        y = np.empty(len(at), np.float32)
+        for place in range(min(self._up, len(at))):  # outputs `up` apart share a filter
+            these = first[place :: self._up]
+            weights = self._filters[at[place] % self._up]
+            y[place :: self._up] = windows[these[0] : these[-1] + 1 : self._down] @ weights
         self._num_made = num_possible
         needed_from = num_possible * self._down // self._up - _HALF_TAPS + 1
         self._kept = x[max(0, needed_from - self._kept_from) :]
