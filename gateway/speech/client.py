@@ -12,7 +12,17 @@ from gateway.core.errors import SetupError
 from gateway.core.speech_errors import SpeechBusy, SpeechError, SpeechLost
 from gateway.core.voice_line import HEARD_HZ
 from gateway.runtime.tasks import first_cause
-from gateway.speech.frames import Ask, Over, Piece, Result, Say, Sound, StartRecogniser, StartVoice
+from gateway.speech.frames import (
+    Ask,
+    Open,
+    Over,
+    Piece,
+    Result,
+    Say,
+    Sound,
+    StartRecogniser,
+    StartVoice,
+)
 from gateway.speech.port import Heard, SpeechGrade, Spoken
 from gateway.speech.process import SpeechProcess
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.config.speech import Speech
     from gateway.speech.frames import WorkerFrame
+    from gateway.speech.port import Hearing
 
 MAX_HEARING_S = 120.0
 """Of sound in one hearing; what is fed beyond is not heard."""
@@ -159,24 +170,32 @@ class ProcessRecogniser(_Port):
         super().__init__(processes, state)
         self._max_num_hearings = max_num_hearings
 
-    def open(self, *, partial: Callable[[Heard], None] | None = None) -> ProcessHearing:
-        """Begin to hear. Raises SpeechLost and SpeechBusy."""
+    def open(
+        self, *, partial: Callable[[Heard], None] | None = None, after: Hearing | None = None
+    ) -> ProcessHearing:
+        """Begin to hear; see the port. Raises SpeechLost and SpeechBusy."""
         process = self._least_busy()
         if process.num_open >= self._max_num_hearings:
             raise SpeechBusy(limit=self._max_num_hearings * len(self._processes))
-        return ProcessHearing(process, partial)
+        caller = after.caller if isinstance(after, ProcessHearing) else ""
+        return ProcessHearing(process, partial, caller)
 
 
 class ProcessHearing:
     """A `port.Hearing` in a process."""
 
-    def __init__(self, process: SpeechProcess, partial: Callable[[Heard], None] | None) -> None:
+    def __init__(
+        self, process: SpeechProcess, partial: Callable[[Heard], None] | None, caller: str
+    ) -> None:
+        self.caller = caller
+        """What helps the engine to hear this caller again."""
         self._process = process
         self._partial = partial
         self._answers: list[asyncio.Future[Heard]] = []
         self._error: SpeechError | None = None
         self._num_bytes = 0
         self._key = process.open(self._receive, self._lose)
+        process.send(Open(self._key, caller))
 
     def feed(self, pcm: bytes) -> None:
         """More sound; beyond `MAX_HEARING_S` it is not heard."""
@@ -210,7 +229,7 @@ class ProcessHearing:
 
     def _receive(self, frame: WorkerFrame) -> None:
         match frame:
-            case Result(_, heard, is_answer):
+            case Result(_, heard, is_answer, caller):
                 if not is_answer:
                     if self._partial is not None:
                         # Not from here: what goes wrong there must not end the process's pipe.
@@ -218,6 +237,7 @@ class ProcessHearing:
                     return
                 answer = self._answers.pop(0)
                 if heard.is_final:
+                    self.caller = caller or self.caller
                     self._process.settle(self._key)
                 if not answer.done():
                     answer.set_result(heard)

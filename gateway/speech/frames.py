@@ -29,8 +29,16 @@ class StartVoice(msgspec.Struct, frozen=True, array_like=True, tag="start_voice"
     """Which of the engine's voices; empty: its first choice."""
 
 
+class Open(msgspec.Struct, frozen=True, array_like=True, tag="open"):
+    """Site to worker: begin a hearing under a key that is new on this connection."""
+
+    key: int
+    caller: str
+    """What the engine said of the caller's sound at the end of an earlier hearing, or nothing."""
+
+
 class Sound(msgspec.Struct, frozen=True, array_like=True, tag="sound"):
-    """Site to worker: more of a hearing; the first one opens it."""
+    """Site to worker: more of a hearing."""
 
     key: int
     pcm: bytes
@@ -76,6 +84,8 @@ class Result(msgspec.Struct, frozen=True, array_like=True, tag="result"):
     heard: Heard
     is_answer: bool
     """To an `Ask`; else the text has changed by itself."""
+    caller: str = ""
+    """With a final result: what helps to hear this caller again, in the engine's own words."""
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, tag="piece"):
@@ -92,7 +102,7 @@ class Over(msgspec.Struct, frozen=True, array_like=True, tag="over"):
     problem: str = ""
 
 
-SiteFrame = StartRecogniser | StartVoice | Sound | Ask | Say | Drop
+SiteFrame = StartRecogniser | StartVoice | Open | Sound | Ask | Say | Drop
 WorkerFrame = Ready | Failed | Result | Piece | Over
 
 

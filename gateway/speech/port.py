@@ -89,9 +89,13 @@ class Recogniser(Protocol):
         """Return when a process of it runs, at once if one does: after SpeechLost, `open` can."""
         ...
 
-    def open(self, *, partial: Callable[[Heard], None] | None = None) -> Hearing:
+    def open(
+        self, *, partial: Callable[[Heard], None] | None = None, after: Hearing | None = None
+    ) -> Hearing:
         """Begin to hear. `partial` is called on the event loop whenever the text so far changes.
 
+        `after` is a hearing of the same caller that was finished: some engines hear better when
+        they know voice and line, and its result says nothing otherwise.
         Raises SpeechLost while the process is started again, and SpeechBusy.
         """
         ...

@@ -89,6 +89,25 @@ async def test_callers_are_heard_apart() -> None:
     assert texts == [ASKED, "is there an outage"]
 
 
+async def test_a_caller_is_heard_anew_as_at_first_unless_it_is_said_who_it_is() -> None:
+    async with SpeechService(EARS) as service:
+        assert service.recogniser is not None
+        first = ears(service).open()
+        feed(first, sound_of(ASKED, "rms"))
+        at_first = await first.finish()
+        again = ears(service).open()
+        feed(again, sound_of(ASKED, "rms"))
+        known = service.recogniser.open(after=first)
+        feed(known, sound_of(ASKED, "rms"))
+        told = known.caller
+
+        assert await again.finish() == at_first
+        assert (await known.finish()).text == ASKED
+
+    assert told  # what the first hearing found out, and the next one more
+    assert known.caller != told
+
+
 async def test_a_hearing_leaves_nothing_behind() -> None:
     async with SpeechService(EARS) as service:
         for _ in range(3):  # more than there are decoders
@@ -193,11 +212,11 @@ async def test_a_killed_voice_is_told_and_comes_back() -> None:
         clauses = voice(service).say(LONG)
         async with aclosing(clauses):
             await anext(clauses)
-            os.kill(service.synthesiser.pids[0], signal.SIGSTOP)  # so that it cannot end before
             os.kill(service.synthesiser.pids[0], signal.SIGKILL)
             with pytest.raises(SpeechLost):
                 async for _ in clauses:
                     pass
+        await service.synthesiser.back()
         assert await said(service, "Sure.")
 
 

@@ -1,7 +1,7 @@
 """pocketsphinx with the language model and dictionary of one assistant's callers.
 
 The acoustic model is the English one that its package brings. A hearing has a decoder of its own
-while it lasts; decoders are kept, and start each hearing as if they had heard nobody before.
+while it lasts; decoders are kept and remember nobody: what they learn of a caller the site keeps.
 """
 
 from __future__ import annotations
@@ -45,12 +45,16 @@ class PocketsphinxEar:
         self._free = [_decoder(directory) for _ in range(max_num_hearings)]
         self._nobody = self._free[0].get_cmn()
 
-    def begin(self) -> PocketsphinxHearing:
-        """Begin a hearing. Raises EngineFailed when every decoder is in use."""
+    def begin(self, caller: str) -> PocketsphinxHearing:
+        """Begin a hearing. Raises EngineFailed when every decoder is in use.
+
+        `caller` is the cepstral mean of the caller's sound, which depends on voice and line; within
+        one utterance the decoder does not adapt to it.
+        """
         if not self._free:
             raise EngineFailed("every decoder of the recogniser is in use")
         decoder = self._free.pop()
-        decoder.set_cmn(self._nobody)
+        decoder.set_cmn(caller or self._nobody)
         decoder.start_utt()
         return PocketsphinxHearing(decoder, self._free)
 
@@ -59,6 +63,7 @@ class PocketsphinxHearing:
     """One hearing in one decoder."""
 
     def __init__(self, decoder: Decoder, free: list[Decoder]) -> None:
+        self.caller = ""
         self._decoder = decoder
         self._free = free
 
@@ -84,6 +89,7 @@ class PocketsphinxHearing:
             for segment in (self._decoder.seg() if found else ())
             if segment.word[0] not in "<["
         )
+        self.caller = self._decoder.get_cmn(update=True) if words else ""
         self._free.append(self._decoder)
         return Heard(found.hypstr if found else "", is_final=True, words=words)
 

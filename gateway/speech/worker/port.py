@@ -20,6 +20,9 @@ class EngineFailed(Exception):
 class EngineHearing(Protocol):
     """One hearing inside an engine; ends with `finish` or `drop`."""
 
+    caller: str
+    """After `finish`: what helps to hear this caller again; empty if nothing does."""
+
     def feed(self, pcm: bytes) -> None:
         """More sound: int16, mono, 16 kHz. Raises EngineFailed."""
         ...
@@ -43,8 +46,8 @@ class Ear(Protocol):
     name: str
     grade: SpeechGrade
 
-    def begin(self) -> EngineHearing:
-        """Begin a hearing. Raises EngineFailed."""
+    def begin(self, caller: str) -> EngineHearing:
+        """Begin a hearing; an earlier one of the same caller said `caller`. Raises EngineFailed."""
         ...
 
 

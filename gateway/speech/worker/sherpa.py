@@ -38,13 +38,15 @@ class SherpaEar:
         self.name = f"sherpa-onnx {files.kind} {directory.name}"
         self._recogniser = _recogniser(files)
 
-    def begin(self) -> SherpaHearing:
-        """Begin a hearing."""
+    def begin(self, caller: str) -> SherpaHearing:
+        """Begin a hearing; these models need to know nothing of the caller."""
         return SherpaHearing(self._recogniser)
 
 
 class SherpaHearing:
     """One stream of the recogniser."""
+
+    caller = ""
 
     def __init__(self, recogniser: Any) -> None:
         self._recogniser = recogniser

@@ -10,14 +10,14 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from gateway.core.spoken_text import spoken
-from gateway.speech.frames import Ask, Drop, Over, Piece, Result, Say, Sound
+from gateway.speech.frames import Ask, Drop, Open, Over, Piece, Result, Say, Sound
 from gateway.speech.worker.port import EngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.speech.frames import SiteFrame, WorkerFrame
-    from gateway.speech.port import Spoken
+    from gateway.speech.port import Heard, Spoken
     from gateway.speech.worker.port import Ear, EngineHearing, Voice
 
     Tell = Callable[[WorkerFrame], None]
@@ -31,12 +31,12 @@ class HearingWork:
         self._tell = tell
         self._hearings: dict[int, EngineHearing] = {}
         self._told: dict[int, str] = {}
-        self._queue: SimpleQueue[Sound | Ask | Drop] = SimpleQueue()
+        self._queue: SimpleQueue[Open | Sound | Ask | Drop] = SimpleQueue()
         self._dropped: set[int] = set()
 
     def take(self, frame: SiteFrame) -> None:
         """Queue a frame. Raises ValueError for one that no recogniser is sent."""
-        if not isinstance(frame, (Sound, Ask, Drop)):
+        if not isinstance(frame, (Open, Sound, Ask, Drop)):
             raise ValueError(f"a recogniser cannot {type(frame).__name__}")
         if isinstance(frame, Drop):
             self._dropped.add(frame.key)
@@ -56,20 +56,26 @@ class HearingWork:
                     self._end(frame.key)
                     self._tell(Over(frame.key, str(error)))
 
-    def _hear(self, frame: Sound | Ask) -> None:
+    def _hear(self, frame: Open | Sound | Ask) -> None:
         key = frame.key
-        if (hearing := self._hearings.get(key)) is None:
-            hearing = self._hearings[key] = self._ear.begin()
-        if isinstance(frame, Ask):
-            if frame.is_end:
-                del self._hearings[key]
-                self._told.pop(key, None)
-            heard = hearing.finish() if frame.is_end else hearing.so_far()
-            self._tell(Result(key, heard, is_answer=True))
+        if isinstance(frame, Open):
+            self._hearings[key] = self._ear.begin(frame.caller)
             return
-        if frame.pcm:
-            hearing.feed(frame.pcm)
-        heard = hearing.so_far()
+        if (hearing := self._hearings.get(key)) is None:
+            return  # it failed, and the site was told
+        if isinstance(frame, Sound):
+            if frame.pcm:
+                hearing.feed(frame.pcm)
+            self._tell_news(key, hearing.so_far())
+        elif frame.is_end:
+            del self._hearings[key]
+            self._told.pop(key, None)
+            heard = hearing.finish()
+            self._tell(Result(key, heard, is_answer=True, caller=hearing.caller))
+        else:
+            self._tell(Result(key, hearing.so_far(), is_answer=True))
+
+    def _tell_news(self, key: int, heard: Heard) -> None:
         if heard.text != self._told.get(key, ""):
             self._told[key] = heard.text
             self._tell(Result(key, heard, is_answer=False))
