@@ -23,8 +23,11 @@ MAX_UNREAD_BYTES: Final = 1 << 20
 """What may wait for a client that does not read, or has not opened its channel yet."""
 
 _MAX_NUM_STREAMS: Final = 16
-_MAX_NUM_GAPS: Final = 1024
-"""Received chunks that wait for an earlier one; a message of the largest size has 226."""
+_WINDOW_BYTES: Final = MAX_MESSAGE_BYTES + (16 << 10)
+"""What a client may have under way: the longest message, and a little so that it need not wait."""
+_MAX_NUM_GAPS: Final = 300
+"""Received chunks that wait for an earlier one. The window holds 240 full ones, and each more makes
+every packet of the client dearer: 1 ms at 300."""
 _BROKEN: Final = (
     ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
     struct.error,
@@ -59,6 +62,7 @@ class EventChannel:
         self._num_waiting_bytes = 0
         lower = cast("RTCDtlsTransport", _LowerLayer(send, is_server=is_server))
         self._sctp = RTCSctpTransport(lower, port)
+        self._sctp._advertised_rwnd = _WINDOW_BYTES
         self._sctp.on("datachannel", self._opened)
 
     def start(self) -> None:

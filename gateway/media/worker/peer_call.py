@@ -111,6 +111,8 @@ class PeerCall:
         self.call_id = call_id
         self.audio = agree(offer)
         self.state = CallState.SETTING_UP
+        self.num_taken = 0
+        """Datagrams since the last sweep; the port counts them."""
         self._events = events
         self._outlet = outlet
         self._identity = identity
@@ -248,6 +250,7 @@ class PeerCall:
 
     def sweep(self, now_s: float) -> None:
         """Notice what has not happened: due about twice a second."""
+        self.num_taken = 0
         num_addresses = len(self._addresses.checked_s)
         self._addresses.expire(now_s)
         if len(self._addresses.checked_s) != num_addresses:

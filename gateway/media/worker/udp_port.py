@@ -32,6 +32,9 @@ _MAX_DATAGRAM_BYTES: Final = 2048
 _MAX_PER_WAKE: Final = 64
 """Datagrams taken before the loop's other work has its turn; some 2 ms of it."""
 _SWEEP_S: Final = 0.5
+_MAX_PER_SWEEP: Final = 1000
+"""Datagrams of one call in `_SWEEP_S`: ten times what sound in 10 ms packets and its reports need,
+and 2 MB/s of messages."""
 _BUFFER_BYTES: Final = 4 << 20
 """Asked of the kernel in each direction; it may give less. 4 MiB holds 0.5 s of 400 calls."""
 _EXPEDITED_FORWARDING: Final = 46 << 2
@@ -65,6 +68,8 @@ class PortCounters:
     """Checks for no call that there is."""
     forged: int = 0
     """Checks without the call's password, or copied from another address."""
+    flooded: int = 0
+    """More of one call than any needs."""
     not_genuine: int = 0
     """SRTP from a call's address that its client did not make, or made before."""
     sent: int = 0
@@ -224,7 +229,14 @@ class UdpPort:
         call = self._by_address.get(address)
         if call is None:
             self.counters.strangers += 1
-        elif 128 <= kind < 192 and len(datagram) >= _SHORTEST_RTP_BYTES:
+        elif call.num_taken >= _MAX_PER_SWEEP:
+            self.counters.flooded += 1
+        else:
+            call.num_taken += 1
+            self._take_from(call, kind, datagram)
+
+    def _take_from(self, call: PeerCall, kind: int, datagram: bytes) -> None:
+        if 128 <= kind < 192 and len(datagram) >= _SHORTEST_RTP_BYTES:
             now_s = self._clock()
             is_rtcp = datagram[1] in _RTCP_TYPES
             take = call.take_rtcp if is_rtcp else call.take_rtp
