@@ -11,7 +11,8 @@ from gateway.core.call_errors import InvalidOffer
 from gateway.media.worker.ice import Credentials
 from gateway.media.worker.secure import Identity, LinkState
 from gateway.media.worker.udp_port import UdpPort
-from tests.media.raw_client import Heard, RawClient, attribute, run
+from loadtests.voice_peer import attribute
+from tests.media.raw_client import Heard, RawClient, run
 
 if TYPE_CHECKING:
     from gateway.media.worker.peer_call import PeerCall
@@ -42,7 +43,7 @@ class Scene:
         return cls(port, RawClient(has_channel=has_channel, is_passive=is_passive), clock)
 
     async def connect(self) -> None:
-        await self.client.connect(self.call)
+        await self.client.connect(self.call.answer_sdp)
         await self.heard.until(lambda: bool(self.heard.states))
 
     def wait(self, seconds: float) -> None:
@@ -61,8 +62,8 @@ def test_sound_and_reports_go_both_ways(is_passive: bool) -> None:
         assert attribute(scene.call.answer_sdp, "setup") == ("active" if is_passive else "passive")
         scene.call.send_rtp(b"goes nowhere yet")
         await scene.connect()
-        said = [scene.client.say(scene.call, n) for n in range(10)]
-        scene.client.send(scene.client.link.protect_rtcp(REPORT), scene.call)
+        said = [scene.client.say(n, b"sound") for n in range(10)]
+        scene.client.send(scene.client.link.protect_rtcp(REPORT))
         await scene.heard.until(lambda: bool(scene.heard.reports))
         assert scene.heard.packets == said
         assert scene.heard.reports == [REPORT]
@@ -87,10 +88,10 @@ def test_messages_go_both_ways_and_wait_for_the_channel() -> None:
         client.open_channel("in any order", ordered=False)
         channel = client.open_channel("any name")
         channel.on("open", lambda: channel.send("hello"))
-        await client.until(lambda: client.messages == ["first of all"], scene.call)
+        await client.until(lambda: client.messages == ["first of all"])
         await scene.heard.until(lambda: scene.heard.messages == ["hello"])
         scene.call.send_message("x" * 200_000)
-        await client.until(lambda: len(client.messages) == 2, scene.call)
+        await client.until(lambda: len(client.messages) == 2)
         assert client.messages[1] == "x" * 200_000
         scene.end()
 
@@ -101,7 +102,7 @@ def test_a_client_with_another_certificate_than_its_offers_is_turned_away() -> N
     async def main() -> None:
         scene = await Scene.set()
         scene.client.identity = Identity()
-        await scene.client.connect(scene.call)
+        await scene.client.connect(scene.call.answer_sdp)
         await scene.heard.until(lambda: bool(scene.heard.states))
         assert scene.heard.states == [
             "closed: the client's certificate is not the one of its offer"
@@ -117,7 +118,7 @@ def test_the_clients_goodbye_ends_the_call() -> None:
         scene = await Scene.set()
         await scene.connect()
         scene.client.link.close()
-        scene.client._flush(scene.call)
+        scene.client.flush()
         await scene.heard.until(lambda: len(scene.heard.states) == 2)
         assert scene.heard.states[1] == "closed: "
         assert scene.port.num_calls == 0
@@ -132,7 +133,7 @@ def test_our_goodbye_reaches_the_client() -> None:
         await scene.connect()
         scene.call.close("enough")
         scene.call.close("twice")
-        await scene.client.until(lambda: scene.client.link.state is LinkState.CLOSED, scene.call)
+        await scene.client.until(lambda: scene.client.link.state is LinkState.CLOSED)
         assert scene.heard.states == ["connected", "closed: enough"]
         with pytest.raises(InvalidOffer, match="over"):
             scene.call.restart(scene.client.offer())
@@ -146,10 +147,10 @@ def test_a_client_that_moves_takes_the_call_along() -> None:
         scene = await Scene.set()
         await scene.connect()
         scene.client.move()
-        scene.client.say(scene.call, 1)
-        scene.client.send(scene.client.check(scene.call), scene.call)
-        await scene.client.until(lambda: len(scene.client.answers) == 2)
-        scene.client.say(scene.call, 2)
+        scene.client.say(1, b"sound")
+        scene.client.send(scene.client.check())
+        await scene.client.until(lambda: scene.client.num_checks_answered == 2)
+        scene.client.say(2, b"sound")
         await scene.heard.until(lambda: bool(scene.heard.packets))
         assert len(scene.heard.packets) == 1, "what came before the check was a stranger's"
         assert scene.port.counters.strangers == 1
@@ -167,15 +168,15 @@ def test_a_restart_goes_on_with_the_same_keys() -> None:
         first = scene.call.answer_sdp
         scene.client.move()
         scene.client.ice = Credentials.fresh()
-        second = scene.call.restart(scene.client.offer())
+        second = scene.client.answer = scene.call.restart(scene.client.offer())
         assert attribute(second, "ice-ufrag") != attribute(first, "ice-ufrag")
         assert attribute(second, "ssrc") == attribute(first, "ssrc")
         assert second.split(" ")[1:3] == [first.split(" ")[1], "2"]
         assert [len(scene.call.names)] == [2]
-        scene.client.send(scene.client.check(scene.call), scene.call)
-        await scene.client.until(lambda: len(scene.client.answers) == 2)
+        scene.client.send(scene.client.check())
+        await scene.client.until(lambda: scene.client.num_checks_answered == 2)
         assert [len(scene.call.names)] == [1]
-        scene.client.say(scene.call, 1)
+        scene.client.say(1, b"sound")
         await scene.heard.until(lambda: bool(scene.heard.packets))
         assert scene.heard.states == ["connected"]
         again = scene.call.restart(scene.client.offer())
@@ -201,7 +202,7 @@ def test_a_restart_that_cannot_be_leaves_the_call_as_it_was(old: str, new: str, 
         with pytest.raises(InvalidOffer) as caught:
             scene.call.restart(scene.client.offer().replace(old, new))
         assert caught.value.param == param
-        scene.client.say(scene.call, 1)
+        scene.client.say(1, b"sound")
         await scene.heard.until(lambda: bool(scene.heard.packets))
         scene.end()
 
@@ -217,7 +218,7 @@ def test_a_client_that_is_silent_is_lost_and_may_come_back() -> None:
         scene.wait(0.2)
         assert scene.heard.states == ["connected", "lost"]
         scene.wait(5.0)
-        scene.client.say(scene.call, 1)
+        scene.client.say(1, b"sound")
         await scene.heard.until(lambda: bool(scene.heard.packets))
         assert scene.heard.states == ["connected", "lost", "connected"]
         scene.wait(7.1)
@@ -235,13 +236,13 @@ def test_without_checks_nothing_is_sent_whatever_else_comes() -> None:
         await scene.connect()
         for n in range(7):
             scene.wait(5.0)
-            scene.client.say(scene.call, n)
+            scene.client.say(n, b"sound")
             await scene.heard.until(lambda: len(scene.heard.packets) > n or n > 5)  # noqa: B023
         assert scene.heard.states == ["connected", "lost"]
         num_sent = scene.port.counters.sent
         scene.call.send_rtp(scene.heard.packets[0])
         assert scene.port.counters.sent == num_sent
-        scene.client.send(scene.client.check(scene.call), scene.call)
+        scene.client.send(scene.client.check())
         await scene.heard.until(lambda: len(scene.heard.states) == 3)
         assert scene.heard.states[2] == "connected"
         scene.end()

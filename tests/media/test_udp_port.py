@@ -18,7 +18,8 @@ from gateway.core.errors import PortInUse, SetupError
 from gateway.media.worker.peer_call import PeerCall
 from gateway.media.worker.secure import SecureLink
 from gateway.media.worker.udp_port import PortLimits, UdpPort
-from tests.media.raw_client import Heard, RawClient, attribute, run
+from loadtests.voice_peer import attribute
+from tests.media.raw_client import Heard, RawClient, run
 
 UNHURRIED = PortLimits(calls_per_s=1e6, max_num_at_once=1000)
 
@@ -82,10 +83,11 @@ def test_no_stranger_is_answered_or_reaches_a_call(monkeypatch: pytest.MonkeyPat
         port = await UdpPort.open("127.0.0.1", 0)
         client, stranger, heard = RawClient(), RawClient(), Heard()
         call = port.accept(client.offer(), heard, call_id="a")
-        await client.connect(call)
-        copied = client.check(call)
-        client.send(copied, call)
-        await client.until(lambda: len(client.answers) == 2)
+        await client.connect(call.answer_sdp)
+        stranger.answer = call.answer_sdp
+        copied = client.check()
+        client.send(copied)
+        await client.until(lambda: client.num_checks_answered == 2)
 
         def reached(self: SecureLink, packet: bytes) -> None:
             raise AssertionError("a stranger's packet reached the link")
@@ -95,11 +97,11 @@ def test_no_stranger_is_answered_or_reaches_a_call(monkeypatch: pytest.MonkeyPat
         num_sent = port.counters.sent
         chance = random.Random(7)
         flood = [bytes([chance.randrange(20, 256)]) + chance.randbytes(50) for _ in range(40)]
-        flood += [stranger.check(call), client.check(call, password="a guess" * 4), copied]
+        flood += [stranger.check(), client.check(password="a guess" * 4), copied]
         for datagram in flood:
-            stranger.send(datagram, call)
+            stranger.send(datagram)
         monkeypatch.undo()
-        client.say(call, 1)
+        client.say(1, b"sound")
         await heard.until(lambda: bool(heard.packets))
         assert port.counters.sent == num_sent
         assert port.counters.strangers == 40
@@ -116,9 +118,9 @@ def test_an_answer_is_never_longer_than_its_request() -> None:
     async def main() -> None:
         port = await UdpPort.open("::1", 0)
         client = RawClient(host="::1")
-        call = port.accept(client.offer(), Heard(), call_id="a")
-        request = client.check(call, nominate=False)
-        client.send(request, call)
+        client.answer = port.accept(client.offer(), Heard(), call_id="a").answer_sdp
+        request = client.check(nominate=False)
+        client.send(request)
         loop = asyncio.get_running_loop()
         assert len(await loop.sock_recv(client.sock, 2000)) <= len(request)
         client.close()
@@ -132,7 +134,7 @@ def test_a_client_that_floods_is_cut_down_to_what_a_call_can_need() -> None:
         port = await UdpPort.open("127.0.0.1", 0)
         client, heard = RawClient(), Heard()
         call = port.accept(client.offer(), heard, call_id="a")
-        await client.connect(call)
+        await client.connect(call.answer_sdp)
         address = client.sock.getsockname()
         for number in range(1500):
             packet = struct.pack("!BBHII", 0x80, 111, number, number * 960, 77) + b"sound"
@@ -140,7 +142,7 @@ def test_a_client_that_floods_is_cut_down_to_what_a_call_can_need() -> None:
         assert len(heard.packets) < 1000 <= len(heard.packets) + 10
         assert port.counters.flooded >= 500
         port.sweep()
-        client.say(call, 1500)
+        client.say(1500, b"sound")
         num_before = len(heard.packets)
         await heard.until(lambda: len(heard.packets) > num_before)
         client.close()
@@ -159,9 +161,9 @@ def test_any_datagram_is_survived_also_from_a_calls_own_address(noise: list[byte
     async def main() -> None:
         port = await UdpPort.open("127.0.0.1", 0)
         client, heard = RawClient(has_channel=True), Harmless()
-        call = port.accept(client.offer(), heard, call_id="a")
-        client.send(client.check(call), call)
-        await client.until(lambda: bool(client.answers))
+        client.answer = port.accept(client.offer(), heard, call_id="a").answer_sdp
+        client.send(client.check())
+        await client.until(lambda: client.num_checks_answered == 1)
         address = client.sock.getsockname()
         for datagram in noise:
             port._take(datagram, address)
@@ -177,14 +179,14 @@ def test_two_hundred_calls_leave_nothing_behind() -> None:
     async def one(port: UdpPort, number: int) -> None:
         client, heard = RawClient(has_channel=True), Heard()
         call = port.accept(client.offer(), heard, call_id=str(number))
-        await client.connect(call)
-        client.say(call, number)
+        await client.connect(call.answer_sdp)
+        client.say(number, b"sound")
         await heard.until(lambda: bool(heard.packets))
         if number % 2:
             call.close()
         else:
             client.link.close()
-            client._flush(call)
+            client.flush()
             await heard.until(lambda: len(heard.states) == 2)
         client.close()
 

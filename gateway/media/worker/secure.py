@@ -163,12 +163,21 @@ class SecureLink:
             self._close(f"DTLS: {_reason(error)}")
 
     def protect(self, packet: bytes) -> bytes:
-        """The SRTP packet of an RTP packet. The link is open."""
-        return self._outward.protect(packet)
+        """The SRTP packet of an RTP packet, on an open link.
+
+        Raises ValueError for what is no RTP packet, or one far older than the last.
+        """
+        try:
+            return self._outward.protect(packet)
+        except pylibsrtp.Error as error:
+            raise ValueError(f"cannot be sent as SRTP: {error}") from None
 
     def protect_rtcp(self, packet: bytes) -> bytes:
-        """The SRTCP packet of an RTCP packet. The link is open."""
-        return self._outward.protect_rtcp(packet)
+        """The SRTCP packet of an RTCP packet, on an open link; ValueError if it is none."""
+        try:
+            return self._outward.protect_rtcp(packet)
+        except pylibsrtp.Error as error:
+            raise ValueError(f"cannot be sent as SRTCP: {error}") from None
 
     def unprotect(self, packet: bytes) -> bytes | None:
         """The RTP packet in an SRTP packet; None if it is not the client's, or was seen before."""
