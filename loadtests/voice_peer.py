@@ -106,6 +106,7 @@ class VoicePeer:
                 max_sent_bytes=0,
                 send=self._send_record,
                 on_message=self.messages.append,
+                on_failure=self._channel_failed,
             )
             self.channel.start()
 
@@ -160,6 +161,9 @@ class VoicePeer:
             for packet in data:
                 if self.channel is not None:
                     self.channel.receive(packet)
+
+    def _channel_failed(self, failure: str) -> None:
+        raise RuntimeError(f"the gateway broke the event channel: {failure}")
 
     def _send_record(self, data: bytes) -> None:
         self.link.send(data)

@@ -7,6 +7,7 @@ aiortc has the protocol. It trusts who passed the handshake, so what it is given
 from __future__ import annotations
 
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
@@ -38,7 +39,8 @@ _BROKEN: Final = (
 class EventChannel:
     """The first ordered channel that the client opens; others are taken and not read.
 
-    A client that breaks the protocol or the limits loses the channel, never the call.
+    A client that breaks the protocol or the limits loses the channel, never the call: `on_failure`
+    is told why. Nothing is said after `close`.
     """
 
     def __init__(
@@ -49,15 +51,15 @@ class EventChannel:
         max_sent_bytes: int,
         send: Callable[[bytes], None],
         on_message: Callable[[str], None],
+        on_failure: Callable[[str], None],
     ) -> None:
-        self.failure = ""
-        """Why the channel was taken from the client; empty while it was not."""
         self._port = port
         self._max_sent_bytes = max_sent_bytes
         self._on_message = on_message
+        self._on_failure = on_failure
         self._channel: RTCDataChannel | None = None
         self._is_over = False
-        self._received: list[str] = []
+        self._received: deque[str] = deque()
         self._waiting: list[str] = []
         self._num_waiting_bytes = 0
         lower = cast("RTCDtlsTransport", _LowerLayer(send, is_server=is_server))
@@ -83,9 +85,8 @@ class EventChannel:
             self._end(f"the client broke the SCTP protocol: {type(error).__name__}")
             return
         self._hold_to_limits()
-        received, self._received = self._received, []
-        for text in received:
-            self._on_message(text)
+        while self._received and not self._is_over:
+            self._on_message(self._received.popleft())
 
     def send(self, text: str) -> None:
         """Send a message; it waits, within limits, until the client has opened its channel."""
@@ -147,8 +148,8 @@ class EventChannel:
                 return
 
     def _end(self, failure: str) -> None:
-        self.failure = failure
         self.close()
+        self._on_failure(failure)
 
 
 class _LowerLayer:

@@ -11,6 +11,7 @@ link, its keys and the channel go on, wherever the client is now.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -26,6 +27,8 @@ from gateway.media.worker.secure import Identity, LinkState, SecureLink
 
 if TYPE_CHECKING:
     from gateway.media.worker.ice import Address
+
+_log = logging.getLogger(__name__)
 
 
 class PeerEvents(Protocol):
@@ -141,11 +144,6 @@ class PeerCall:
     def addresses(self) -> tuple[Address, ...]:
         """Where the client has proved to be."""
         return tuple(self._addresses.checked_s)
-
-    @property
-    def channel_failure(self) -> str:
-        """Why the event channel was taken from the client; empty while it was not."""
-        return self._channel.failure if self._channel else ""
 
     def send_rtp(self, packet: bytes) -> None:
         """Send an RTP packet; while there is no way to the client it goes nowhere."""
@@ -284,6 +282,7 @@ class PeerCall:
                 max_sent_bytes=offer.max_message_bytes,
                 send=self._send_record,
                 on_message=self._events.message,
+                on_failure=self._channel_failed,
             )
             if self._link.state is LinkState.OPEN:
                 self._channel.start()
@@ -297,6 +296,9 @@ class PeerCall:
             version=self._version,
         )
         return compose_answer(offer, self.audio, place)
+
+    def _channel_failed(self, failure: str) -> None:
+        _log.warning("call %s lost its event channel: %s", self.call_id, failure)
 
     def _send_record(self, data: bytes) -> None:
         self._link.send(data)
