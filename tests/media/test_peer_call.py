@@ -186,6 +186,32 @@ def test_a_restart_goes_on_with_the_same_keys() -> None:
     run(main())
 
 
+def test_a_fragment_restarts_too_and_candidates_alone_do_nothing() -> None:
+    async def main() -> None:
+        scene = await Scene.set()
+        await scene.connect()
+        candidates = "m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 udp 1 x 1 typ host\r\n"
+        assert scene.call.restart(candidates) == ""
+        same = f"a=ice-ufrag:{scene.client.ice.ufrag}\r\na=ice-pwd:{scene.client.ice.pwd}\r\n"
+        assert scene.call.restart(same + candidates) == ""
+        scene.client.move()
+        scene.client.ice = Credentials.fresh()
+        new = f"a=ice-ufrag:{scene.client.ice.ufrag}\r\na=ice-pwd:{scene.client.ice.pwd}\r\n"
+        answer = scene.call.restart(new + candidates)
+        assert "a=mid:0" in answer.split("\r\n")
+        scene.client.answer = "\r\n" + answer
+        scene.client.send(scene.client.check())
+        await scene.client.until(lambda: scene.client.num_checks_answered == 2)
+        scene.client.say(1, b"sound")
+        await scene.heard.until(lambda: bool(scene.heard.packets))
+        with pytest.raises(InvalidOffer) as caught:
+            scene.call.restart("a=ice-ufrag:abcd\r\n" + candidates)
+        assert caught.value.param == "a=ice-pwd"
+        scene.end()
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "param"),
     [

@@ -21,8 +21,8 @@ from gateway.core.call_errors import InvalidOffer
 from gateway.media.worker import stun
 from gateway.media.worker.data_channel import EventChannel
 from gateway.media.worker.ice import CallAddresses, Credentials, Terms, Verdict
-from gateway.media.worker.sdp_answer import Place, agree, compose_answer
-from gateway.media.worker.sdp_offer import Offer, read_offer
+from gateway.media.worker.sdp_answer import Place, agree, compose_answer, compose_fragment
+from gateway.media.worker.sdp_offer import Offer, read_fragment, read_offer
 from gateway.media.worker.secure import Identity, LinkState, SecureLink
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ class PeerCall:
         self._advertised = advertised
         self._patience = patience
         self._fingerprints = offer.fingerprints
+        self._audio_mid = offer.audio.mid
         self._is_server = not offer.is_client_passive
         self._session_id = secrets.randbits(62)
         self._version = 0
@@ -166,22 +167,23 @@ class PeerCall:
             self._channel.send(text)
 
     def restart(self, offer_sdp: str) -> str:
-        """Take another offer of the same client; returns the answer.
+        """Take another offer of the same client, or a fragment of one (WHIP); returns the answer.
 
-        Another ICE name in it restarts ICE. Raises `InvalidOffer`, and the call goes on as it was,
-        if it cannot be read, comes from another client or changes the codec.
+        Another ICE name in it restarts ICE. A fragment without one has no answer: "". Raises
+        `InvalidOffer`, and the call goes on as it was, if it cannot be read, comes from another
+        client or changes the codec.
         """
         if self.state is CallState.CLOSED:
             raise InvalidOffer("the call is over; place a new one")
+        if not offer_sdp.startswith("v="):
+            return self._take_fragment(offer_sdp)
         offer = read_offer(offer_sdp)
         if offer.fingerprints != self._fingerprints:
             raise InvalidOffer("another certificate is another call", param="a=fingerprint")
         if offer.is_client_passive == self._is_server:
             raise InvalidOffer("the DTLS roles of a call cannot change", param="a=setup")
         self.audio = agree(offer, self.audio)
-        if offer.ice_ufrag != self._addresses.current.their_ufrag:
-            self._addresses.restart(Terms(Credentials.fresh(), offer.ice_ufrag))
-            self._outlet.route(self)
+        self._restart_ice(offer.ice_ufrag)
         self.answer_sdp = self._answer(offer)
         return self.answer_sdp
 
@@ -286,8 +288,24 @@ class PeerCall:
             )
             if self._link.state is LinkState.OPEN:
                 self._channel.start()
+        return compose_answer(offer, self.audio, self._place())
+
+    def _take_fragment(self, fragment: str) -> str:
+        ufrag = read_fragment(fragment)
+        if ufrag is None or not self._restart_ice(ufrag):
+            return ""
+        return compose_fragment(self._audio_mid, self._place())
+
+    def _restart_ice(self, their_ufrag: str) -> bool:
+        if their_ufrag == self._addresses.current.their_ufrag:
+            return False
+        self._addresses.restart(Terms(Credentials.fresh(), their_ufrag))
+        self._outlet.route(self)
+        return True
+
+    def _place(self) -> Place:
         self._version += 1
-        place = Place(
+        return Place(
             advertised=self._advertised,
             credentials=self._addresses.current.ours,
             fingerprint=self._identity.fingerprint,
@@ -295,7 +313,6 @@ class PeerCall:
             session_id=self._session_id,
             version=self._version,
         )
-        return compose_answer(offer, self.audio, place)
 
     def _channel_failed(self, failure: str) -> None:
         _log.warning("call %s lost its event channel: %s", self.call_id, failure)

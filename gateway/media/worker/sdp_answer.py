@@ -100,13 +100,24 @@ def compose_answer(offer: Offer, terms: AudioTerms, place: Place) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
+def compose_fragment(audio_mid: str | None, place: Place) -> str:
+    """The fragment that answers one that restarts ICE (RFC 9725, section 4.3.2)."""
+    lines = [
+        "a=ice-lite",
+        f"a=ice-ufrag:{place.credentials.ufrag}",
+        f"a=ice-pwd:{place.credentials.pwd}",
+        "m=audio 9 RTP/AVP 0",
+        *([] if audio_mid is None else [f"a=mid:{audio_mid}"]),
+        *_candidates(place),
+    ]
+    return "\r\n".join(lines) + "\r\n"
+
+
 def _audio(offer: Offer, terms: AudioTerms, place: Place) -> Iterator[str]:
     formats = " ".join(str(pt) for pt in (terms.payload_type, *terms.telephone_events))
     yield f"m=audio {place.advertised[1]} {offer.audio.transport} {formats}"
     yield from _transport(offer.audio, place)
-    host, port = place.advertised
-    yield f"a=candidate:1 1 udp 2130706431 {host} {port} typ host"
-    yield "a=end-of-candidates"
+    yield from _candidates(place)
     yield "a=rtcp-mux"
     yield f"a={terms.direction}"
     clock_hz, channels = _SHAPES[terms.codec]
@@ -140,6 +151,12 @@ def _transport(section: Section, place: Place) -> Iterator[str]:
     yield f"a=ice-pwd:{place.credentials.pwd}"
     yield f"a=fingerprint:{place.fingerprint}"
     yield f"a=setup:{'passive' if place.is_passive else 'active'}"
+
+
+def _candidates(place: Place) -> Iterator[str]:
+    host, port = place.advertised
+    yield f"a=candidate:1 1 udp 2130706431 {host} {port} typ host"
+    yield "a=end-of-candidates"
 
 
 def _refused(section: Section) -> Iterator[str]:

@@ -108,6 +108,8 @@ def read_offer(text: str) -> Offer:
     answered: no audio, no rtcp-mux, no ICE credentials, no fingerprint that we know.
     """
     session, sections = _sections(text)
+    if not text.startswith("v=0"):
+        raise InvalidOffer("the offer does not begin with v=0", param="v=")
     audio = next((s for s in sections if _is_audio(s)), None)
     if audio is None:
         raise InvalidOffer("the offer has no audio section over DTLS-SRTP", param="m=audio")
@@ -132,11 +134,22 @@ def read_offer(text: str) -> Offer:
     )
 
 
+def read_fragment(text: str) -> str | None:
+    """The ICE name in a fragment that restarts ICE or trickles candidates (RFC 8840, RFC 9725).
+
+    None where it has none and so brings candidates only, which are not needed. Raises
+    `InvalidOffer` for a broken one.
+    """
+    session, sections = _sections(text)
+    for section in (session, *sections):
+        if section.first("ice-ufrag") is not None:
+            return _ice_ufrag(section, session)
+    return None
+
+
 def _sections(text: str) -> tuple[Section, tuple[Section, ...]]:
     if len(text) > MAX_OFFER_BYTES or len(text.encode("utf-8", "replace")) > MAX_OFFER_BYTES:
         raise InvalidOffer(f"the offer is longer than {MAX_OFFER_BYTES} bytes", param="sdp")
-    if not text.startswith("v=0"):
-        raise InvalidOffer("the offer does not begin with v=0", param="v=")
     sections = [Section()]
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.removesuffix("\r")
