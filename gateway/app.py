@@ -103,9 +103,12 @@ class _Site:
             site=config.site.id,
             version=__version__,
             figures=self._figures,
+            objectives=config.slo.objectives(),
             records_kept=config.telemetry.records_kept,
             otlp_endpoint=config.telemetry.otlp_endpoint,
         )
+        if backend.grid is not None:
+            backend.grid.tell_of(self.telemetry.slo.report)
         keys_file = config.auth.keys_file
         self.gatekeeper = KeyGatekeeper(Path(keys_file)) if keys_file else OpenGatekeeper()
         self.desk = Desk(

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from gateway.config.grid import FabricPlace, Grid
 from gateway.config.speech import Speech
+from gateway.config.telemetry import Slo, Telemetry
 from gateway.config.voice import Voice
 from gateway.core.budget import BudgetDefaults
 from gateway.core.errors import ConfigError
@@ -360,26 +361,6 @@ class Auth(msgspec.Struct, frozen=True):
     ] = ""
 
 
-class Telemetry(msgspec.Struct, frozen=True):
-    """What the site tells about itself."""
-
-    otlp_endpoint: Annotated[
-        str,
-        Meta(
-            pattern="^(https?://.+)?$",
-            description="OTLP gRPC receiver of spans and metrics, `http://host:4317`; empty: none.",
-            extra={"url": True},
-        ),
-    ] = ""
-    log_format: Annotated[
-        Literal["console", "json"], Meta(description="Shape of the log lines on stderr.")
-    ] = "console"
-    records_kept: Annotated[
-        int,
-        Meta(ge=1, le=1 << 20, description="Recent turns kept for `/v1/requests` and `explain`."),
-    ] = 2048
-
-
 class Account(msgspec.Struct, frozen=True):
     """The demonstration account that the assistant's own tools work on."""
 
@@ -411,6 +392,7 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     voice: Voice = Voice()
     speech: Speech = Speech()
     budgets: Budgets = Budgets()
+    slo: Slo = Slo()
     limits: SiteLimits = SiteLimits()
     auth: Auth = Auth()
     telemetry: Telemetry = Telemetry()

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from gateway.core.hops import SiteName
 from gateway.core.load_report import MAX_NUM_MODELS, LoadReport, ModelKey, Total
+from gateway.core.service_report import ServiceReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,8 @@ class SiteReport(msgspec.Struct, frozen=True, array_like=True):
     """Grows with each report of an epoch."""
     load: LoadReport | None = None
     """None while its engine is not there."""
+    service: ServiceReport | None = None
+    """How it has served its own callers."""
 
 
 class Ignored(StrEnum):

@@ -30,6 +30,7 @@ from gateway.core.stages import Outcome
 from gateway.core.turn import ModelInfo
 from gateway.edge.grid_view import GridFigures, grid_view
 from gateway.edge.http_app import answer_gateway_error, answer_route_error, for_this_machine
+from gateway.edge.slo_view import slo_view
 from gateway.edge.turn_view import TurnView, record_json, view_of
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def build_admin_app(
             Route("/metrics", admin.metrics),
             Route("/v1/site", admin.site),
             Route("/v1/grid", admin.grid),
+            Route("/v1/slo", admin.slo),
             Route("/v1/drain", admin.drain, methods=["POST"]),
             Route("/v1/requests", admin.requests),
             Route("/v1/requests/{request_id:path}", admin.request),
@@ -196,8 +198,13 @@ class _Admin:
         return Response(msgspec.json.encode(state), media_type=_JSON)
 
     async def grid(self, _: Request) -> Response:
-        """The site's peers."""
-        view = grid_view(self._identity.site, self._grid())
+        """The site's peers, and how all sites serve their callers."""
+        view = grid_view(self._identity.site, self._grid(), self._telemetry.slo.report())
+        return Response(msgspec.json.encode(view), media_type=_JSON)
+
+    async def slo(self, _: Request) -> Response:
+        """How this site keeps its objectives."""
+        view = slo_view(self._identity.site, self._telemetry.slo.states())
         return Response(msgspec.json.encode(view), media_type=_JSON)
 
     async def drain(self, request: Request) -> Response:

@@ -29,9 +29,11 @@ from gateway.session.surviving import SurvivingSessions
 from gateway.wire.peer_frames import PROTOCOL, Hello
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AsyncExitStack
 
     from gateway.config.site import SiteConfig
+    from gateway.core.service_report import ServiceReport
     from gateway.core.turn import ModelInfo
     from gateway.engine.client import EngineClient
 
@@ -97,6 +99,7 @@ class Grid:
             max_context_tokens=engine.max_context_tokens,
             report=reporter.report,
             receive=reporter.receive,
+            service=lambda: reporter.service(),
             sessions=sessions,
         )
         server = PeerServer(router, contract)
@@ -129,6 +132,7 @@ class Grid:
             lambda: self._reporter.report(_EVERYBODY),
             observer=neighbourhood,
             report_interval_s=place.report_interval_ms / 1e3,
+            service=lambda: self._reporter.service(),
         )
         self._fabric, self._neighbourhood = fabric, neighbourhood
         with first_cause():
@@ -139,6 +143,10 @@ class Grid:
     def alternates(self) -> tuple[str, ...]:
         """Addresses of other sites, the best for an agent's turn first."""
         return self.links.alternates(CLASS_RANK[TurnClass.AGENT])
+
+    def tell_of(self, service: Callable[[], ServiceReport]) -> None:
+        """Have other sites know how this one serves its callers."""
+        self._reporter.service = service
 
     def drain(self) -> None:
         """Take no more turns of peers, tell them, and begin nothing here."""

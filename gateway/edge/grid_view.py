@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from gateway.core.budget import TurnClass
 from gateway.core.generation import SERVICE_ORDER
 from gateway.core.membership import Ignored
+from gateway.core.service_report import added_up
 from gateway.edge.turn_view import ms, optional_ms
 from gateway.peers.fabric import FabricFigures, MemberFigures
 from gateway.peers.link import LinkFigures
 
 if TYPE_CHECKING:
     from gateway.core.load_report import LoadReport
+    from gateway.core.service_report import ClassService, ServiceReport
+
+
+MAX_SERVICE_AGE_S = 10.0
+"""Older figures are shown with their age, and no longer added up."""
+
+
+class _Told(NamedTuple):
+    """A report, who it is from and how old it is."""
+
+    source: str
+    age_s: float
+    report: ServiceReport
 
 
 class GridFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +61,32 @@ class ReportView(msgspec.Struct, frozen=True):
     prefill_ms_per_token: float
 
 
+class ClassServiceView(msgspec.Struct, frozen=True):
+    """Turns of one class over the last minute."""
+
+    objective_ratio: float
+    num_met: int
+    num_missed: int
+    """Late, shed and failed ones; of turns that had a budget."""
+    attainment_ratio: float | None
+    """None while there were none."""
+    burn_rate_10s: float | None
+    burn_rate_1m: float | None
+    num_first_contents: int
+    p50_ms: float | None
+    """Time to the first content of the turns that had any, to 2.2 %."""
+    p99_ms: float | None
+
+
+class ServiceView(msgspec.Struct, frozen=True):
+    """How a site, or all of them, served their own callers."""
+
+    source: str
+    age_ms: float
+    answer_tokens_per_s: float
+    classes: dict[TurnClass, ClassServiceView]
+
+
 class PeerView(msgspec.Struct, frozen=True):
     """One peer. What is counted here, over all its links, has age 0."""
 
@@ -74,6 +114,8 @@ class PeerView(msgspec.Struct, frozen=True):
     report: ReportView | None
     fabric: PresenceView | None
     """What the fabric says of it; None when it never did."""
+    service: ServiceView | None
+    """How it has served its own callers, as it says itself."""
 
 
 class PresenceView(msgspec.Struct, frozen=True):
@@ -96,30 +138,43 @@ class FabricView(msgspec.Struct, frozen=True):
 
 
 class GridView(msgspec.Struct, frozen=True):
-    """All peers, and the turns this site does for them."""
+    """All peers, the turns this site does for them, and how all serve their callers."""
 
     site: str
     num_turns_for_peers: int
     fabric: FabricView | None
     """None: this site is configured without one."""
+    own: ServiceView
+    """How this site has served its own callers."""
+    total: ServiceView
+    """All sites whose figures are younger than `MAX_SERVICE_AGE_S`, their latencies merged."""
+    num_sites_in_total: int
     peers: list[PeerView]
 
 
-def grid_view(site: str, figures: GridFigures) -> GridView:
-    """The grid, from the figures of this moment."""
+def grid_view(site: str, figures: GridFigures, own: ServiceReport) -> GridView:
+    """The grid, from the figures of this moment and this site's `own`."""
     fabric = figures.fabric
     members = {} if fabric is None else {member.site: member for member in fabric.members}
-    peers = [_peer(link, members.pop(link.site, None), figures) for link in figures.links]
+    seen = [(link, members.pop(link.site, None)) for link in figures.links]
+    peers = [_peer(link, member, figures) for link, member in seen]
     for member in members.values():
         address = member.card.peer_address if member.card else ""
         unlinked = LinkFigures(
             site=member.site, address=address, is_linked=False, is_usable=False, last_error=""
         )
+        seen.append((unlinked, member))
         peers.append(_peer(unlinked, member, figures, is_kept=False))
+    told = [told for link, member in seen if (told := _newest_service(link, member))]
+    fresh = [one for one in told if one.age_s <= MAX_SERVICE_AGE_S]
+    total = added_up([own, *(one.report for one in fresh)]) or own
     return GridView(
         site,
         figures.num_turns_for_peers,
         None if fabric is None else FabricView(fabric.is_joined, fabric.num_ignored),
+        service_view(_Told("this site", 0.0, own)),
+        service_view(_Told("all sites", max((one.age_s for one in fresh), default=0.0), total)),
+        1 + len(fresh),
         peers,
     )
 
@@ -129,6 +184,7 @@ def _peer(
 ) -> PeerView:
     state = "usable" if link.is_usable else "linked" if link.is_linked else "unlinked"
     connect_time_s = figures.connect_time_s(link.site) if link.rtt_s is None else None
+    told = _newest_service(link, member)
     return PeerView(
         site=link.site,
         address=link.address,
@@ -147,6 +203,7 @@ def _peer(
         addresses=link.addresses or (member.card.addresses if member and member.card else ()),
         report=_newest_report(link, member),
         fabric=None if member is None else _presence(member),
+        service=None if told is None else service_view(told),
     )
 
 
@@ -157,6 +214,45 @@ def _newest_report(link: LinkFigures, member: MemberFigures | None) -> ReportVie
     if link.is_linked or member is None or member.load is None:
         return None
     return _report("fabric", member.load, member.report_age_s or 0.0)
+
+
+def _newest_service(link: LinkFigures, member: MemberFigures | None) -> _Told | None:
+    """A linked peer's is what it said on the link, whatever the fabric says."""
+    if link.service is not None:
+        return _Told("the peer's report on its link", link.service_age_s or 0.0, link.service)
+    if link.is_linked or member is None or member.service is None:
+        return None
+    return _Told("fabric", member.report_age_s or 0.0, member.service)
+
+
+def service_view(told: _Told) -> ServiceView:
+    """A report, as people read it."""
+    by_class = zip(SERVICE_ORDER, told.report.by_class, strict=True)
+    return ServiceView(
+        source=told.source,
+        age_ms=ms(told.age_s),
+        answer_tokens_per_s=round(told.report.answer_tokens_per_s, 1),
+        classes={one: _class_service(service) for one, service in by_class},
+    )
+
+
+def _class_service(service: ClassService) -> ClassServiceView:
+    latencies, objective = service.first_content, service.objective_ratio
+    return ClassServiceView(
+        objective_ratio=objective,
+        num_met=service.long.met,
+        num_missed=service.long.missed,
+        attainment_ratio=_rounded(service.long.attainment),
+        burn_rate_10s=_rounded(service.short.burn_rate(objective)),
+        burn_rate_1m=_rounded(service.long.burn_rate(objective)),
+        num_first_contents=latencies.num_values,
+        p50_ms=optional_ms(latencies.quantile_s(0.5)),
+        p99_ms=optional_ms(latencies.quantile_s(0.99)),
+    )
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 4)
 
 
 def _presence(member: MemberFigures) -> PresenceView:

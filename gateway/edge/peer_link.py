@@ -19,6 +19,7 @@ from gateway.core.errors import GatewayError, SloUnattainable
 from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
 from gateway.core.hops import MAX_HOPS, Admitted
 from gateway.core.load_report import LoadReport
+from gateway.core.service_report import ServiceReport
 from gateway.core.stages import SiteStages, StageClock, TurnTrail
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tasks import first_cause
@@ -36,6 +37,7 @@ from gateway.wire.peer_frames import (
     Offer,
     Refuse,
     Report,
+    Service,
     SessionFound,
     SessionTaken,
     Tokens,
@@ -63,6 +65,8 @@ SILENCE_LIMIT_S = 3.0
 _MAX_NUM_UNWRITTEN = 4096
 _MAX_SNAPSHOT_BYTES = 16 << 20
 """Of snapshots that were asked for and are not written yet."""
+_SERVICE_INTERVAL_S = 0.9
+"""Some site says it with every fourth beat."""
 _DRAINING = "draining"
 
 
@@ -104,6 +108,8 @@ class PeerContract(msgspec.Struct, frozen=True):
     """For the site of that name."""
     receive: Callable[[str, GenerationRequest], None]
     """The site of that name has sent this; it counts, taken or not."""
+    service: Callable[[], ServiceReport | None] = lambda: None
+    """How this site has served its own callers; asked about once a second."""
     sessions: KeepsSessions | None = None
     """None: this site keeps no sessions for others."""
 
@@ -159,6 +165,7 @@ class InboundLink:
         self._turns: dict[int, _Served] = {}
         self._num_snapshot_bytes = 0
         """Of what is not written yet."""
+        self._service_due_s = 0.0
         self._last_key = 0
         self._heard_s = monotonic()
         self._is_draining = is_draining
@@ -214,8 +221,14 @@ class InboundLink:
     def _with_report(self, frames: list[ServerFrame]) -> list[ServerFrame]:
         if self.caller is None or all(isinstance(frame, Tokens) for frame in frames):
             return frames
-        load = self._contract.report(self.caller.site)
-        return frames if load is None else [*frames, Report(load)]
+        said: list[ServerFrame] = []
+        if (load := self._contract.report(self.caller.site)) is not None:
+            said.append(Report(load))
+        now_s = self._monotonic()
+        if now_s >= self._service_due_s and (service := self._contract.service()) is not None:
+            said.append(Service(service))
+            self._service_due_s = now_s + _SERVICE_INTERVAL_S
+        return [*frames, *said]
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         reader = caller_frames()

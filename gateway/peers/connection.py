@@ -37,6 +37,7 @@ from gateway.wire.peer_frames import (
     Offer,
     Refuse,
     Report,
+    Service,
     SessionFound,
     SessionTaken,
     Tokens,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import GenerationEvent, GenerationRequest
     from gateway.core.hops import Admitted, Hops
     from gateway.core.load_report import LoadReport
+    from gateway.core.service_report import ServiceReport
     from gateway.core.session_snapshot import SealedSnapshot
     from gateway.core.stages import TurnTrail
     from gateway.peers.port import PeerObserver
@@ -101,6 +103,9 @@ class PeerConnection:
         self.heard_s = monotonic()
         self.report: LoadReport | None = None
         self.reported_s = 0.0
+        self.service: ServiceReport | None = None
+        self.served_s = 0.0
+        """When it came."""
         self.is_draining = False
         self._doubted_s: float | None = None
         """Since when somebody says that the peer is gone, and no beat of ours denies it."""
@@ -289,9 +294,8 @@ class PeerConnection:
         match frame:
             case Beat(number):
                 self._take_round_trip(number)
-            case Report(load):
-                self.report, self.reported_s = load, self._monotonic()
-                self._observer.reported(self._site, load)
+            case Report() | Service():
+                self._receive_report(frame)
             case Drain():
                 self.is_draining = True
             case SessionTaken(sealed):
@@ -303,6 +307,14 @@ class PeerConnection:
                 raise FrameError("a site says hello once")
             case Accept() | Refuse() | Tokens() | End():
                 self._receive_of_turn(frame)
+
+    def _receive_report(self, frame: Report | Service) -> None:
+        match frame:
+            case Report(load):
+                self.report, self.reported_s = load, self._monotonic()
+                self._observer.reported(self._site, load)
+            case Service(service):
+                self.service, self.served_s = service, self._monotonic()
 
     def _receive_of_turn(self, frame: Accept | Refuse | Tokens | End) -> None:
         turn = self._turns.get(frame.key)

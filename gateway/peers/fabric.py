@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.core.load_report import LoadReport
 from gateway.core.membership import Ignored, Member, Membership, SiteCard, SiteReport
+from gateway.core.service_report import ServiceReport
 from gateway.wire.site_report import PayloadError, decode_report, encode_report
 
 if TYPE_CHECKING:
@@ -109,12 +110,14 @@ class MemberFigures(msgspec.Struct, frozen=True):
     load: LoadReport | None
     report_age_s: float | None
     """Since it arrived."""
+    service: ServiceReport | None = None
+    """Of the same age."""
 
 
 class Fabric:
     """Says what this site is and keeps who else is there. `run` must run, in an owned task.
 
-    `load` gives the figures of the moment, or None while there are none.
+    `load` and `service` give the figures of the moment, or None while there are none.
     """
 
     def __init__(
@@ -125,6 +128,7 @@ class Fabric:
         *,
         observer: FabricObserver,
         report_interval_s: float,
+        service: Callable[[], ServiceReport | None] = lambda: None,
         on_signal: Mapping[str, Callable[[], None]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -133,6 +137,7 @@ class Fabric:
         self._load = load
         self._observer = observer
         self._report_interval_s = report_interval_s
+        self._service = service
         self._on_signal = on_signal or {}
         self._monotonic = monotonic
         self._seq = 0
@@ -207,7 +212,8 @@ class Fabric:
         while True:
             self._asked.clear()
             self._seq += 1
-            self._engine.publish(encode_report(SiteReport(self._card, self._seq, self._load())))
+            report = SiteReport(self._card, self._seq, self._load(), self._service())
+            self._engine.publish(encode_report(report))
             self.membership.forget(self._monotonic())
             await asyncio.sleep(_MIN_SPACING_S)
             try:
@@ -226,4 +232,5 @@ def _figures(member: Member, now_s: float) -> MemberFigures:
         card=None if report is None else report.card,
         load=None if report is None else report.load,
         report_age_s=None if report is None else now_s - member.reported_s,
+        service=None if report is None else report.service,
     )

@@ -14,6 +14,7 @@ import msgspec
 from gateway.core.hops import Admitted
 from gateway.core.load_report import LoadReport
 from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
+from gateway.core.service_report import ServiceReport
 from gateway.peers.connection import PeerConnection
 from gateway.peers.port import NobodyObserves
 from gateway.wire.peer_frames import MAX_MESSAGE_BYTES, METHOD, FrameError
@@ -63,6 +64,9 @@ class LinkFigures(msgspec.Struct, frozen=True, kw_only=True):
     report: LoadReport | None = None
     report_age_s: float | None = None
     """Since it arrived; how old it was then, it says itself."""
+    service: ServiceReport | None = None
+    service_age_s: float | None = None
+    """Since it arrived."""
     num_turns: int = 0
     num_offered: int = 0
     num_accepted: int = 0
@@ -137,6 +141,8 @@ class PeerLink:
             heard_age_s=now_s - connection.heard_s,
             report=report,
             report_age_s=None if report is None else now_s - connection.reported_s,
+            service=connection.service,
+            service_age_s=None if connection.service is None else now_s - connection.served_s,
             num_turns=connection.num_turns,
         )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import EngineLoad, GenerationRequest
     from gateway.core.load_report import ByClass, LoadReport
     from gateway.core.routing import Here
+    from gateway.core.service_report import ServiceReport
 
 _MAX_NUM_READERS = 4096
 """Peers whose work is counted; beyond, the one that was counted first is forgotten."""
@@ -48,6 +49,8 @@ class LoadReporter:
         self._monotonic = monotonic
         self._seq = 0
         self._received: dict[str, ByClass] = {}
+        self.service: Callable[[], ServiceReport | None] = lambda: None
+        """How the site has served its own callers, for all peers alike."""
 
     def receive(self, site: str, request: GenerationRequest) -> None:
         """`site` has sent this turn, whether it is taken or not."""

@@ -130,6 +130,30 @@ SLO_ATTAINMENT = Instrument(
     ),
     attributes=("class", "site", "met"),
 )
+SLO_OBJECTIVE = Instrument(
+    name="firsthop.slo.objective",
+    kind=Kind.GAUGE,
+    unit="1",
+    description="Which part of the turns with a budget is to meet it",
+    attributes=("class",),
+)
+SLO_BURN_RATE = Instrument(
+    name="firsthop.slo.burn_rate",
+    kind=Kind.GAUGE,
+    unit="1",
+    description=(
+        "How many times faster than the objective allows turns miss their budget, over the last "
+        "10s, 1m, 5m, 30m, 1h and 6h; absent while there were none"
+    ),
+    attributes=("class", "window"),
+)
+SLO_BURNING = Instrument(
+    name="firsthop.slo.burning",
+    kind=Kind.GAUGE,
+    unit="1",
+    description="1 while both windows of a burn-rate rule are above its rate, else 0",
+    attributes=("class", "rule"),
+)
 ROUTE_DECISIONS = Instrument(
     name="firsthop.route.decisions",
     kind=Kind.COUNTER,
@@ -197,6 +221,9 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     TURN_DURATION,
     LOOP_LAG,
     SLO_ATTAINMENT,
+    SLO_OBJECTIVE,
+    SLO_BURN_RATE,
+    SLO_BURNING,
     ROUTE_DECISIONS,
     SHED,
     FORWARD,

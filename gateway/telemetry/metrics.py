@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import (
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from gateway.core.slo import BURN_RULES
 from gateway.telemetry import instruments
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
+    from gateway.core.slo import ClassState
     from gateway.telemetry.instruments import Instrument
     from gateway.telemetry.series import CounterSeries
     from gateway.telemetry.turn_metrics import TurnMetrics
@@ -48,8 +50,8 @@ class SiteFigures(msgspec.Struct, frozen=True):
 class MetricsPipeline:
     """The SDK's meter provider with its readers.
 
-    `figures` is called from the collecting threads and must only read plain attributes. An
-    `exporter` is fed every `export_interval_s`.
+    `figures` is called from the collecting threads and must only read plain attributes; `slo` too,
+    and says how each class stands. An `exporter` is fed every `export_interval_s`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class MetricsPipeline:
         figures: Callable[[], SiteFigures],
         resource: Resource,
         *,
+        slo: Callable[[], Iterable[ClassState]] = tuple,
         exporter: MetricExporter | None = None,
         export_interval_s: float = 10.0,
     ) -> None:
@@ -68,6 +71,7 @@ class MetricsPipeline:
         self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._register_counters(turn_metrics)
         self._register_figures(figures)
+        self._register_slo(slo)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics as text, and its content type, as the `Accept` header wants them.
@@ -102,6 +106,16 @@ class MetricsPipeline:
         ):
             self._observe(instrument, reader(field))
 
+    def _register_slo(self, slo: Callable[[], Iterable[ClassState]]) -> None:
+        def reader(
+            seen: Callable[[ClassState], Iterable[Observation]],
+        ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+            return lambda _: [one for state in slo() for one in seen(state)]
+
+        self._observe(instruments.SLO_OBJECTIVE, reader(_objective))
+        self._observe(instruments.SLO_BURN_RATE, reader(_burn_rates))
+        self._observe(instruments.SLO_BURNING, reader(_burning))
+
     def _observe(
         self, row: Instrument, callback: Callable[[CallbackOptions], Iterable[Observation]]
     ) -> None:
@@ -110,6 +124,23 @@ class MetricsPipeline:
             meter.create_observable_counter(row.name, [callback], row.unit, row.description)
         else:
             meter.create_observable_gauge(row.name, [callback], row.unit, row.description)
+
+
+def _objective(state: ClassState) -> Iterable[Observation]:
+    yield Observation(state.objective_ratio, {"class": state.turn_class.value})
+
+
+def _burn_rates(state: ClassState) -> Iterable[Observation]:
+    for window in state.windows:
+        if window.burn_rate is not None:
+            attributes = {"class": state.turn_class.value, "window": window.label}
+            yield Observation(window.burn_rate, attributes)
+
+
+def _burning(state: ClassState) -> Iterable[Observation]:
+    for rule in BURN_RULES:
+        attributes = {"class": state.turn_class.value, "rule": rule.name}
+        yield Observation(int(rule.name in state.burning), attributes)
 
 
 class _PrometheusReader(PrometheusMetricReader):

@@ -24,22 +24,17 @@ from opentelemetry.sdk.metrics.export import (
     Metric,
 )
 
+from gateway.core.latency_histogram import BUCKETS_PER_OCTAVE, SCALE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.telemetry.instruments import Instrument
 
-SCALE = 3
-"""Eight exponential buckets an octave: an error of at most 4.4 % (2^(1/16) - 1).
-
-Fixed, so that the histograms of all sites merge bucket by bucket; a value range of 1 us to 1000 s
-takes 240 buckets.
-"""
 MAX_NUM_CELLS = 1000
 """Attribute sets per instrument; later ones share one cell, as the SDK does it."""
 
 _OVERFLOW: dict[str, str | bool] = {"otel.metric.overflow": True}
-_BUCKETS_PER_OCTAVE = 1 << SCALE
 
 
 class HistogramCell:
@@ -51,7 +46,7 @@ class HistogramCell:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.exponential: dict[int, int] = {}
-        """Counts by index i: values above 2^(i/8), up to 2^((i+1)/8)."""
+        """Counts by index i: values above 2^(i/16), up to 2^((i+1)/16)."""
         self.num_zero = 0
         self.sum = 0.0
         self.min = inf
@@ -60,7 +55,7 @@ class HistogramCell:
     def observe(self, value: float) -> None:
         """Count one value; what is not above 0 counts as 0."""
         if value > 0.0:
-            index = ceil(log2(value) * _BUCKETS_PER_OCTAVE) - 1
+            index = ceil(log2(value) * BUCKETS_PER_OCTAVE) - 1
             self.exponential[index] = self.exponential.get(index, 0) + 1
         else:
             value = 0.0

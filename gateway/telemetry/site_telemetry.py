@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 
+from gateway.core.slo import Objectives
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
 from gateway.telemetry.records import KeptTurn, RecordFanOut, RecordRing
+from gateway.telemetry.slo import SloKeeper
 from gateway.telemetry.tracing import TurnTracer
 from gateway.telemetry.turn_metrics import TurnMetrics
 
@@ -34,6 +36,7 @@ class SiteTelemetry:
         site: str,
         version: str,
         figures: Callable[[], SiteFigures],
+        objectives: Objectives | None = None,
         records_kept: int = 2048,
         otlp_endpoint: str = "",
         metrics_interval_s: float = 10.0,
@@ -46,10 +49,12 @@ class SiteTelemetry:
         self._figures = figures
         self._tracer: TurnTracer | None = None
         self.ring = RecordRing(records_kept)
+        self.slo = SloKeeper(objectives or Objectives())
         turn_metrics = TurnMetrics(site)
         recorders: list[Callable[[KeptTurn], None]] = [
             self.ring.keep,
             lambda turn: turn_metrics.record(turn.record),
+            lambda turn: self.slo.record(turn.record),
         ]
         exporter: MetricExporter | None = None
         if otlp_endpoint:
@@ -67,6 +72,7 @@ class SiteTelemetry:
             turn_metrics,
             self._all_figures,
             resource,
+            slo=self.slo.states,
             exporter=exporter,
             export_interval_s=metrics_interval_s,
         )

@@ -18,6 +18,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
 from gateway.core.hops import MAX_HOPS, Hops, SiteName
 from gateway.core.load_report import MAX_NUM_MODELS, LoadReport, ModelKey
+from gateway.core.service_report import ServiceReport
 from gateway.core.session_snapshot import SealedSnapshot, SessionId
 from gateway.core.stages import SiteStages
 from gateway.wire.pb import peer_pb2
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 METHOD: Final = "/firsthop.v1.PeerService/Link"
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Changes when a site could misread what one of the version before says."""
 BEAT_INTERVAL_S: Final = 0.25
 NUM_SILENT_BEATS: Final = 3
@@ -136,6 +137,12 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag="report"):
     load: LoadReport
 
 
+class Service(msgspec.Struct, frozen=True, array_like=True, tag="service"):
+    """Called site, about once a second: how it has served its own callers."""
+
+    report: ServiceReport
+
+
 class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
     """Called site: it takes nothing new any more."""
 
@@ -169,7 +176,17 @@ class SessionFound(msgspec.Struct, frozen=True, array_like=True, tag="found"):
 
 CallerFrame = Hello | Beat | Offer | Cancel | Window | KeepSession | AskSession
 ServerFrame = (
-    Hello | Beat | Accept | Refuse | Tokens | End | Report | Drain | SessionTaken | SessionFound
+    Hello
+    | Beat
+    | Accept
+    | Refuse
+    | Tokens
+    | End
+    | Report
+    | Service
+    | Drain
+    | SessionTaken
+    | SessionFound
 )
 _AnyFrame = CallerFrame | ServerFrame
 

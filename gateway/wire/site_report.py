@@ -6,8 +6,8 @@ import msgspec
 
 from gateway.core.membership import SiteReport
 
-MAX_PAYLOAD_BYTES = 4096
-"""An ordinary report has about 250; the largest that the fields allow is below."""
+MAX_PAYLOAD_BYTES = 8192
+"""An ordinary report has about 500; the largest that the fields allow is below."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(SiteReport)

@@ -278,6 +278,26 @@ def test_the_grid_is_shown_with_the_age_and_source_of_every_figure(
     assert (unlinked["last_error"], unlinked["retry_in_ms"]) == ("silent for 0.80 s", 500.0)
 
 
+def test_the_site_says_how_it_keeps_its_objectives(site: AdminSite, client: httpx.Client) -> None:
+    for _ in range(9):
+        site.telemetry.sink.record(answered())
+    site.telemetry.sink.record(answered(prefill_s=0.7))
+    slo = client.get("/v1/slo").json()
+    voice = slo["classes"]["voice"]
+    assert (slo["site"], voice["objective_ratio"]) == ("edge-a", 0.99)
+    short = voice["windows"][0]
+    assert (short["window"], short["num_met"], short["num_missed"]) == ("10s", 9, 1)
+    assert (short["attainment_ratio"], short["burn_rate"]) == (0.9, 10.0)
+    assert [window["window"] for window in voice["windows"]] == "10s 1m 5m 30m 1h 6h".split()
+    assert not any(rule["is_burning"] for rule in voice["rules"])
+    assert voice["first_content"]["p50_ms"] == pytest.approx(130.0, rel=0.03)
+    site.telemetry.sink.record(shed())
+    (fast, *_) = client.get("/v1/slo").json()["classes"]["voice"]["rules"]
+    assert (fast["name"], fast["is_burning"]) == ("fast", True)
+    own = client.get("/v1/grid").json()["own"]["classes"]["voice"]
+    assert (own["num_met"], own["num_missed"]) == (9, 2)
+
+
 def test_an_operator_drains_the_site_and_a_web_page_does_not(
     site: AdminSite, client: httpx.Client
 ) -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
+from gateway.core.budget import TurnClass
 from gateway.core.generation import EngineLoad
+from gateway.core.latency_histogram import EMPTY, LatencyHistogram
 from gateway.core.load_report import Credits, LoadReport, report_load
 from gateway.core.membership import Ignored, SiteCard
+from gateway.core.service_report import ClassService, ServiceReport, Tally
 from gateway.edge.grid_view import GridFigures, grid_view
 from gateway.peers.fabric import FabricFigures, MemberFigures
 from gateway.peers.link import LinkFigures
 
 LOAD = EngineLoad(0.0, 4, 0, 0.001, 0.010, 20.0, 20.0)
+
+
+def served(num_met: int = 0, num_missed: int = 0, bucket: int = 100) -> ServiceReport:
+    """Voice turns of the last minute; each met one had its first content in that bucket."""
+    latencies = LatencyHistogram((bucket, num_met)) if num_met else EMPTY
+    tally = Tally(num_met, num_missed)
+    none = ClassService(0.99)
+    return ServiceReport((ClassService(0.99, tally, tally, latencies), none, none), 2.0)
 
 
 def said(seq: int) -> LoadReport:
@@ -50,6 +64,7 @@ def test_every_figure_says_where_it_comes_from() -> None:
             ),
             connect_time_s={"edge-d": 0.02}.get,
         ),
+        served(),
     )
     linked, unlinked, seen = view.peers
     assert view.fabric
@@ -75,8 +90,42 @@ def test_of_a_linked_peer_only_its_link_says_how_busy_it_is() -> None:
         links=[link_to("edge-b", is_linked=True)],
         fabric=FabricFigures(is_joined=True, num_ignored={}, members=(on_fabric("edge-b"),)),
     )
-    assert grid_view("edge-a", figures).peers[0].report is None
+    assert grid_view("edge-a", figures, served()).peers[0].report is None
 
 
 def test_without_a_fabric_there_is_none() -> None:
-    assert grid_view("edge-a", GridFigures()).fabric is None
+    assert grid_view("edge-a", GridFigures(), served()).fabric is None
+
+
+def test_the_grid_is_added_up_from_what_sites_say_lately() -> None:
+    def linked(site: str, service: ServiceReport, age_s: float) -> LinkFigures:
+        link = link_to(site, is_linked=True)
+        return msgspec.structs.replace(link, service=service, service_age_s=age_s)
+
+    on_the_fabric = msgspec.structs.replace(on_fabric("edge-e"), service=served(10, 0, bucket=116))
+    figures = GridFigures(
+        links=[
+            linked("edge-b", served(50, 40, bucket=132), 0.5),
+            linked("edge-c", served(1000, 0), 11.0),
+            link_to("edge-d", is_linked=True),
+        ],
+        fabric=FabricFigures(is_joined=True, num_ignored={}, members=(on_the_fabric,)),
+    )
+    view = grid_view("edge-a", figures, served(40, 10))
+    own, total = view.own.classes[TurnClass.VOICE], view.total.classes[TurnClass.VOICE]
+    assert (own.num_met, own.num_missed, own.attainment_ratio) == (40, 10, 0.8)
+    assert own.burn_rate_1m == pytest.approx(20.0)
+    assert view.num_sites_in_total == 3, "this site, edge-b and edge-e; edge-c is too long ago"
+    assert (total.num_met, total.num_missed, total.num_first_contents) == (100, 50, 100)
+    assert total.p50_ms == pytest.approx(2 ** ((-60 + 16 + 0.5) / 16) * 1e3, rel=1e-3)
+    assert total.p99_ms == pytest.approx(2 ** ((-60 + 32 + 0.5) / 16) * 1e3, rel=1e-3)
+    ages = {
+        peer.site: peer.service and (peer.service.source, peer.service.age_ms)
+        for peer in view.peers
+    }
+    assert ages == {
+        "edge-b": ("the peer's report on its link", 500.0),
+        "edge-c": ("the peer's report on its link", 11_000.0),
+        "edge-d": None,
+        "edge-e": ("fabric", 500.0),
+    }

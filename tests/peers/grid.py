@@ -23,8 +23,10 @@ from gateway.core.generation import (
     GenerationRequest,
     TokenFrame,
 )
+from gateway.core.latency_histogram import LatencyHistogram
 from gateway.core.load_report import Credits, SiteState
 from gateway.core.routing import Here
+from gateway.core.service_report import ClassService, ServiceReport, Tally
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
@@ -43,6 +45,9 @@ VOCAB_SIZE = 1000
 MODEL = b"\x01" * 8
 IDLE = EngineLoad(0.0, 4, 0, 0.001, 0.010, 20.0, 20.0)
 BUSY = msgspec.structs.replace(IDLE, backlog=(Backlog(), Backlog(0, 5_000_000), Backlog()))
+_CLASS = ClassService(0.99, Tally(9, 1), Tally(58, 2), LatencyHistogram((100, 60)))
+SERVICE = ServiceReport((_CLASS, _CLASS, _CLASS), 12.5)
+"""What every site here says of how it serves its callers."""
 WAIT_S = 20.0
 """How long a test waits for what must happen; only a failing one waits that long."""
 
@@ -227,10 +232,12 @@ def contract_of(here: Here, engine: CountingEngine) -> PeerContract:
         models=(MODEL,),
         credits=Credits(),
     )
+    reporter.service = lambda: SERVICE
     return PeerContract(
         hello_of(here.name),
         vocab_size=VOCAB_SIZE,
         max_context_tokens=engine.max_context_tokens,
         report=reporter.report,
         receive=reporter.receive,
+        service=lambda: reporter.service(),
     )

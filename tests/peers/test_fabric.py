@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from gateway.core.latency_histogram import NUM_BUCKETS, LatencyHistogram
 from gateway.core.load_report import Credits, report_load
 from gateway.core.membership import Ignored, SiteCard, SiteReport
+from gateway.core.service_report import ClassService, ServiceReport, Tally
 from gateway.peers.fabric import Fabric
 from gateway.wire.site_report import (
     MAX_PAYLOAD_BYTES,
@@ -19,7 +21,7 @@ from gateway.wire.site_report import (
     encode_report,
 )
 from tests.edge.grpc_fakes import on_uvloop
-from tests.peers.grid import IDLE, MODEL, until
+from tests.peers.grid import IDLE, MODEL, SERVICE, until
 from tests.peers.memory_fabric import MemoryFabric, MemoryHub
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Place:
             lambda: self.load,
             observer=self,
             report_interval_s=0.2,
+            service=lambda: SERVICE,
             on_signal={"models": lambda: self.told.append("models")},
         )
 
@@ -74,6 +77,7 @@ async def test_a_site_says_what_it_is_and_how_busy() -> None:
         await until(lambda: a.report_of("edge-b") is not None and b.report_of("edge-a") is not None)
         member = a.fabric.figures().members[0]
         assert (member.site, member.is_there, member.load) == ("edge-b", True, LOAD)
+        assert member.service == SERVICE
         assert member.card
         assert (member.card.models, member.card.region) == ((MODEL,), "lab")
         assert a.fabric.figures().is_joined
@@ -120,7 +124,9 @@ def test_the_largest_report_fits_a_message() -> None:
         region="中" * 64,
         addresses=("h" * 256,) * 8,
     )
-    report = SiteReport(card, (1 << 53) - 1, LOAD)
+    most = Tally(10**9, 10**9)
+    one = ClassService(0.99, most, most, LatencyHistogram((0, 10**9) * NUM_BUCKETS))
+    report = SiteReport(card, (1 << 53) - 1, LOAD, ServiceReport((one, one, one), 1e9))
     assert decode_report(encode_report(report)) == report
 
 

@@ -12,8 +12,10 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from gateway.core.budget import TurnClass
+from gateway.core.slo import Objectives
 from gateway.core.stages import Outcome, RouteDecision, TurnRecord
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
+from gateway.telemetry.slo import SloKeeper
 from gateway.telemetry.turn_metrics import TurnMetrics
 from tests.telemetry.turns import MODEL, answered, shed, trail
 
@@ -241,3 +243,23 @@ def test_classes_are_kept_apart(site: Site) -> None:
             )
             == 1
         )
+
+
+def test_burn_rates_are_gauges_by_window() -> None:
+    slo = SloKeeper(Objectives(), monotonic=lambda: 1000.0)
+    for _ in range(6):
+        slo.record(shed())
+    pipeline = MetricsPipeline(
+        TurnMetrics("edge-a"),
+        lambda: SiteFigures(0, 0, 0, 0),
+        Resource.get_empty(),
+        slo=slo.states,
+    )
+    site = Site(TurnMetrics("edge-a"), pipeline)
+    assert site.value("firsthop_slo_objective", **{"class": "voice"}) == 0.99
+    for window in ("10s", "1m", "5m", "30m", "1h", "6h"):
+        labels = {"class": "voice", "window": window}
+        assert site.value("firsthop_slo_burn_rate", **labels) == pytest.approx(100.0)
+    assert site.value("firsthop_slo_burning", **{"class": "voice", "rule": "fast"}) == 1.0
+    assert site.value("firsthop_slo_burning", **{"class": "agent", "rule": "fast"}) == 0.0
+    pipeline.close()

@@ -12,9 +12,10 @@ from opentelemetry.sdk.metrics.export import (
     HistogramDataPoint,
 )
 
+from gateway.core.latency_histogram import SCALE
 from gateway.telemetry import instruments
 from gateway.telemetry.instruments import INSTRUMENTS, Instrument, Kind
-from gateway.telemetry.series import MAX_NUM_CELLS, SCALE, CounterSeries, HistogramSeries
+from gateway.telemetry.series import MAX_NUM_CELLS, CounterSeries, HistogramSeries
 
 WAITING = Instrument(
     name="waiting",

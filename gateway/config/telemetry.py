@@ -1,0 +1,44 @@
+"""The configuration of what a site promises, and of what it tells about itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gateway.core.slo import Objectives
+
+
+class Slo(msgspec.Struct, frozen=True):
+    """Which part of the turns with a budget is to meet it, by class; see docs/telemetry.md."""
+
+    voice_ratio: Annotated[float, Meta(gt=0, lt=1, description="Objective of class voice.")] = 0.99
+    agent_ratio: Annotated[float, Meta(gt=0, lt=1, description="Objective of class agent.")] = 0.99
+    batch_ratio: Annotated[
+        float, Meta(gt=0, lt=1, description="Objective of class batch, where a turn has a budget.")
+    ] = 0.95
+
+    def objectives(self) -> Objectives:
+        """The same, as the core counts."""
+        return Objectives(self.voice_ratio, self.agent_ratio, self.batch_ratio)
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """What the site tells about itself."""
+
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://.+)?$",
+            description="OTLP gRPC receiver of spans and metrics, `http://host:4317`; empty: none.",
+            extra={"url": True},
+        ),
+    ] = ""
+    log_format: Annotated[
+        Literal["console", "json"], Meta(description="Shape of the log lines on stderr.")
+    ] = "console"
+    records_kept: Annotated[
+        int,
+        Meta(ge=1, le=1 << 20, description="Recent turns kept for `/v1/requests` and `explain`."),
+    ] = 2048

@@ -1,0 +1,48 @@
+"""The site's own turns, held against its objectives while they end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from gateway.core.slo import SloRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.service_report import ServiceReport
+    from gateway.core.slo import ClassState, Objectives
+    from gateway.core.stages import TurnRecord
+
+
+class SloKeeper:
+    """Written by the loop's thread, read by whoever collects."""
+
+    def __init__(
+        self, objectives: Objectives, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._record = SloRecord(objectives)
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+
+    def record(self, record: TurnRecord) -> None:
+        """Count one turn."""
+        with self._lock:
+            self._record.add(
+                record.turn_class,
+                is_met=record.within_budget,
+                first_content_s=record.ttft_s,
+                answer_tokens=record.completion_tokens,
+                now_s=self._monotonic(),
+            )
+
+    def states(self) -> tuple[ClassState, ...]:
+        """Every class as it stands now; takes up to a millisecond."""
+        with self._lock:
+            return self._record.states(self._monotonic())
+
+    def report(self) -> ServiceReport:
+        """What other sites are told now."""
+        with self._lock:
+            return self._record.report(self._monotonic())
