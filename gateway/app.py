@@ -34,6 +34,8 @@ from gateway.runtime.tasks import first_cause
 from gateway.session.core_tier import TieredRunner
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.metrics import SiteFigures
+from gateway.telemetry.record_store import RecordStore
+from gateway.telemetry.segment_log import LogBounds
 from gateway.telemetry.site_telemetry import SiteTelemetry
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ class _Site:
             figures=self._figures,
             objectives=config.slo.objectives(),
             records_kept=config.telemetry.records_kept,
+            store=_record_store(config),
             otlp_endpoint=config.telemetry.otlp_endpoint,
         )
         if backend.grid is not None:
@@ -118,6 +121,7 @@ class _Site:
             defaults=config.budgets.defaults(),
             region=config.site.region,
             alternates=backend.grid.alternates if backend.grid else tuple,
+            pseudonym=self.telemetry.pseudonyms.of,
         )
 
     async def serve(
@@ -248,6 +252,14 @@ class _Site:
             num_engine_queued=load.num_queued,
             num_engine_restarts=engine.num_restarts(),
         )
+
+
+def _record_store(config: SiteConfig) -> RecordStore | None:
+    told = config.telemetry
+    if not told.records_directory:
+        return None
+    bounds = LogBounds(told.records_max_mib << 20, told.records_days * 86_400.0)
+    return RecordStore(Path(told.records_directory) / config.site.id, bounds)
 
 
 def _max_connections(given: int) -> int:

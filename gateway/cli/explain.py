@@ -28,8 +28,9 @@ _DEFAULT_NUM_COLUMNS = 100
 _PORT_HINT = "a local site's admin port is its HTTP port + 3"
 
 _EPILOG = """\
-The site must have kept the turn: it remembers its newest ones only. A turn's id is in its
-x-request-id response header; GET /v1/requests on the admin port lists recent ones.
+The site keeps its turns for some days (telemetry.records_days). A turn's id is in its
+x-request-id response header; GET /v1/requests on the admin port lists turns, also by
+?session=, ?user=&tenant=, ?since= and ?until=.
 
 examples:
   firsthop explain 0d4c7e9ab1f24b83a6f3cf7a5f9d1e22
@@ -127,8 +128,8 @@ def _refusal(error: HTTPError, site: str) -> str:
         return f"{site} answers {error.code}; {_PORT_HINT}"
     if refusal.code == "request_not_found":
         return (
-            f"{refusal.message}; it remembers its newest turns only, and GET /v1/requests on its "
-            f"admin port lists them ({_PORT_HINT})"
+            f"{refusal.message}; GET /v1/requests on its admin port lists those it has "
+            f"({_PORT_HINT})"
         )
     return f"{site} answers {error.code}: {refusal.message}"
 

@@ -42,3 +42,19 @@ class Telemetry(msgspec.Struct, frozen=True):
         int,
         Meta(ge=1, le=1 << 20, description="Recent turns kept for `/v1/requests` and `explain`."),
     ] = 2048
+    records_directory: Annotated[
+        str,
+        Meta(
+            description="Where the turns of the last days are kept, without what was said, in a "
+            "directory of the site's name; empty: only in memory. This default, too, is relative "
+            "to the configuration file.",
+            extra={"path": True},
+        ),
+    ] = ".firsthop/records"
+    records_max_mib: Annotated[
+        int,
+        Meta(ge=32, le=1 << 20, description="What they may take.", extra={"unit": "MiB"}),
+    ] = 256
+    records_days: Annotated[
+        float, Meta(gt=0, le=3660, description="How long they are kept.", extra={"unit": "days"})
+    ] = 7.0

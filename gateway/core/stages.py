@@ -220,6 +220,10 @@ class TurnTrail:
     clock: StageClock
     turn_class: TurnClass = TurnClass.AGENT
     tenant: str = ""
+    caller: str = ""
+    """A pseudonym of whom the tenant's client speaks for; empty: it did not say."""
+    session: str = ""
+    """The conversation it is part of; empty: it stands alone."""
     interface: str = ""
     """Where it came in: "openai", "grpc"."""
     traceparent: str = ""
@@ -254,6 +258,8 @@ class TurnTrail:
             request_id=self.request_id,
             turn_class=self.turn_class,
             tenant=self.tenant,
+            caller=self.caller,
+            session=self.session,
             interface=self.interface,
             traceparent=self.traceparent,
             site=self.site,
@@ -310,6 +316,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     num_resumes: int
     tools_run: tuple[str, ...]
     peer_stages: tuple[SiteStages, ...] = ()
+    caller: str = ""
+    session: str = ""
 
     @property
     def within_budget(self) -> bool | None:

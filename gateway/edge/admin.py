@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.applications import Starlette
@@ -22,30 +21,24 @@ from gateway.core.errors import (
     AccessError,
     EngineUnavailable,
     GatewayError,
-    InvalidRequest,
     RecordNotFound,
 )
 from gateway.core.generation import SERVICE_ORDER, EngineLoad
-from gateway.core.stages import Outcome
 from gateway.core.turn import ModelInfo
 from gateway.edge.grid_view import GridFigures, grid_view
 from gateway.edge.http_app import answer_gateway_error, answer_route_error, for_this_machine
 from gateway.edge.slo_view import slo_view
 from gateway.edge.turn_view import TurnView, record_json, view_of
+from gateway.edge.wanted_turns import WantedTurns
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from gateway.edge.desk import Desk
-    from gateway.telemetry.records import KeptTurn
     from gateway.telemetry.site_telemetry import SiteTelemetry
 
-DEFAULT_NUM_TURNS = 50
-MAX_NUM_TURNS = 1000
-
 _JSON = "application/json"
-_Choice = TypeVar("_Choice", TurnClass, Outcome)
 
 
 class SiteIdentity(msgspec.Struct, frozen=True):
@@ -215,16 +208,16 @@ class _Admin:
         return Response(b'{"status":"draining"}', status_code=202, media_type=_JSON)
 
     async def requests(self, request: Request) -> Response:
-        """Recent turns, newest first. Raises InvalidRequest."""
-        wanted = _Filter.of(request)
-        turns = (turn for turn in self._telemetry.ring.newest_first() if wanted.takes(turn))
-        views = [view_of(turn) for turn in islice(turns, wanted.limit)]
+        """The newest turns, of some kind or all. Raises InvalidRequest."""
+        wanted = WantedTurns.of(request.query_params, self._telemetry.pseudonyms)
+        turns = await self._telemetry.search(wanted.query, wanted.takes)
+        views = [view_of(turn) for turn in turns]
         return Response(msgspec.json.encode(_TurnList(views)), media_type=_JSON)
 
     async def request(self, request: Request) -> Response:
         """One turn. Raises RecordNotFound."""
         request_id = request.path_params["request_id"]
-        turn = self._telemetry.ring.find(request_id)
+        turn = await self._telemetry.find(request_id)
         if turn is None:
             raise RecordNotFound(request_id)
         return Response(record_json(turn), media_type=_JSON)
@@ -235,60 +228,6 @@ class _Admin:
         except EngineUnavailable:
             return None
         return _engine_figures(load, now_s)
-
-
-class _Filter(msgspec.Struct, frozen=True):
-    """Which turns `/v1/requests` was asked for."""
-
-    limit: int
-    turn_class: TurnClass | None
-    outcome: Outcome | None
-    slow: bool
-
-    @classmethod
-    def of(cls, request: Request) -> _Filter:
-        """From `?limit=&class=&outcome=&slow=1`. Raises InvalidRequest."""
-        query = request.query_params
-        for name in query:
-            if name not in ("limit", "class", "outcome", "slow"):
-                raise InvalidRequest(
-                    f"{name!r} is no filter; there are limit, class, outcome and slow", param=name
-                )
-        return cls(
-            limit=_limit(query.get("limit", str(DEFAULT_NUM_TURNS))),
-            turn_class=_choice(TurnClass, "class", query.get("class")),
-            outcome=_choice(Outcome, "outcome", query.get("outcome")),
-            slow=_flag("slow", query.get("slow", "0")),
-        )
-
-    def takes(self, turn: KeptTurn) -> bool:
-        """Whether the turn was asked for; slow are those that missed their budget."""
-        record = turn.record
-        return (
-            (self.turn_class is None or record.turn_class is self.turn_class)
-            and (self.outcome is None or record.outcome is self.outcome)
-            and (not self.slow or record.within_budget is False)
-        )
-
-
-def _limit(given: str) -> int:
-    if given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_NUM_TURNS:
-        return int(given)
-    raise InvalidRequest(f"limit must be 1 to {MAX_NUM_TURNS}, not {given!r}", param="limit")
-
-
-def _choice(kind: type[_Choice], param: str, given: str | None) -> _Choice | None:
-    if given is None:
-        return None
-    if given in list(kind):
-        return kind(given)
-    raise InvalidRequest(f"{param} must be one of {', '.join(kind)}, not {given!r}", param=param)
-
-
-def _flag(param: str, given: str) -> bool:
-    if given in ("0", "1"):
-        return given == "1"
-    raise InvalidRequest(f"{param} must be 0 or 1, not {given!r}", param=param)
 
 
 def _engine_figures(load: EngineLoad, now_s: float) -> _EngineFigures:

@@ -89,6 +89,7 @@ class ChatCompletions:
             return
         _check_media_type(exchange)
         chat = decode_chat(body)
+        visit.speaks_for(chat.safety_identifier or chat.user)
         turn_class, budget = _class_and_budget(exchange, visit)
         turn = turn_of(
             chat,

@@ -1,7 +1,7 @@
 """The body of `POST /v1/chat/completions`, decoded by type and turned into a core turn.
 
 Fields that change what is asked for and cannot be served are refused by name; fields that change
-nothing here (`user`, `metadata`, `store` and whatever a newer client adds) are passed over.
+nothing here (`metadata`, `store` and whatever a newer client adds) are passed over.
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     messages: list[_MessageGiven]
     model: str | None = None
+    safety_identifier: Any = None
+    user: Any = None
+    """The name that `safety_identifier` had before. Both name whom the client speaks for."""
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
 

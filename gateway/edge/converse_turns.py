@@ -193,6 +193,7 @@ class ConverseTurns:
             interface="grpc",
             request_id=f"{self._session_id}.{self._num_visits}",
             traceparent=self._call.traceparent,
+            session=self._survivor.session_id if self._survivor else self._session_id,
         )
 
     def turn(

@@ -85,6 +85,7 @@ class Desk:
         defaults: BudgetDefaults,
         region: str = "",
         alternates: Callable[[], tuple[str, ...]] = tuple,
+        pseudonym: Callable[[str, str], str] = lambda _, __: "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner
@@ -95,6 +96,8 @@ class Desk:
         """Where the site stands; empty: not said."""
         self.alternates = alternates
         """Addresses of other sites, for clients that this one sends away."""
+        self.pseudonym = pseudonym
+        """What a tenant's caller is called in records."""
         self.monotonic = monotonic
         self.draining = False
         self._visits: set[Visit] = set()
@@ -107,9 +110,14 @@ class Desk:
         return len(self._visits)
 
     def visit(
-        self, *, interface: str, request_id: str | None = None, traceparent: str = ""
+        self,
+        *,
+        interface: str,
+        request_id: str | None = None,
+        traceparent: str = "",
+        session: str = "",
     ) -> Visit:
-        """Begin a turn now. Raises InvalidRequest for a malformed request id."""
+        """Begin a turn now, of that session. Raises InvalidRequest for a malformed request id."""
         if request_id is not None and not is_request_id(request_id):
             raise InvalidRequest(
                 "x-request-id takes up to 128 letters, digits and . _ : / -", param="x-request-id"
@@ -119,6 +127,7 @@ class Desk:
             clock=StageClock(self.monotonic()),
             interface=interface,
             traceparent=traceparent,
+            session=session,
         )
         return Visit(self, trail)
 
@@ -212,6 +221,11 @@ class Visit:
         self.trail.tenant = self.principal.tenant
         if self._desk.draining:
             raise SiteDraining(self._desk.alternates())
+
+    def speaks_for(self, caller: object) -> None:
+        """Whom the client says it speaks for, if it is a text; kept as a pseudonym only."""
+        if isinstance(caller, str) and caller:
+            self.trail.caller = self._desk.pseudonym(self.principal.tenant, caller)
 
     def keep_to_regions(self, residency: str | None) -> None:
         """Hold the site to the regions the caller allows: names with commas between, None: all.

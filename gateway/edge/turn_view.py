@@ -64,6 +64,8 @@ class TurnView(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
     """RFC 3339, UTC."""
     turn_class: str
     tenant: str
+    caller: str
+    session: str
     interface: str
     site: str
     path: list[str]
@@ -103,6 +105,8 @@ def view_of(turn: KeptTurn) -> TurnView:
         started_at=_rfc3339(turn.started_ns),
         turn_class=record.turn_class.value,
         tenant=record.tenant,
+        caller=record.caller,
+        session=record.session,
         interface=record.interface,
         site=record.site,
         path=list(record.path),

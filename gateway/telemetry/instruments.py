@@ -187,6 +187,12 @@ TRACES_DROPPED = Instrument(
     unit="{turn}",
     description="Turns whose trace was wanted but not built, because too many were",
 )
+RECORDS_DROPPED = Instrument(
+    name="firsthop.records.dropped",
+    kind=Kind.COUNTER,
+    unit="{turn}",
+    description="Turns whose record is not on disk, because it was full, slow or not there",
+)
 TURNS_ACTIVE = Instrument(
     name="firsthop.turns.active",
     kind=Kind.GAUGE,
@@ -229,6 +235,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     FORWARD,
     ESCALATE,
     TRACES_DROPPED,
+    RECORDS_DROPPED,
     TURNS_ACTIVE,
     ENGINE_ACTIVE,
     ENGINE_QUEUED,

@@ -45,6 +45,8 @@ class SiteFigures(msgspec.Struct, frozen=True):
     """Since the site started."""
     num_traces_dropped: int = 0
     """Since the site started."""
+    num_records_dropped: int = 0
+    """Since the site started."""
 
 
 class MetricsPipeline:
@@ -103,6 +105,7 @@ class MetricsPipeline:
             (instruments.ENGINE_QUEUED, "num_engine_queued"),
             (instruments.ENGINE_RESTARTS, "num_engine_restarts"),
             (instruments.TRACES_DROPPED, "num_traces_dropped"),
+            (instruments.RECORDS_DROPPED, "num_records_dropped"),
         ):
             self._observe(instrument, reader(field))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +12,7 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVI
 
 from gateway.core.slo import Objectives
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
+from gateway.telemetry.record_store import Pseudonyms, TurnQuery
 from gateway.telemetry.records import KeptTurn, RecordFanOut, RecordRing
 from gateway.telemetry.slo import SloKeeper
 from gateway.telemetry.tracing import TurnTracer
@@ -21,10 +24,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
 
     from gateway.core.stages import TurnSink
+    from gateway.telemetry.record_store import RecordStore
 
 
 class SiteTelemetry:
-    """Ring, metrics and traces of one site.
+    """Records, objectives, metrics and traces of one site.
 
     `figures` is called from the collecting threads and must only read plain attributes. Without
     an `otlp_endpoint` nothing is sent and no span is ever built.
@@ -38,6 +42,7 @@ class SiteTelemetry:
         figures: Callable[[], SiteFigures],
         objectives: Objectives | None = None,
         records_kept: int = 2048,
+        store: RecordStore | None = None,
         otlp_endpoint: str = "",
         metrics_interval_s: float = 10.0,
         spans_interval_s: float = 1.0,
@@ -56,6 +61,10 @@ class SiteTelemetry:
             lambda turn: turn_metrics.record(turn.record),
             lambda turn: self.slo.record(turn.record),
         ]
+        self.store = store
+        self.pseudonyms = store.pseudonyms if store else Pseudonyms(secrets.token_bytes(32))
+        if store is not None:
+            recorders.append(store.keep)
         exporter: MetricExporter | None = None
         if otlp_endpoint:
             # Loading the exporters takes 0.1 s of the site's start, so they are loaded on demand.
@@ -85,13 +94,35 @@ class SiteTelemetry:
         """`/metrics` and its content type; takes milliseconds, call it off the event loop."""
         return self._metrics.exposition(accept)
 
+    async def find(self, request_id: str) -> KeptTurn | None:
+        """The newest turn of that id, in memory or on disk."""
+        turn = self.ring.find(request_id)
+        if turn is None and self.store is not None:
+            query = TurnQuery(request_id=request_id, limit=1)
+            found = await asyncio.to_thread(self.store.search, query)
+            turn = found[0] if found else None
+        return turn
+
+    async def search(self, query: TurnQuery, takes: Callable[[KeptTurn], bool]) -> list[KeptTurn]:
+        """The newest turns of the query that `takes` takes: on disk, or those still in memory."""
+        if self.store is not None:
+            return await asyncio.to_thread(self.store.search, query, takes)
+        kept = (turn for turn in self.ring.newest_first() if query.takes(turn) and takes(turn))
+        return list(islice(kept, query.limit))
+
     async def close(self) -> None:
         """Send what was not sent yet; waits for the receiver as long as an export may take."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.to_thread(self._metrics.close))
+            if self.store is not None:
+                tasks.create_task(asyncio.to_thread(self.store.close))
             if self._tracer is not None:
                 tasks.create_task(asyncio.to_thread(self._tracer.close))
 
     def _all_figures(self) -> SiteFigures:
         dropped = 0 if self._tracer is None else self._tracer.num_dropped
-        return msgspec.structs.replace(self._figures(), num_traces_dropped=dropped)
+        return msgspec.structs.replace(
+            self._figures(),
+            num_traces_dropped=dropped,
+            num_records_dropped=0 if self.store is None else self.store.num_dropped,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -179,7 +180,11 @@ def test_recent_turns_can_be_filtered(site: AdminSite, client: httpx.Client) -> 
         ("?class=video", "class"),
         ("?outcome=lost", "outcome"),
         ("?slow=yes", "slow"),
-        ("?tenant=acme", "tenant"),
+        ("?since=yesterday", "since"),
+        ("?until=99999-01-01", "until"),
+        ("?user=anna", "user"),
+        ("?user=anna&tenant=acme&caller=0123", "user"),
+        ("?colour=red", "colour"),
     ],
 )
 def test_a_filter_that_is_none_is_refused_by_name(
@@ -307,3 +312,23 @@ def test_an_operator_drains_the_site_and_a_web_page_does_not(
     assert not site.is_told_to_end.is_set()
     assert client.post("/v1/drain").json() == {"status": "draining"}
     assert site.is_told_to_end.is_set()
+
+
+def test_turns_are_found_by_session_user_and_time(site: AdminSite, client: httpx.Client) -> None:
+    def found(query: str) -> list[str]:
+        return [turn["request_id"] for turn in client.get(f"/v1/requests?{query}").json()["data"]]
+
+    caller = site.telemetry.pseudonyms.of("acme", "anna")
+    for number in range(3):
+        record = answered(request_id=f"turn-{number}", started_s=time.monotonic())
+        if number:
+            record = msgspec.structs.replace(record, session="s-1", caller=caller)
+        site.telemetry.sink.record(record)
+
+    assert found("session=s-1") == ["turn-2", "turn-1"]
+    assert found("id=turn-0") == ["turn-0"]
+    assert found("user=anna&tenant=acme&limit=1") == ["turn-2"]
+    assert found("user=anna&tenant=other") == []
+    assert found(f"caller={caller}&tenant=acme") == ["turn-2", "turn-1"]
+    assert found("until=2020-01-01") == []
+    assert len(found("since=2020-01-01T00:00:00Z&until=2100-01-01")) == 3

@@ -31,6 +31,7 @@ from gateway.wire.peer_frames import (
     Offer,
     Refuse,
     Report,
+    Service,
     Tokens,
     Window,
     encode,
@@ -79,13 +80,13 @@ class Caller:
         await self.call.write(encode(frames))
 
     async def hear(self) -> ServerFrame:
-        """The next frame that is neither hello nor report."""
+        """The next frame that is neither hello nor report of any kind."""
         while not self._frames:
             self._frames = self._reader.read(await self.call.read())
         frame = self._frames.pop(0)
         if isinstance(frame, Report):
             self.num_reports += 1
-        return await self.hear() if isinstance(frame, Hello | Report) else frame
+        return await self.hear() if isinstance(frame, Hello | Report | Service) else frame
 
     async def refusal(self) -> tuple[grpc.StatusCode, str]:
         """How the site ends the link; the status comes after what was sent before."""
