@@ -32,6 +32,7 @@ from gateway.runtime.loop_lag import watch_loop_lag
 from gateway.runtime.signals import signals
 from gateway.runtime.tasks import first_cause
 from gateway.session.core_tier import TieredRunner
+from gateway.telemetry.decision_log import DecisionLog
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.metrics import SiteFigures
 from gateway.telemetry.record_store import RecordStore
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from gateway.backend import Backend
     from gateway.config.site import SiteConfig
+    from gateway.config.telemetry import Telemetry
     from gateway.runtime.signals import Signals
     from gateway.session.core_tier import CoreTier
 
@@ -108,10 +110,12 @@ class _Site:
             objectives=config.slo.objectives(),
             records_kept=config.telemetry.records_kept,
             store=_record_store(config),
+            decisions=_decision_log(config),
             otlp_endpoint=config.telemetry.otlp_endpoint,
         )
         if backend.grid is not None:
             backend.grid.tell_of(self.telemetry.slo.report)
+            backend.grid.router.evidence = self.telemetry.decisions
         keys_file = config.auth.keys_file
         self.gatekeeper = KeyGatekeeper(Path(keys_file)) if keys_file else OpenGatekeeper()
         self.desk = Desk(
@@ -258,8 +262,24 @@ def _record_store(config: SiteConfig) -> RecordStore | None:
     told = config.telemetry
     if not told.records_directory:
         return None
-    bounds = LogBounds(told.records_max_mib << 20, told.records_days * 86_400.0)
-    return RecordStore(Path(told.records_directory) / config.site.id, bounds)
+    return RecordStore(_records(config), LogBounds(told.records_max_mib << 20, _kept_s(told)))
+
+
+def _decision_log(config: SiteConfig) -> DecisionLog | None:
+    told = config.telemetry
+    if not told.records_directory or not told.decisions_ratio:
+        return None
+    bounds = LogBounds(told.decisions_max_mib << 20, _kept_s(told))
+    directory = _records(config) / "decisions"
+    return DecisionLog(directory, bounds, kept_ratio=told.decisions_ratio)
+
+
+def _records(config: SiteConfig) -> Path:
+    return Path(config.telemetry.records_directory) / config.site.id
+
+
+def _kept_s(told: Telemetry) -> float:
+    return told.records_days * 86_400.0
 
 
 def _max_connections(given: int) -> int:

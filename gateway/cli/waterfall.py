@@ -185,8 +185,8 @@ def _decision(decision: DecisionView, ink: Ink) -> list[str]:
 
 def _candidate(candidate: CandidateView, decision: DecisionView) -> str:
     sign = ">" if decision.chosen and candidate.site == decision.chosen else " "
-    age = "-" if candidate.report_age_ms is None else f"{candidate.report_age_ms:.1f} ms"
-    return (
-        f"{sign} {candidate.site:<12} {candidate.predicted_ms:>9.1f} ms"
-        f" {candidate.margin_ms:>9.1f} ms {age:>12}  {candidate.reason}"
+    predicted, margin, age = (
+        "-" if figure_ms is None else f"{figure_ms:.1f} ms"
+        for figure_ms in (candidate.predicted_ms, candidate.margin_ms, candidate.report_age_ms)
     )
+    return f"{sign} {candidate.site:<12} {predicted:>12} {margin:>12} {age:>12}  {candidate.reason}"

@@ -58,3 +58,15 @@ class Telemetry(msgspec.Struct, frozen=True):
     records_days: Annotated[
         float, Meta(gt=0, le=3660, description="How long they are kept.", extra={"unit": "days"})
     ] = 7.0
+    decisions_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Part of the requests whose routing decisions are kept with all they were "
+            "made from, for `firsthop replay`.",
+        ),
+    ] = 0.01
+    decisions_max_mib: Annotated[
+        int, Meta(ge=32, le=1 << 20, description="What they may take.", extra={"unit": "MiB"})
+    ] = 64

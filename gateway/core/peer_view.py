@@ -226,6 +226,11 @@ class PeerView:
         self.num_ejections = min(self.num_ejections + 1, 10)
         self.num_errors = self._num_late = self._num_refusals = 0
 
+    @property
+    def growth_ratio(self) -> float:
+        """Seconds by which its wait may have grown unseen, per second of age."""
+        return self._growth_ratio
+
     # What is believed.
 
     def estimate_s(self, rank: int, prompt_tokens: int) -> float:

@@ -25,6 +25,10 @@ class Peers:
     def __iter__(self) -> Iterator[PeerView]:
         return iter(self._by_name.values())
 
+    def in_drawing_order(self) -> tuple[PeerView, ...]:
+        """All peers as `drawn` finds them: the same order and numbers draw the same peers."""
+        return tuple(self._shuffled)
+
     def get(self, name: str) -> PeerView | None:
         """The peer of this name, or None."""
         return self._by_name.get(name)

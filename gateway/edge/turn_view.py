@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,8 +25,9 @@ class CandidateView(msgspec.Struct, frozen=True):
     """One place the turn could have gone."""
 
     site: str
-    predicted_ms: float
-    margin_ms: float
+    predicted_ms: float | None
+    """None, and the margin too, of a peer that has not said anything yet."""
+    margin_ms: float | None
     reason: str
     report_age_ms: float | None = None
 
@@ -152,8 +154,8 @@ def _decision(decision: RouteDecision) -> DecisionView:
 def _candidate(candidate: Candidate) -> CandidateView:
     return CandidateView(
         site=candidate.site,
-        predicted_ms=ms(candidate.predicted_s),
-        margin_ms=ms(candidate.margin_s),
+        predicted_ms=_finite_ms(candidate.predicted_s),
+        margin_ms=_finite_ms(candidate.margin_s),
         reason=candidate.reason,
         report_age_ms=optional_ms(candidate.report_age_s),
     )
@@ -167,6 +169,10 @@ def ms(value_s: float) -> float:
 def optional_ms(value_s: float | None) -> float | None:
     """The same, where there may be none."""
     return None if value_s is None else ms(value_s)
+
+
+def _finite_ms(value_s: float) -> float | None:
+    return ms(value_s) if isfinite(value_s) else None
 
 
 def _rfc3339(instant_ns: int) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.core.admission import AdmissionReason, retry_after_s
+from gateway.core.decision_record import choose_on_record
 from gateway.core.delivered import Delivered
 from gateway.core.errors import EngineFault, EngineUnavailable, InvalidSchema, SloUnattainable
 from gateway.core.generation import (
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from gateway.core.budget import Budget, TurnClass
-    from gateway.core.generation import GenerationEvent
+    from gateway.core.decision_record import DecisionSink
+    from gateway.core.generation import EngineLoad, GenerationEvent
     from gateway.core.peer_view import PeerView
     from gateway.core.routing import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
@@ -74,6 +76,8 @@ class Router:
         self._peers = peers or NoPeers()
         self._random = random
         self._monotonic = monotonic
+        self.evidence: DecisionSink | None = None
+        """Is given decisions with all they were made from."""
         self._running: dict[str, TurnTrail] = {}
         """By generation id: a request id is the caller's, and may be anyone's."""
         self._numbers = itertools.count(1)
@@ -91,7 +95,7 @@ class Router:
         """
         least = GenerationRequest(trail.request_id, (0,), 1, turn_class=turn_class)
         way = Way(least, budget, trail, Hops(), Delivered(least))
-        choice, ask = self._choose(way)
+        choice, ask = self._choose(way, is_trial=True)
         if choice.verdict is Verdict.SHED:
             decision = way.decision(choice, ask, self._monotonic())
             raise self._shed(decision, choice.estimate_s, least, budget, trail)
@@ -178,7 +182,7 @@ class Router:
             choice.peer.book(way.request.turn_class, len(way.request.prompt))
         return choice
 
-    def _choose(self, way: Way) -> tuple[Choice, Ask]:
+    def _choose(self, way: Way, *, is_trial: bool = False) -> tuple[Choice, Ask]:
         now_s, load = self._monotonic(), self._engine.load()
         ask, refused = way.ask(self._model, now_s), None
         if way.is_from_peer:
@@ -189,12 +193,26 @@ class Router:
                 ask = ask._replace(may_forward=False)
             else:
                 ask = ask._replace(not_at=(*ask.not_at, self.here.name))
-        known = self._peers.known
-        choice = choose(ask, load, self.here, known, now_s=now_s, random=self._random)
+        choice = self._decide(way.request.request_id, ask, load, now_s, is_trial=is_trial)
         if refused is not None:
             choice.bar = refused
             choice.reason = refused if choice.verdict is Verdict.SHED else choice.reason
         return choice, ask
+
+    def _decide(
+        self, request_id: str, ask: Ask, load: EngineLoad, now_s: float, *, is_trial: bool
+    ) -> Choice:
+        """Choose; with what it was made from kept, if somebody wants to. Trials are, if they end
+        the turn."""
+        known, evidence = self._peers.known, self.evidence
+        if evidence is None or not evidence.wants(request_id):
+            return choose(ask, load, self.here, known, now_s=now_s, random=self._random)
+        choice, record = choose_on_record(
+            request_id, ask, load, self.here, known, now_s=now_s, random=self._random
+        )
+        if not is_trial or choice.verdict is Verdict.SHED:
+            evidence.record(record)
+        return choice
 
     def _at(self, choice: Choice, way: Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """The rest of the generation, as the chosen site makes it."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
 
     from gateway.core.stages import TurnSink
+    from gateway.telemetry.decision_log import DecisionLog
     from gateway.telemetry.record_store import RecordStore
 
 
@@ -43,6 +44,7 @@ class SiteTelemetry:
         objectives: Objectives | None = None,
         records_kept: int = 2048,
         store: RecordStore | None = None,
+        decisions: DecisionLog | None = None,
         otlp_endpoint: str = "",
         metrics_interval_s: float = 10.0,
         spans_interval_s: float = 1.0,
@@ -62,6 +64,7 @@ class SiteTelemetry:
             lambda turn: self.slo.record(turn.record),
         ]
         self.store = store
+        self.decisions = decisions
         self.pseudonyms = store.pseudonyms if store else Pseudonyms(secrets.token_bytes(32))
         if store is not None:
             recorders.append(store.keep)
@@ -114,10 +117,9 @@ class SiteTelemetry:
         """Send what was not sent yet; waits for the receiver as long as an export may take."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.to_thread(self._metrics.close))
-            if self.store is not None:
-                tasks.create_task(asyncio.to_thread(self.store.close))
-            if self._tracer is not None:
-                tasks.create_task(asyncio.to_thread(self._tracer.close))
+            for one in (self.store, self.decisions, self._tracer):
+                if one is not None:
+                    tasks.create_task(asyncio.to_thread(one.close))
 
     def _all_figures(self) -> SiteFigures:
         dropped = 0 if self._tracer is None else self._tracer.num_dropped

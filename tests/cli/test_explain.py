@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import threading
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +15,8 @@ import pytest
 from gateway.cli.explain import ink_for
 from gateway.cli.main import main
 from gateway.cli.waterfall import ASCII, Ink, draw
-from gateway.core.stages import Outcome, TurnRecord
-from gateway.edge.turn_view import view_of
+from gateway.core.stages import Candidate, Outcome, TurnRecord
+from gateway.edge.turn_view import TurnView, view_of
 from gateway.telemetry.records import KeptTurn
 from tests.edge.admin_site import serve_admin
 from tests.telemetry.turns import answered, shed, trail
@@ -92,6 +93,16 @@ def test_a_shed_turn_says_what_the_best_estimate_was() -> None:
     assert "decision: shed, because estimate_exceeds_budget, 497.0 of 500.0 ms left" in text
     assert "  edge-a           700.0 ms      50.0 ms" in text
     assert "┊" not in text, "a budget a hundred times the turn would hide its stages"
+
+
+def test_a_peer_that_never_said_anything_has_no_figures() -> None:
+    unknown = Candidate("edge-c", inf, nan, "unknown")
+    record = answered()
+    decision = msgspec.structs.replace(record.decisions[0], candidates=(unknown,))
+    record = msgspec.structs.replace(record, decisions=(decision,))
+    assert "  edge-c                  -            -            -  unknown" in picture(record)
+    view = view_of(KeptTurn(record, STARTED_NS))
+    assert msgspec.json.decode(msgspec.json.encode(view), type=TurnView) == view
 
 
 @pytest.mark.parametrize(
@@ -191,7 +202,7 @@ def test_an_unknown_turn(site: AdminSite, capsys: pytest.CaptureFixture[str]) ->
 
     assert code == 1
     assert "no recent turn has the id 'nobody' at this site" in line
-    assert "GET /v1/requests on its admin port lists them" in line
+    assert "GET /v1/requests on its admin port lists those it has" in line
 
 
 def test_a_port_of_another_protocol_is_no_raw_bytes(capsys: pytest.CaptureFixture[str]) -> None:

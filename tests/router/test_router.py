@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gateway.core.budget import Budget, TurnClass
+from gateway.core.decision_record import DecisionRecord
 from gateway.core.errors import EngineFault, GatewayError, InvalidSchema, SloUnattainable
 from gateway.core.generation import (
     Backlog,
@@ -231,3 +232,39 @@ def test_a_slow_consumer_shows_as_egress() -> None:
     durations = bench.trail.clock.durations_s()
     assert durations[Stage.EGRESS] == pytest.approx(0.3)
     assert durations[Stage.DECODE] == pytest.approx(0.021)
+
+
+class Kept:
+    """A `DecisionSink` of what it wants."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self.wanted = wanted
+        self.decisions: list[DecisionRecord] = []
+
+    def wants(self, request_id: str) -> bool:
+        assert request_id == "r"
+        return self.wanted
+
+    def record(self, decision: DecisionRecord) -> None:
+        self.decisions.append(decision)
+
+
+def test_decisions_are_kept_with_what_they_were_made_from_if_wanted() -> None:
+    bench = Bench(ANSWER)
+    bench.router.evidence = kept = Kept(wanted=True)
+    asyncio.run(bench.collect())
+    budget = Budget(bench.clock.now_s, 0.5)
+    bench.router.refuse_hopeless(TurnClass.AGENT, budget, bench.trail)
+    (decision,) = kept.decisions
+    assert (decision.chosen, decision.ask.prompt_tokens) == ("edge-a", 3)
+    assert decision.load == bench.engine.load()
+
+    with pytest.raises(SloUnattainable):
+        bench.router.refuse_hopeless(
+            TurnClass.AGENT, Budget(bench.clock.now_s - 1.0, 0.5), bench.trail
+        )
+    assert [one.chosen for one in kept.decisions] == ["edge-a", ""]
+
+    bench.router.evidence = unwanted = Kept(wanted=False)
+    asyncio.run(bench.collect())
+    assert unwanted.decisions == []
