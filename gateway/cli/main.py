@@ -36,6 +36,7 @@ COMMANDS = (
     Command("model", "gateway.cli.model", "look into a model directory"),
     Command("key", "gateway.cli.key", "make, list and revoke keys"),
     Command("explain", "gateway.cli.explain", "show where one turn's time went"),
+    Command("top", "gateway.cli.top", "show the live grid"),
     Command("replay", "gateway.cli.replay", "make recorded routing decisions under another policy"),
 )
 

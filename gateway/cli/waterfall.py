@@ -7,41 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.cli.ink import Ink
     from gateway.edge.turn_view import CandidateView, DecisionView, StageView, TurnView
 
 MIN_BAR_COLUMNS = 20
 _LABEL_COLUMNS = len("admission   12345.6   12345.6  ")
-
-
-class Ink(NamedTuple):
-    """What may be drawn with: the characters of the output's encoding, and colours or none."""
-
-    bar: str = "█"
-    budget: str = "┊"
-    pointer: str = "▲"
-    coloured: bool = False
-
-    def good(self, text: str) -> str:
-        """What went as promised."""
-        return self._coloured(text, 32)
-
-    def bad(self, text: str) -> str:
-        """What did not."""
-        return self._coloured(text, 31)
-
-    def strong(self, text: str) -> str:
-        """What to read first."""
-        return self._coloured(text, 1)
-
-    def faint(self, text: str) -> str:
-        """What guides the eye only."""
-        return self._coloured(text, 2)
-
-    def _coloured(self, text: str, code: int) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.coloured and text else text
-
-
-ASCII = Ink(bar="#", budget=":", pointer="^")
 
 
 def draw(turn: TurnView, *, num_columns: int, ink: Ink) -> str:

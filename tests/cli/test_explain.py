@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from gateway.cli.explain import ink_for
+from gateway.cli.ink import ASCII, Ink, ink_for
 from gateway.cli.main import main
-from gateway.cli.waterfall import ASCII, Ink, draw
+from gateway.cli.waterfall import draw
 from gateway.core.stages import Candidate, Outcome, TurnRecord
 from gateway.edge.turn_view import TurnView, view_of
 from gateway.telemetry.records import KeptTurn
