@@ -16,6 +16,7 @@ need flite flite
 need espeak-ng espeak-ng
 need openssl openssl
 need ip iproute2
+need promtool prometheus
 command -v chromium >/dev/null 2>&1 || need google-chrome chromium
 python3 -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
 

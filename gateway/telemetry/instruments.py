@@ -113,6 +113,14 @@ TURN_DURATION = Instrument(
     attributes=("class", "stage"),
     buckets=_STAGE_S,
 )
+FIRST_CONTENT = Instrument(
+    name="firsthop.turn.first_content",
+    kind=Kind.HISTOGRAM,
+    unit="s",
+    description="Arrival of the request to the first content, by class",
+    attributes=("class",),
+    buckets=_FIRST_TOKEN_S,
+)
 LOOP_LAG = Instrument(
     name="firsthop.loop.lag",
     kind=Kind.HISTOGRAM,
@@ -225,6 +233,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     TOKEN_USAGE,
     PROMPT_TOKENS,
     TURN_DURATION,
+    FIRST_CONTENT,
     LOOP_LAG,
     SLO_ATTAINMENT,
     SLO_OBJECTIVE,

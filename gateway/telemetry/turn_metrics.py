@@ -59,6 +59,7 @@ class TurnMetrics:
         self._duration = HistogramSeries(instruments.REQUEST_DURATION, started_ns=started_ns)
         self._tokens = HistogramSeries(instruments.TOKEN_USAGE, started_ns=started_ns)
         self._stages = HistogramSeries(instruments.TURN_DURATION, started_ns=started_ns)
+        self._first_content = HistogramSeries(instruments.FIRST_CONTENT, started_ns=started_ns)
         self._lag = HistogramSeries(instruments.LOOP_LAG, started_ns=started_ns)
         self._lag_cell = self._lag.cell()
         self._histograms = (
@@ -67,6 +68,7 @@ class TurnMetrics:
             self._duration,
             self._tokens,
             self._stages,
+            self._first_content,
             self._lag,
         )
         self._prompt_tokens = CounterSeries(instruments.PROMPT_TOKENS)
@@ -132,6 +134,7 @@ class TurnMetrics:
             return
         cells = self._cells_of(record.model)
         cells.time_to_first_token.observe(record.ttft_s)
+        self._first_content.cell(record.turn_class).observe(record.ttft_s)
         num_later_tokens = record.completion_tokens - 1
         if record.outcome is Outcome.ANSWERED and num_later_tokens > 0 and not record.tools_run:
             cells.time_per_output_token.observe(

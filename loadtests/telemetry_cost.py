@@ -1,0 +1,281 @@
+"""What telemetry costs: each part for each turn, and all of it at a steady rate of turns.
+
+python -m loadtests.telemetry_cost
+
+Parts are timed alone, in CPU time of this thread, in interleaved batches. At the steady rate the
+same schedule of turns runs with and without telemetry on an event loop, in turns (ABBA), with every
+fifth turn slow and so traced, to an exporter that encodes OTLP and sends it nowhere; its CPU is all
+of this process's, other threads included, and its lag is that of the loop's own timers. The search
+is over a full store of records, read from the page cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import statistics
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import uvloop
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from gateway.core.budget import TurnClass
+from gateway.core.slo import Objectives
+from gateway.core.stages import (
+    Candidate,
+    Outcome,
+    RouteDecision,
+    Stage,
+    StageClock,
+    TurnRecord,
+    TurnTrail,
+)
+from gateway.runtime.loop_lag import watch_loop_lag
+from gateway.telemetry.record_store import RecordStore, TurnQuery
+from gateway.telemetry.records import KeptTurn, RecordFanOut, RecordRing
+from gateway.telemetry.segment_log import LogBounds
+from gateway.telemetry.slo import SloKeeper
+from gateway.telemetry.tracing import TurnTracer, is_wanted
+from gateway.telemetry.turn_metrics import TurnMetrics
+from loadtests import facts
+from loadtests.command_line import parser_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_NUM_BATCHES, _BATCH = 40, 500
+_RATE_PER_S, _PHASE_S, _NUM_PHASES = 500, 5.0, 4
+_SLOW_EVERY = 5
+_NUM_STORED = 250_000
+_DAYS_NS = 7 * 86_400 * 1_000_000_000
+_BOUNDS = LogBounds(256 << 20, 8 * 86_400.0)
+
+
+def main() -> None:
+    """Measure, print and write the result."""
+    parser_for("telemetry_cost", __doc__).parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        parts_us = _parts(Path(directory) / "parts")
+        steady = _steady(Path(directory))
+        search = _search(Path(directory) / "search")
+    unsampled_us = sum(parts_us[name]["p50"] for name in ("record", "store_append", "slo"))
+    targets = {
+        "an unsampled record costs at most 3 us": unsampled_us <= 3.0,
+        "telemetry takes at most 2 % of a core at 500 turns/s": steady["cpu_ratio"] <= 0.02,
+        "and adds at most 1 ms to the loop's lag p99": steady["added_lag_p99_ms"] <= 1.0,
+        "a turn of 7 days is found within 2 s": max(search["found_s"].values()) <= 2.0,
+    }
+    body = {
+        "us_per_turn": parts_us,
+        "unsampled_record_us": round(unsampled_us, 3),
+        "steady": steady,
+        "search": search,
+        "targets_met": targets,
+    }
+    facts.save("telemetry_cost", None, body)
+
+
+def turn(number: int, *, is_slow: bool = False) -> TurnRecord:
+    """An answered turn of 40 tokens, with one decision among three places."""
+    started_s = 100.0 + number / _RATE_PER_S
+    clock = StageClock(started_s)
+    for stage, at_s in ((Stage.INGRESS, 0.001), (Stage.PROMPT, 0.002), (Stage.ADMISSION, 0.003)):
+        clock.mark(stage, started_s + at_s)
+    first_s = started_s + (0.8 if is_slow else 0.12)
+    clock.mark_parts(((Stage.QUEUE, 0.02), (Stage.PREFILL, 0.09)), Stage.LINK, first_s)
+    clock.mark_first_content(first_s + 0.001)
+    clock.mark(Stage.DECODE, first_s + 0.3)
+    places = tuple(Candidate(f"edge-{one}", 0.12, 0.02, "fits", 0.1) for one in "abc")
+    trail = TurnTrail(
+        f"turn-{number}",
+        clock,
+        turn_class=TurnClass.VOICE,
+        tenant="acme",
+        caller=f"{number % 5000:016x}",
+        session=f"session-{number // 8}",
+        interface="openai",
+        budget_s=0.5,
+        site="edge-a",
+        path=["edge-a"],
+        model="subscriber-care@0123456789ab",
+        decisions=[RouteDecision("edge-a", "fits", 0.5, 0.497, places)],
+        prompt_tokens=200,
+        completion_tokens=41,
+    )
+    return trail.close(Outcome.ANSWERED, "stop", first_s + 0.301)
+
+
+class _Encoding(SpanExporter):
+    """Encodes as the OTLP exporter does, and sends nothing."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Encode them."""
+        encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Nothing is open."""
+
+
+def _parts(directory: Path) -> dict[str, Any]:
+    """CPU microseconds of each part of recording an unsampled turn."""
+    record = turn(1)
+    kept = KeptTurn(record, 1_790_000_000_000_000_000)
+    ring, metrics, slo = RecordRing(2048), TurnMetrics("edge-a"), SloKeeper(Objectives())
+    with _store(directory) as store:
+        sink = RecordFanOut([ring.keep])
+        encoder = msgspec.msgpack.Encoder()
+        cases: dict[str, Callable[[], object]] = {
+            "record": lambda: sink.record(record),
+            "store_append": lambda: store.keep(kept),
+            "slo": lambda: slo.record(record),
+            "metrics": lambda: metrics.record(record),
+            "sampling": lambda: is_wanted(kept),
+            "store_encode_in_its_thread": lambda: encoder.encode(kept),
+        }
+        return {name: _summary_us(samples) for name, samples in _measure(cases).items()}
+
+
+def _measure(cases: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Mean CPU nanoseconds of a call, batch by batch."""
+    samples: dict[str, list[float]] = {name: [] for name in cases}
+    gc.collect()
+    gc.disable()
+    for _ in range(_NUM_BATCHES):
+        for name, call in cases.items():
+            began_ns = time.thread_time_ns()
+            for _ in range(_BATCH):
+                call()
+            samples[name].append((time.thread_time_ns() - began_ns) / _BATCH)
+    gc.enable()
+    return samples
+
+
+def _summary_us(samples_ns: list[float]) -> dict[str, float]:
+    return {
+        f"p{100 * quantile:g}": round(facts.percentile(samples_ns, quantile) / 1e3, 3)
+        for quantile in (0.5, 0.9)
+    }
+
+
+def _steady(directory: Path) -> dict[str, Any]:
+    """CPU and loop lag at a steady rate, with telemetry less without."""
+    cpu_s: dict[bool, list[float]] = {True: [], False: []}
+    lags_s: dict[bool, list[float]] = {True: [], False: []}
+    for phase in range(_NUM_PHASES):
+        for has_telemetry in (True, False) if phase % 2 else (False, True):
+            with _recorder(directory / f"{phase}", has_telemetry) as record:
+                began_s = time.process_time()
+                lags_s[has_telemetry] += uvloop.run(_phase(record))
+                cpu_s[has_telemetry].append(time.process_time() - began_s)
+    added_s = statistics.median(cpu_s[True]) - statistics.median(cpu_s[False])
+    lag_ms = {
+        key: facts.percentile(lags, 0.99) * 1e3
+        for key, lags in (("with", lags_s[True]), ("without", lags_s[False]))
+    }
+    return {
+        "turns_per_s": _RATE_PER_S,
+        "slow_ratio": 1 / _SLOW_EVERY,
+        "phases": _NUM_PHASES,
+        "cpu_ratio": round(added_s / _PHASE_S, 5),
+        "loop_lag_p99_ms": {key: round(value, 3) for key, value in lag_ms.items()},
+        "added_lag_p99_ms": round(lag_ms["with"] - lag_ms["without"], 3),
+    }
+
+
+@contextmanager
+def _recorder(directory: Path, has_telemetry: bool) -> Iterator[Callable[[TurnRecord], None]]:
+    """All that a site does with a record, or nothing."""
+    if not has_telemetry:
+        yield lambda _: None
+        return
+    ring, metrics, slo = RecordRing(2048), TurnMetrics("edge-a"), SloKeeper(Objectives())
+    tracer = TurnTracer(_Encoding(), Resource.get_empty())
+    with _store(directory) as store:
+        sink = RecordFanOut(
+            [
+                ring.keep,
+                lambda kept: metrics.record(kept.record),
+                lambda kept: slo.record(kept.record),
+                store.keep,
+                tracer.record,
+            ]
+        )
+        try:
+            yield sink.record
+        finally:
+            tracer.close()
+
+
+async def _phase(record: Callable[[TurnRecord], None]) -> list[float]:
+    """Make and record turns at the rate; the lags of the loop's timers."""
+    lags_s: list[float] = []
+    watching = asyncio.get_running_loop().create_task(watch_loop_lag(lags_s.append))
+    began_s = time.monotonic()
+    for number in range(round(_PHASE_S * _RATE_PER_S)):
+        due_s = began_s + number / _RATE_PER_S
+        if (wait_s := due_s - time.monotonic()) > 0.0:
+            await asyncio.sleep(wait_s)
+        record(turn(number, is_slow=number % _SLOW_EVERY == 0))
+    watching.cancel()
+    return lags_s
+
+
+@contextmanager
+def _store(directory: Path) -> Iterator[RecordStore]:
+    store = RecordStore(directory, _BOUNDS)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _search(directory: Path) -> dict[str, Any]:
+    """How long it takes to find turns among those of seven days."""
+    now_ns = time.time_ns()
+    begin_ns, step_ns = now_ns - _DAYS_NS, _DAYS_NS // _NUM_STORED
+    with _store(directory) as store:
+        for number in range(_NUM_STORED):
+            store.keep(KeptTurn(turn(number), begin_ns + number * step_ns))
+            if number % 10_000 == 0:
+                store.search(TurnQuery(request_id="nobody", limit=1))
+        dropped = store.num_dropped
+    with _store(directory) as store:  # as after a restart
+        store.search(TurnQuery(request_id="nobody", limit=1))
+        middle_ns = begin_ns + _DAYS_NS // 2
+        queries = {
+            "oldest request": TurnQuery(request_id="turn-0"),
+            "no request": TurnQuery(request_id="turn-x"),
+            "session": TurnQuery(session="session-7"),
+            "caller": TurnQuery(caller=f"{17:016x}"),
+            "an hour, days ago": TurnQuery(
+                since_ns=middle_ns, until_ns=middle_ns + 3_600_000_000_000
+            ),
+        }
+        found_s, num_found = {}, {}
+        for name, query in queries.items():
+            began_s = time.perf_counter()
+            num_found[name] = len(store.search(query))
+            found_s[name] = round(time.perf_counter() - began_s, 4)
+    return {
+        "num_turns": _NUM_STORED,
+        "dropped": dropped,
+        "mib": round(sum(p.stat().st_size for p in directory.rglob("*") if p.is_file()) / 2**20, 1),
+        "num_found": num_found,
+        "found_s": found_s,
+        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
