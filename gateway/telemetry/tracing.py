@@ -43,13 +43,12 @@ AttributeValue = str | bool | int | float | tuple[str, ...]
 
 def is_wanted(turn: KeptTurn, *, ratio: float = DEFAULT_SAMPLE_RATIO) -> bool:
     """Whether the turn's trace is worth building; the same answer for the same turn, always."""
-    record, trace = turn.record, turn.trace
-    if trace.root.sampled or record.within_budget is False:
+    record = turn.record
+    if record.within_budget is False or record.outcome in (Outcome.SHED, Outcome.FAILED):
         return True
-    if record.outcome in (Outcome.SHED, Outcome.FAILED):
-        return True
-    dice = trace.root.trace_id & ((1 << _RATIO_BITS) - 1)
-    return dice < ratio * (1 << _RATIO_BITS)
+    root = turn.trace.root
+    dice = root.trace_id & ((1 << _RATIO_BITS) - 1)
+    return root.sampled or dice < ratio * (1 << _RATIO_BITS)
 
 
 class TurnTracer:
