@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateway.core.service_report import Tally
+from gateway.core.slo import BURN_RULES, WindowState
 from gateway.telemetry.instruments import INSTRUMENTS
 from gateway.telemetry.tracing import DEFAULT_SAMPLE_RATIO, MAX_TRACES_PER_S
 
@@ -22,3 +24,15 @@ def test_every_metric_is_on_the_page_and_no_other() -> None:
 def test_the_page_has_the_rates_of_traces() -> None:
     assert f"- {DEFAULT_SAMPLE_RATIO:.0%} of the rest".replace("%", " %") in PAGE
     assert f"At most {MAX_TRACES_PER_S:.0f} turns a second" in PAGE
+
+
+def test_the_page_has_the_burn_rate_rules() -> None:
+    def label(seconds: float) -> str:
+        return WindowState(seconds, Tally(), None).label
+
+    rows = [
+        f"| `{rule.name}` | {label(rule.short_s)} and {label(rule.long_s)} | {rule.rate:g} "
+        f"| {rule.min_num_turns} |"
+        for rule in BURN_RULES
+    ]
+    assert [row for row in rows if row not in PAGE] == []
