@@ -5,8 +5,8 @@ python -m loadtests.telemetry_cost
 Parts are timed alone, in CPU time of this thread, in interleaved batches. At the steady rate the
 same schedule of turns runs with and without telemetry on an event loop, in turns (ABBA). One turn
 in twenty is slow and so traced, to an exporter that encodes OTLP and sends it nowhere. CPU is all
-of this process's, other threads included; lag is that of the loop's own timers. The search is over a
-full store of records, read from the page cache.
+of this process's, other threads included; lag is that of the loop's own timers. The search is over
+a full store of records, read from the page cache.
 """
 
 from __future__ import annotations
