@@ -23,7 +23,8 @@ from gateway.edge import grpc_server, http_server
 from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
 from gateway.edge.admin import SiteIdentity, build_admin_app
 from gateway.edge.desk import Desk
-from gateway.edge.grid_view import GridFigures
+from gateway.edge.grid_events import grid_events_route
+from gateway.edge.grid_view import GridFigures, grid_view
 from gateway.edge.http_app import build_http_app
 from gateway.edge.own_turns import own_turn_route
 from gateway.runtime.descriptors import raise_descriptor_limit
@@ -139,13 +140,19 @@ class _Site:
         config, limits, tls = self._config, self._config.limits, self._config.tls
         grid = self._backend.grid
         tls_files = http_server.TlsFiles(tls.cert, tls.key) if tls.enabled else None
+        figures = GridFigures if grid is None else grid.figures
+        events = grid_events_route(
+            lambda: grid_view(config.site.id, figures(), self.telemetry.slo.report()),
+            is_ending=lambda: self.desk.draining,
+            stall_limit_s=limits.stall_limit_s,
+        )
         public = http_server.HttpServer(
             build_http_app(
                 self.desk,
                 readiness=self._backend.is_available,
                 max_body_bytes=limits.max_body_bytes,
                 stall_limit_s=limits.stall_limit_s,
-                routes=[own_turn_route(self.desk, self.telemetry.ring)],
+                routes=[own_turn_route(self.desk, self.telemetry.ring), events],
                 answers_this_machine_only=not config.auth.keys_file,
             ),
             listeners["http"],
@@ -158,7 +165,7 @@ class _Site:
                 identity=self._identity(),
                 desk=self.desk,
                 engine=self._backend.engine,
-                grid=GridFigures if grid is None else grid.figures,
+                grid=figures,
                 telemetry=self.telemetry,
                 end=asked.end.set,
                 answers_this_machine_only=is_loopback(config.admin.host),
