@@ -53,8 +53,8 @@ class WantedTurns(msgspec.Struct, frozen=True):
             request_id=asked.get("id"),
             session=asked.get("session"),
             caller=_caller(asked, pseudonyms),
-            since_ns=_instant_ns("since", asked.get("since"), 0),
-            until_ns=_instant_ns("until", asked.get("until"), 1 << 63),
+            since_ns=_instant_ns("since", asked.get("since"), TurnQuery().since_ns),
+            until_ns=_instant_ns("until", asked.get("until"), TurnQuery().until_ns),
             limit=_limit(asked.get("limit", str(DEFAULT_NUM_TURNS))),
         )
         return cls(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_END_OF_TIME_NS = (1 << 63) - 1
+
+
 class TurnQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which turns are wanted; what is None does not matter."""
 
@@ -26,7 +29,7 @@ class TurnQuery(msgspec.Struct, frozen=True, kw_only=True):
     caller: str | None = None
     """The pseudonym."""
     since_ns: int = 0
-    until_ns: int = 1 << 63
+    until_ns: int = _END_OF_TIME_NS
     limit: int = 50
 
     def takes(self, turn: KeptTurn) -> bool:
@@ -38,6 +41,12 @@ class TurnQuery(msgspec.Struct, frozen=True, kw_only=True):
             and (self.caller is None or record.caller == self.caller)
             and self.since_ns <= turn.started_ns <= self.until_ns
         )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither a time nor anything else narrows it down."""
+        times = (self.since_ns, self.until_ns)
+        return self.key is None and times == (0, _END_OF_TIME_NS)
 
     @property
     def key(self) -> str | None:

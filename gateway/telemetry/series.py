@@ -1,15 +1,15 @@
 """Counters and histograms kept by the gateway itself, for the OpenTelemetry SDK to collect.
 
 The SDK's own recording costs some 10 us a value, and a turn has about fifteen values. Here a
-value costs about 1 us and goes into both shapes of histogram at once: explicit buckets for
-Prometheus, whose Python exporter knows no others, and base-2 exponential ones for OTLP.
+value costs below 0.5 us and goes into both shapes of histogram: explicit buckets for Prometheus,
+whose Python exporter knows no others, and base-2 exponential ones for OTLP.
 
 Nothing here locks; the owner of the series does.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from math import ceil, inf, log2
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gateway.telemetry.instruments import Instrument
 
+_BATCH = 256
 MAX_NUM_CELLS = 1000
 """Attribute sets per instrument; later ones share one cell, as the SDK does it."""
 
@@ -38,13 +39,19 @@ _OVERFLOW: dict[str, str | bool] = {"otel.metric.overflow": True}
 
 
 class HistogramCell:
-    """The values of one attribute set, in both shapes."""
+    """The values of one attribute set, in both shapes.
 
-    __slots__ = ("_bounds", "counts", "exponential", "max", "min", "num_zero", "sum")
+    Values wait in a batch and are sorted into the buckets together: bisecting a sorted batch by
+    the bounds takes a third of what looking up the buckets of each value takes.
+    """
+
+    __slots__ = ("_bounds", "_waiting", "counts", "exponential", "max", "min", "num_zero", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
+        self._waiting: list[float] = []
         self.counts = [0] * (len(bounds) + 1)
+        """This and what follows is as of the last `settle`."""
         self.exponential: dict[int, int] = {}
         """Counts by index i: values above 2^(i/16), up to 2^((i+1)/16)."""
         self.num_zero = 0
@@ -54,18 +61,32 @@ class HistogramCell:
 
     def observe(self, value: float) -> None:
         """Count one value; what is not above 0 counts as 0."""
-        if value > 0.0:
-            index = ceil(log2(value) * BUCKETS_PER_OCTAVE) - 1
-            self.exponential[index] = self.exponential.get(index, 0) + 1
-        else:
-            value = 0.0
-            self.num_zero += 1
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.sum += value
-        if value < self.min:  # min() and max() would take half of the method's time
-            self.min = value
-        if value > self.max:
-            self.max = value
+        waiting = self._waiting
+        waiting.append(value if value > 0.0 else 0.0)
+        if len(waiting) >= _BATCH:
+            self.settle()
+
+    def settle(self) -> None:
+        """Sort what waits into the buckets."""
+        values = sorted(self._waiting)
+        self._waiting.clear()
+        if not values:
+            return
+        begin = 0
+        for bucket, bound in enumerate(self._bounds):
+            end = bisect_right(values, bound, begin)
+            self.counts[bucket] += end - begin
+            begin = end
+        self.counts[-1] += len(values) - begin
+        begin = bisect_right(values, 0.0)
+        self.num_zero += begin
+        while begin < len(values):
+            index = ceil(log2(values[begin]) * BUCKETS_PER_OCTAVE) - 1
+            end = bisect_right(values, 2.0 ** ((index + 1) / BUCKETS_PER_OCTAVE), begin + 1)
+            self.exponential[index] = self.exponential.get(index, 0) + end - begin
+            begin = end
+        self.sum += sum(values)
+        self.min, self.max = min(self.min, values[0]), max(self.max, values[-1])
 
 
 class _Attributes:
@@ -114,6 +135,11 @@ class HistogramSeries:
         self._points.append((attributes, cell))
         return cell
 
+    def _settled(self) -> list[tuple[Mapping[str, str | bool], HistogramCell]]:
+        for _, cell in self._points:
+            cell.settle()
+        return self._points
+
     def explicit(self, now_ns: int) -> Metric:
         """The instrument with explicit buckets, as of `now_ns` (wall clock)."""
         points = [
@@ -128,7 +154,7 @@ class HistogramSeries:
                 min=cell.min,
                 max=cell.max,
             )
-            for attributes, cell in self._points
+            for attributes, cell in self._settled()
             if any(cell.counts)
         ]
         return self._metric(Histogram(points, AggregationTemporality.CUMULATIVE))
@@ -150,7 +176,7 @@ class HistogramSeries:
                 min=cell.min,
                 max=cell.max,
             )
-            for attributes, cell in self._points
+            for attributes, cell in self._settled()
             if any(cell.counts)
         ]
         return self._metric(ExponentialHistogram(points, AggregationTemporality.CUMULATIVE))

@@ -107,8 +107,11 @@ class SiteTelemetry:
         return turn
 
     async def search(self, query: TurnQuery, takes: Callable[[KeptTurn], bool]) -> list[KeptTurn]:
-        """The newest turns of the query that `takes` takes: on disk, or those still in memory."""
-        if self.store is not None:
+        """The newest turns of the query that `takes` takes.
+
+        Without an id or a time those in memory are meant, which whoever watches asks for often.
+        """
+        if self.store is not None and not query.is_open:
             return await asyncio.to_thread(self.store.search, query, takes)
         kept = (turn for turn in self.ring.newest_first() if query.takes(turn) and takes(turn))
         return list(islice(kept, query.limit))

@@ -36,6 +36,10 @@ def test_a_turn_is_explained_after_a_restart(echo_bundle: Path, tmp_path: Path) 
         assert "before-1" in explained.stdout
         found = site.admin_json("/v1/requests?user=anna&tenant=local")["data"]
         assert [turn["request_id"] for turn in found] == ["after-1", "before-1"]
+        since = site.admin_json("/v1/requests?since=2020-01-01&limit=2")["data"]
+        assert [turn["request_id"] for turn in since] == ["after-1", "before-2"]
+        recent = site.admin_json("/v1/requests")["data"]
+        assert [turn["request_id"] for turn in recent] == ["after-1"], "those in memory"
     kept = b"".join(path.read_bytes() for path in (tmp_path / ".firsthop/records").rglob("*.seg*"))
     assert b"before-2" in kept
     assert not any(said in kept for said in (b"good day", b"anna", b"bert"))
