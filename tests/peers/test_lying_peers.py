@@ -18,6 +18,7 @@ from gateway.core.stages import StageClock, TurnTrail
 from gateway.peers.link import PeerLink, PeerSite
 from gateway.wire.peer_frames import (
     METHOD,
+    PROTOCOL,
     WINDOW_TOKENS,
     Accept,
     Beat,
@@ -247,7 +248,7 @@ async def test_a_peer_that_falls_silent_is_given_up_with_its_turns() -> None:
 
 @on_uvloop
 async def test_one_that_serves_another_model_gets_no_turns() -> None:
-    async with linked(Hello(1, "edge-b", 1, (b"\x02" * 8,)), wait=False) as bench:
+    async with linked(Hello(PROTOCOL, "edge-b", 1, (b"\x02" * 8,)), wait=False) as bench:
         await until(lambda: bench.link.figures().is_linked)
         assert not bench.link.is_usable
 
