@@ -114,6 +114,24 @@ def test_a_handshake_survives_loss(lost: set[int]) -> None:
     assert (server.state, client.state) == (LinkState.OPEN, LinkState.OPEN)
 
 
+def test_a_lost_flight_is_sent_again_when_the_client_asks_again() -> None:
+    server, client = pair()
+    [hello] = client.to_send()
+    server.receive(hello)
+    flight = server.to_send()
+    assert flight
+    assert server.to_send() == []
+    for _ in range(8):
+        server.receive(hello)
+        assert server.to_send() == flight
+    server.receive(hello)
+    assert server.to_send() == [], "no client needs more"
+    for datagram in flight:
+        client.receive(datagram)
+    exchange(server, client)
+    assert (server.state, client.state) == (LinkState.OPEN, LinkState.OPEN)
+
+
 def test_goodbye_ends_the_other_side_too() -> None:
     server, client = connected()
     client.close()
