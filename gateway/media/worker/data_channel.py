@@ -95,7 +95,7 @@ class EventChannel:
         num_bytes = len(text.encode())
         if self._max_sent_bytes and num_bytes > self._max_sent_bytes:
             self._end(f"a message of {num_bytes} bytes is longer than the client takes")
-        elif self._channel is not None:
+        elif self._channel is not None and self._channel.readyState == "open":
             if self._channel.bufferedAmount + num_bytes > MAX_UNREAD_BYTES:
                 self._end("the client does not read its events")
             else:
@@ -119,7 +119,7 @@ class EventChannel:
         self._channel = channel
         channel.on("message", self._heard)
         channel.on("close", self._closed)
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._num_waiting_bytes = self._waiting, [], 0
         for text in waiting:
             channel.send(text)
 
