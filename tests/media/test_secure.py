@@ -83,12 +83,12 @@ def test_a_client_has_few_sources() -> None:
 
 def test_application_data_passes_record_by_record() -> None:
     server, client = connected()
-    for n in range(5):
+    for n in range(20):
         client.send(bytes([n]) * 1000)
     sent = client.to_send()
     assert all(len(datagram) <= MAX_DATAGRAM_BYTES for datagram in sent)
     received = [record for datagram in sent for record in server.receive(datagram)]
-    assert received == [bytes([n]) * 1000 for n in range(5)]
+    assert received == [bytes([n]) * 1000 for n in range(20)]
 
 
 def test_a_client_with_another_certificate_is_turned_away() -> None:

@@ -25,6 +25,8 @@ MAX_DATAGRAM_BYTES: Final = 1200
 _DTLS_1_2: Final = 0xFEFD
 _RECORD_HEADER_BYTES: Final = 13
 _MAX_RECORD_BYTES: Final = 1 << 14
+_READ_BYTES: Final = 4096
+"""More than a flight of a handshake, and no strain on the allocator."""
 _MAX_NUM_SOURCES: Final = 8
 """Synchronization sources of one client: libsrtp keeps each until the call ends."""
 _REPLAY_WINDOW_PACKETS: Final = 1024
@@ -152,14 +154,22 @@ class SecureLink:
     def to_send(self) -> list[bytes]:
         """Datagrams that must go out now."""
         is_answer_due, self._is_answer_due = self._is_answer_due, False
-        try:
-            stream = self._tls.bio_read(1 << 17)
-        except SSL.WantReadError:
+        stream = self._read_out()
+        if not stream:
             return self._repeat() if is_answer_due else []
         sent = list(datagrams(stream))
         if self.state is LinkState.HANDSHAKE:
             self._flight = sent
         return sent
+
+    def _read_out(self) -> bytes:
+        stream = b""
+        while len(stream) % _READ_BYTES == 0:
+            try:
+                stream += self._tls.bio_read(_READ_BYTES)
+            except SSL.WantReadError:
+                break
+        return stream
 
     def _repeat(self) -> list[bytes]:
         """Our last flight, for a client that says again what we have answered: it was lost.
