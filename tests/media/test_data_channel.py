@@ -24,11 +24,12 @@ class Wire:
         self.back: deque[bytes] = deque()
         self.received: list[str] = []
         self.failures: list[str] = []
+        self._sent = asyncio.Event()
         self.server = EventChannel(
             is_server=True,
             port=5000,
             max_sent_bytes=client_takes_bytes,
-            send=self.back.append,
+            send=self._send_back,
             on_message=self.received.append,
             on_failure=self.failures.append,
         )
@@ -59,6 +60,17 @@ class Wire:
                     self.client.receive(self.back.popleft())
                 await asyncio.sleep(0)
 
+    async def lose(self) -> None:
+        """Lose what is on its way, and wait until the server sends again."""
+        self.there.clear()
+        self.back.clear()
+        self._sent.clear()
+        await self._sent.wait()
+
+    def _send_back(self, packet: bytes) -> None:
+        self.back.append(packet)
+        self._sent.set()
+
     def open(self, label: str) -> RTCDataChannel:
         return RTCDataChannel(self.client._sctp, RTCDataChannelParameters(label=label))
 
@@ -81,6 +93,27 @@ def test_the_longest_message_passes_and_a_longer_one_costs_the_channel() -> None
         assert wire.failure == "a message of the client is longer than 262144 bytes"
         assert channel.readyState == "closed"
         wire.server.send("goes nowhere")
+        wire.close()
+
+    run(main())
+
+
+def test_a_lost_packet_is_sent_again_soon() -> None:
+    async def main() -> None:
+        wire = Wire()
+        assert wire.server._sctp._rto == 0.5
+        await wire.lose()
+        channel = wire.open("oai-events")
+        got: list[str] = []
+        channel.on("message", got.append)
+        await wire.carry()
+        assert channel.readyState == "open"
+        assert wire.server._sctp._rto < 1.0
+        wire.server.send("lost at first")
+        await asyncio.sleep(0)
+        await wire.lose()
+        await wire.carry()
+        assert got == ["lost at first"]
         wire.close()
 
     run(main())
