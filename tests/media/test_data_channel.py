@@ -119,6 +119,18 @@ def test_a_lost_packet_is_sent_again_soon() -> None:
     run(main())
 
 
+def test_nothing_is_sent_after_the_end() -> None:
+    async def main() -> None:
+        wire = Wire()
+        wire.server._sctp._t1_expired()  # a timer that was up when the channel ended
+        wire.close()
+        num_sent = len(wire.back)
+        await asyncio.sleep(0)
+        assert len(wire.back) == num_sent
+
+    run(main())
+
+
 def test_a_client_may_close_its_channel_and_open_another() -> None:
     async def main() -> None:
         wire = Wire()

@@ -64,8 +64,8 @@ class EventChannel:
         self._received: deque[str] = deque()
         self._waiting: list[str] = []
         self._num_waiting_bytes = 0
-        lower = cast("RTCDtlsTransport", _LowerLayer(send, is_server=is_server))
-        self._sctp = _QuickSctp(lower, port)
+        self._lower = _LowerLayer(send, is_server=is_server)
+        self._sctp = _QuickSctp(cast("RTCDtlsTransport", self._lower), port)
         self._sctp._advertised_rwnd = _WINDOW_BYTES
         self._sctp.on("datachannel", self._opened)
 
@@ -114,6 +114,7 @@ class EventChannel:
             self._is_over = True
             self._waiting.clear()
             _finish(self._sctp.stop())
+            self._lower.is_cut = True
 
     def _opened(self, channel: RTCDataChannel) -> None:
         if self._channel is not None or not channel.ordered:
@@ -173,11 +174,14 @@ class _LowerLayer:
     state = "connected"
 
     def __init__(self, send: Callable[[bytes], None], *, is_server: bool) -> None:
+        self.is_cut = False
+        """What aiortc has left for the loop's next turn goes nowhere any more."""
         self._role = "server" if is_server else "client"
         self._send = send
 
     async def _send_data(self, data: bytes) -> None:
-        self._send(data)
+        if not self.is_cut:
+            self._send(data)
 
     def _register_data_receiver(self, receiver: object) -> None:
         """The call hands packets over itself."""
