@@ -331,7 +331,8 @@ class SiteLimits(msgspec.Struct, frozen=True):
         Meta(
             ge=0,
             le=1 << 20,
-            description="HTTP connections at a time; 0: half the open-files limit, at most 8192.",
+            description="HTTP connections at a time; 0: half the open-files limit, at most 8192. "
+            "gRPC has the rest, at most as many for agents and for peers.",
         ),
     ] = 0
     max_queued: Annotated[

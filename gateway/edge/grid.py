@@ -102,10 +102,10 @@ class Grid:
         server = PeerServer(router, contract)
         return cls(config, hello, router, links, server, reporter, tls, sessions)
 
-    async def listen(self) -> int:
+    async def listen(self, *, max_connections: int) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
         at = self._config.peer
-        await self.server.start(at.host, at.port, self._tls)
+        await self.server.start(at.host, at.port, self._tls, max_connections=max_connections)
         return self.server.port
 
     async def meet(self) -> None:
