@@ -223,7 +223,7 @@ class TurnTrail:
     interface: str = ""
     """Where it came in: "openai", "grpc"."""
     traceparent: str = ""
-    """The caller's W3C trace context, as received; empty when there was none."""
+    """The caller's W3C trace context in version 00; empty when there was none, or no valid one."""
     allowed_regions: tuple[str, ...] | None = None
     """Where the turn may be answered; None: anywhere."""
     budget_s: float | None = None
