@@ -268,7 +268,7 @@ class Visit:
         """The turn's events. Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited."""
         trail = self.trail
         trail.turn_class = turn.turn_class
-        trail.requested_model = turn.model
+        trail.requested_model = turn.model[:MAX_NAME_CHARS]
         trail.budget_s = turn.budget.first_token_s
         self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
         trail.clock.mark(Stage.INGRESS, self._desk.monotonic())
