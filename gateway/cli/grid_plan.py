@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Mapping  # msgspec resolves field types at run time
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from gateway.runtime.own_module import module_command, module_environment
 
 if TYPE_CHECKING:
     from gateway.config.site import SiteConfig
@@ -70,7 +71,7 @@ def plan(
     bases = {name: port_base + PORTS_OF_SITE * k for k, name in enumerate(edge_names(num_sites))}
     core_base = port_base + PORTS_OF_SITE * num_sites
     has_core = with_core and bool(site.core.url)
-    shared = {"FIRSTHOP_GRID_KEY": secrets.token_hex(32), **environment}
+    shared = {"FIRSTHOP_GRID_KEY": secrets.token_hex(32), **module_environment(environment)}
     if not site.model.threads:
         # What each would measure for itself, all at once and on the same cores, says nothing.
         shared["FIRSTHOP_MODEL_THREADS"] = str(max(1, (os.cpu_count() or 1) // num_sites))
@@ -84,14 +85,14 @@ def plan(
         own = {"FIRSTHOP_SITE_ID": name, "FIRSTHOP_GRID_PEERS": ",".join(links)}
         sites.append(PlannedSite(name, base, _command(base, arguments), {**shared, **own}))
     if has_core:
-        told = {**_in_place_of_an_engine(environment), "FIRSTHOP_SITE_ID": CORE}
+        told = _in_place_of_an_engine(module_environment(environment)) | {"FIRSTHOP_SITE_ID": CORE}
         sites.append(PlannedSite(CORE, core_base, _command(core_base, ()), told))
     return sites
 
 
 def _command(port_base: int, arguments: tuple[str, ...]) -> tuple[str, ...]:
     one = ("up", "--sites", "1", "--no-core", "--port-base", str(port_base))
-    return (sys.executable, "-m", "gateway", *one, *arguments)
+    return module_command("gateway", *one, *arguments)
 
 
 def _in_place_of_an_engine(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -40,6 +43,14 @@ def test_edge_sites_have_ten_ports_each_and_link_to_all_others() -> None:
     )
     assert middle.environment["PATH"] == "/bin"
     assert middle.command[-4:] == ("--port-base", "8090", "--model", "DIR")
+
+
+def test_a_site_runs_this_package_whatever_lies_where_it_is_started() -> None:
+    for one in planned(WITH_CORE, environment={"PYTHONPATH": "/theirs"}).values():
+        assert one.command[1:4] == ("-P", "-m", "gateway")
+        ours, theirs = one.environment["PYTHONPATH"].split(os.pathsep)
+        assert (Path(ours) / "gateway" / "cli" / "grid_plan.py").is_file()
+        assert theirs == "/theirs"
 
 
 def test_the_sites_have_one_key() -> None:
