@@ -74,7 +74,8 @@ def budget_for(
 ) -> Budget:
     """The budget of a new turn: min(requested or class default, what the call's deadline leaves).
 
-    A deadline a day away or more limits nothing: no budget is that long, on any link. Raises InvalidRequest for a requested budget that is not positive and finite.
+    A deadline a day away or more limits nothing: no budget is that long, on any link. Raises
+    InvalidRequest for a requested budget that is not positive and finite.
     """
     if requested_s is not None and not 0.0 < requested_s < _DAY_S:
         raise InvalidRequest(
