@@ -74,10 +74,9 @@ class Bench:
     def __init__(self, *script: Step) -> None:
         self.clock = Clock()
         self.clock.now_s = 0.0
-        self.engine = ScriptedEngine(
-            self.clock,
-            [(0.01, TokenFrame(1, (8,))), (0.01, GenerationEnd(FinishReason.STOP, 3, 2))],
-        )
+        end = GenerationEnd(FinishReason.STOP, 3, 2)
+        rest: list[tuple[float, GenerationEvent]] = [(50.0, TokenFrame(1, (8,))), (0.01, end)]
+        self.engine = ScriptedEngine(self.clock, rest)
         self.engine.reported = BUSY
         self.view = peer("b", trust=BLAMED_AT_ONCE)
         self.router = Router(
