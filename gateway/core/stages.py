@@ -22,7 +22,7 @@ class Stage(StrEnum):
     """What a turn's time went into."""
 
     INGRESS = "ingress"
-    """Reading, authenticating and checking the request."""
+    """Reading, authenticating and checking the request; of speech, the way through the media."""
     PROMPT = "prompt"
     """Rendering the chat template, tokenising, writing the grammar's text."""
     ADMISSION = "admission"
@@ -41,6 +41,14 @@ class Stage(StrEnum):
     """A server-side tool ran."""
     EGRESS = "egress"
     """Turning tokens into events and writing them to the client."""
+    ENDPOINT = "endpoint"
+    """Waiting, after the caller's last sound, until it is clear that the turn has ended."""
+    ASR = "asr"
+    """Making the final text of what the caller said."""
+    TTS = "tts"
+    """Making the first sound of the first clause."""
+    PACING = "pacing"
+    """Until the first packet of that sound left."""
 
 
 class StageSpan(msgspec.Struct, frozen=True, array_like=True):
