@@ -30,3 +30,8 @@ class HeardTiming(msgspec.Struct, frozen=True):
         clock.mark(Stage.ENDPOINT, self.ended_s)
         clock.mark(Stage.ASR, self.transcribed_s)
         return clock
+
+    def confirm(self, clock: StageClock) -> None:
+        """Mark, on the clock of an answer that was begun early, the wait for the turn's end."""
+        clock.mark(Stage.ENDPOINT, self.ended_s)
+        clock.mark(Stage.ASR, self.transcribed_s)

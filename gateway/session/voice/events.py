@@ -1,10 +1,11 @@
 """What a call tells whoever runs its conversation.
 
-One stream, in the order in which it happened. Of each utterance of the caller come, with its number,
+One stream, in the order in which it happened. Of each utterance of the caller come, by its number,
 
     SpeechStarted · Partial* · (EagerTurn · EagerTurnDropped)* · EagerTurn? · SpeechStopped
-    · Partial* · EagerTurnDropped? · Committed | Unheard
+    · EagerTurnDropped? · Committed | Unheard
 
+or, where the client clears it, `SpeechDropped` in place of all that is missing;
 and nothing of one that was only a cough or an "uh-huh" into the agent's words: `Resumed` tells of
 it. Utterances have growing numbers. Times named `audio_…` are media time, the others instants; see
 `core.voice_line`, whose `Digit`, `ClientMessage` and `LineChange` are part of the stream. A closed
@@ -13,16 +14,12 @@ line ends it; an utterance that was still open is then never committed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
+from gateway.core.errors import GatewayError
 from gateway.core.turns import EndReason, FalseInterruption
 from gateway.core.voice_line import ClientMessage, Digit, LineChange
 from gateway.core.voice_stages import HeardTiming
-
-if TYPE_CHECKING:
-    from gateway.core.errors import GatewayError
 
 
 class SpeechStarted(msgspec.Struct, frozen=True):
@@ -59,7 +56,8 @@ class Partial(msgspec.Struct, frozen=True):
 class EagerTurn(msgspec.Struct, frozen=True):
     """The turn has probably ended with these words: an answer may be begun, but not be played.
 
-    Settled by `EagerTurnDropped`, or by a `Committed` that `is_as_begun`.
+    Settled by `EagerTurnDropped`, or by a `Committed` that `is_as_begun`. The answer's clock is
+    `timing.new_clock()`; `Committed.timing.confirm(clock)` adds what waiting for the end took.
     """
 
     utterance: int
@@ -103,6 +101,12 @@ class Unheard(msgspec.Struct, frozen=True):
     error: GatewayError
 
 
+class SpeechDropped(msgspec.Struct, frozen=True):
+    """The client wants nothing of this utterance."""
+
+    utterance: int
+
+
 class Idle(msgspec.Struct, frozen=True):
     """Nobody has said anything for the settings' idle timeout."""
 
@@ -129,6 +133,8 @@ class AudioEnded(msgspec.Struct, frozen=True):
     """The text that was played: all of it, or up to the word that was cut off."""
     played_s: float
     is_whole: bool
+    error: GatewayError | None = None
+    """Why the synthesiser broke off."""
 
 
 CallEvent = (
@@ -141,6 +147,7 @@ CallEvent = (
     | SpeechStopped
     | Committed
     | Unheard
+    | SpeechDropped
     | Idle
     | CallTooLong
     | AudioBegan
