@@ -146,6 +146,9 @@ _RESUME_AFTER_BLIP_S = 0.16
 _RESUME_AFTER_S = 0.3
 """Silence after speech without words over the agent until it goes on."""
 
+_ROUNDING_S = 1e-6
+"""A pause of five windows is one of 160 ms, also where sums of floats fall short of it."""
+
 
 class _Phase(Enum):
     QUIET = auto()
@@ -281,7 +284,7 @@ class TurnTaking:
     def _judge(self) -> list[Decision]:
         """What follows from the speech, the pause after it and the words."""
         asked: list[Decision] = []
-        pause_s = self._now_s - self._speech_end_s
+        pause_s = self._now_s - self._speech_end_s + _ROUNDING_S
         if pause_s >= _UNDERSTAND_AFTER_S and not self._has_asked:
             self._has_asked = True
             asked.append(Understand())

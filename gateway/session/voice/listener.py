@@ -207,6 +207,8 @@ class Listener:
         self._tell(SpeechStarted(utterance.number, began.start_s))
         if began.is_interruption:
             self._tell(Interrupted(utterance.number))
+        else:
+            self._speaker.go_on()  # it may have ended while it was held
         if utterance.text:
             self._tell(Partial(utterance.number, utterance.text))
 

@@ -21,6 +21,8 @@ class SaidClause:
     text: str
     start_s: float
     end_s: float
+    is_spoken: bool = True
+    """False for what is written only, as a reference is: it is heard with what is before it."""
     words: tuple[TimedWord, ...] = ()
     """Their times count from the clause's start. Empty where the engine has none."""
 
@@ -42,7 +44,8 @@ def played_text(clauses: Sequence[SaidClause], played_s: float) -> str:
     """The beginning of the answer that was heard: the word that was cut off is the last."""
     heard = []
     for clause in clauses:
-        if clause.end_s <= played_s and clause.end_s > 0.0:
+        has_sound = clause.end_s > clause.start_s
+        if clause.end_s <= played_s and (has_sound or not clause.is_spoken):
             heard.append(clause.text)
             continue
         words = _WORD.findall(clause.text)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _BYTES_PER_S = 2 * SAID_HZ
 _TAIL_S = 0.4
-"""A question counts as put when no more than so much of its sound is left."""
+"""An answer counts as heard when no more than so much of its sound is left: people reply to a
+question into its last word."""
 
 
 @dataclass(slots=True)
@@ -44,6 +45,8 @@ class _Saying:
     made_s: float | None = None
     """The instant at which its first sound was made."""
     began_s: float | None = None
+    is_made: bool = False
+    """There is no more text, and the sound of all of it is on the line."""
     is_over: bool = False
     """Hushed or played: nothing more is said of it."""
     was_whole: bool = False
@@ -185,14 +188,16 @@ class Speaker:
     async def _make(self, saying: _Saying, clause: str | None) -> None:
         """The sound of one clause; None: there are no more."""
         if clause is None:
+            saying.is_made = True
             if saying.sound_s:
                 self._line.say(saying.number, b"", is_last=True)
             else:
                 self._end(saying, 0.0, is_whole=True)
             return
-        said = SaidClause(clause, saying.sound_s, saying.sound_s)
+        spoken = spoken_form(clause)
+        said = SaidClause(clause, saying.sound_s, saying.sound_s, is_spoken=bool(spoken))
         saying.said.append(said)
-        if not (spoken := spoken_form(clause)) or saying.error is not None:
+        if not spoken or saying.error is not None:
             return
         try:
             async with aclosing(self._synthesiser.say(spoken)) as pieces:
@@ -206,10 +211,12 @@ class Speaker:
             saying.error = error
 
     def _end(self, saying: _Saying, played_s: float, *, is_whole: bool) -> None:
-        is_whole = is_whole and saying.error is None
+        is_made = saying.is_made and saying.error is None
+        is_whole = is_whole and is_made
         saying.is_over, saying.was_whole = True, is_whole
         del self._sayings[saying.number]
-        text = saying.text if is_whole else played_text(saying.said, played_s)
+        is_heard = is_made and saying.sound_s - played_s <= _TAIL_S
+        text = saying.text if is_heard else played_text(saying.said, played_s)
         self._tell(AudioEnded(saying.number, text, played_s, is_whole, saying.error))
 
     def _left_s(self, saying: _Saying) -> float:
