@@ -1,5 +1,7 @@
 """Whatever is heard, in whatever order: what turn-taking promises to those who carry it out."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,8 +43,8 @@ settings = st.builds(
 @given(settings, st.lists(steps, max_size=30), st.booleans())
 def test_what_begins_ends_once_in_order_and_in_time(
     how: TurnSettings,
-    script: list[tuple],
-    answers_at_once: bool,  # type: ignore[type-arg]
+    script: list[tuple[Any, ...]],
+    answers_at_once: bool,
 ) -> None:
     call = Script(how)
     call.answers_at_once = answers_at_once

@@ -14,7 +14,7 @@ from gateway.session.voice.speaker import Speaker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from gateway.core.completeness import Completeness
+    from gateway.core.completeness import Endings
     from gateway.core.turn_settings import TurnSettings
     from gateway.core.voice_line import VoiceLine
     from gateway.session.voice.events import CallEvent
@@ -38,7 +38,7 @@ class VoiceCall:
         synthesiser: Synthesiser,
         settings: TurnSettings,
         *,
-        judge: Callable[[str, bool], Completeness],
+        endings: Endings | None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._line = line
@@ -47,7 +47,12 @@ class VoiceCall:
         self.speaker = Speaker(line, synthesiser, tell=self._tell, monotonic=monotonic)
         """Its mouth."""
         self.listener = Listener(
-            recogniser, self.speaker, settings, judge=judge, tell=self._tell, monotonic=monotonic
+            recogniser,
+            self.speaker,
+            settings,
+            endings=endings,
+            tell=self._tell,
+            monotonic=monotonic,
         )
         """Its ears."""
 

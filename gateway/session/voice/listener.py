@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.core.backchannel import read_talk
+from gateway.core.completeness import judge_completeness
 from gateway.core.confirmation import unless_unsure
 from gateway.core.errors import GatewayError
 from gateway.core.turns import (
@@ -52,7 +53,7 @@ from gateway.session.voice.utterance import Arrival, Utterance
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.core.completeness import Completeness
+    from gateway.core.completeness import Endings
     from gateway.core.turn_settings import TurnSettings
     from gateway.core.turns import Decision
     from gateway.core.voice_line import CallerSound
@@ -66,8 +67,7 @@ class Listener:
     """Hears one caller.
 
     Sound comes in by `hear`; `run` waits for the recogniser beside it; events are told in order.
-    `judge` says whether words are a whole request; its second argument is whether they answer a
-    question.
+    `endings` are those of the assistant's callers, if it brings any.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class Listener:
         speaker: Speaker,
         settings: TurnSettings,
         *,
-        judge: Callable[[str, bool], Completeness],
+        endings: Endings | None,
         tell: Callable[[CallEvent], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recogniser = recogniser
         self._speaker = speaker
         self._turns = TurnTaking(settings)
-        self._judge = judge
+        self._endings = endings
         self._tell = tell
         self._asked: Inbox[tuple[Utterance, float | HeardTiming]] = Inbox()
         """Of whom the words are wanted: those up to a media time, or all, its turn having ended."""
@@ -225,7 +225,7 @@ class Listener:
             self._tell(Partial(utterance.number, text))
         words = Words(
             read_talk(text, answers=utterance.answers),
-            self._judge(text, utterance.answers),
+            judge_completeness(text, self._endings, answers=utterance.answers),
             utterance.until_s,
         )
         self._do(self._turns.understood(words))

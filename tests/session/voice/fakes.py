@@ -35,7 +35,7 @@ class FakeLine:
     def __init__(self) -> None:
         self.said: dict[int, int] = {}
         """Bytes by utterance, in the order in which they are played."""
-        self.is_held = False
+        self._is_held = False
         self.ended: set[int] = set()
         """Utterances of which all sound is here."""
         self._hushed = 0
@@ -67,10 +67,13 @@ class FakeLine:
         self.given.set()
 
     def hold(self) -> None:
-        self.is_held = True
+        self._is_held = True
 
     def go_on(self) -> None:
-        self.is_held = False
+        self._is_held = False
+
+    def holds(self) -> bool:
+        return self._is_held
 
     def hush(self) -> None:
         for utterance in self.said:
