@@ -36,7 +36,7 @@ class Eagerness(StrEnum):
 
 _MEDIUM: Final[dict[Completeness, float]] = {
     Completeness.COMPLETE: 0.16,
-    Completeness.UNCLEAR: 1.3,
+    Completeness.UNCLEAR: 1.4,
     Completeness.INCOMPLETE: 1.8,
 }
 _PAUSES_S: Final[Mapping[Eagerness, Mapping[Completeness, float]]] = {

@@ -299,10 +299,11 @@ class TurnTaking:
         is_long = self._voiced_s >= (
             _MAX_BACKCHANNEL_S if talk is Talk.BACKCHANNEL else _MAX_WORDLESS_S
         )
+        is_all = pause_s >= _UNDERSTAND_AFTER_S and self._covering() is not None
         is_odd_word = talk is Talk.FRAGMENT and self._voiced_s >= _MIN_FRAGMENT_S
-        if talk is Talk.WORDS or is_long or (is_odd_word and pause_s >= _UNDERSTAND_AFTER_S):
+        if talk is Talk.WORDS or is_long or (is_odd_word and is_all):
             return self._announce(is_interruption=True)
-        if talk is Talk.BACKCHANNEL and self._covering() and pause_s >= _UNDERSTAND_AFTER_S:
+        if talk is Talk.BACKCHANNEL and is_all:
             return self._resume(FalseInterruption.BACKCHANNEL)
         is_blip = self._voiced_s < _BLIP_S and pause_s >= _RESUME_AFTER_BLIP_S
         if is_blip or pause_s >= _RESUME_AFTER_S:
