@@ -56,6 +56,9 @@ class Partial(msgspec.Struct, frozen=True):
 class EagerTurn(msgspec.Struct, frozen=True):
     """The turn has probably ended with these words: an answer may be begun, but not be played.
 
+    No tool may run for it, since the caller may go on with "no, wait". A reply to a question, which
+    may be a consent, is never told so early.
+
     Settled by `EagerTurnDropped`, or by a `Committed` that `is_as_begun`. The answer's clock is
     `timing.new_clock()`; `Committed.timing.confirm(clock)` adds what waiting for the end took.
     """

@@ -175,7 +175,7 @@ class Listener:
                 self._announce(utterance, decision)
             case Understand():
                 self._asked.put((utterance, self._turns.now_s))
-            case EagerStart() if utterance.text:
+            case EagerStart() if utterance.text and not utterance.answers:
                 utterance.eager_text = utterance.text
                 timing = self._arrival.timing(self._monotonic())
                 self._tell(EagerTurn(utterance.number, utterance.text, timing))

@@ -11,7 +11,8 @@ from gateway.runtime.inbox import Inbox
 from gateway.session.voice.events import AudioBegan, AudioEnded, CallEvent
 from gateway.session.voice.speaker import Speaker
 from tests.session.voice.fakes import WORD_S, FakeLine, FakeSynthesiser
-from tests.session.voice.on_loop import on_loop
+
+pytestmark = pytest.mark.anyio
 
 TEXT = "Your bill is 64 dollars, 24 are open. Due in 9 days."
 NUM_WORDS = len(TEXT.split())
@@ -64,7 +65,6 @@ async def ended(bench: Bench) -> AudioEnded:
     return event
 
 
-@on_loop
 async def test_an_answer_is_said_clause_by_clause_and_ends_with_all_its_text() -> None:
     bench = Bench()
     async with bench.running():
@@ -78,7 +78,6 @@ async def test_an_answer_is_said_clause_by_clause_and_ends_with_all_its_text() -
         assert await bench.told.next() == AudioEnded(answer, TEXT, NUM_WORDS * WORD_S, True)
 
 
-@on_loop
 async def test_the_first_clause_is_said_before_the_rest_is_written() -> None:
     bench = Bench()
     async with bench.running():
@@ -98,7 +97,6 @@ async def test_the_first_clause_is_said_before_the_rest_is_written() -> None:
     ],
 )
 @pytest.mark.parametrize("has_times", [True, False])
-@on_loop
 async def test_of_a_hushed_answer_the_text_up_to_the_cut_was_played(
     num_played: float, heard: str, has_times: bool
 ) -> None:
@@ -119,7 +117,6 @@ async def test_of_a_hushed_answer_the_text_up_to_the_cut_was_played(
             assert abs(len(end.played_text) - len(heard)) <= 8
 
 
-@on_loop
 async def test_hushing_stops_the_synthesiser_and_what_waits() -> None:
     bench = Bench()
     bench.synthesiser.may_go_on.clear()
@@ -137,7 +134,6 @@ async def test_hushing_stops_the_synthesiser_and_what_waits() -> None:
         assert bench.line.said.keys() == {third}
 
 
-@on_loop
 async def test_a_failing_synthesiser_ends_the_answer_with_what_was_said() -> None:
     bench = Bench()
     async with bench.running():
@@ -154,7 +150,6 @@ async def test_a_failing_synthesiser_ends_the_answer_with_what_was_said() -> Non
         assert end.error is bench.synthesiser.error
 
 
-@on_loop
 async def test_an_answer_without_a_sound_ends_too() -> None:
     bench = Bench()
     async with bench.running():
@@ -162,7 +157,6 @@ async def test_an_answer_without_a_sound_ends_too() -> None:
         assert await ended(bench) == AudioEnded(answer, "(ref K7Q2P)", 0.0, True)
 
 
-@on_loop
 async def test_references_are_written_and_not_spoken() -> None:
     bench = Bench()
     question = "I will block your SIM. Shall I go ahead? (ref K7Q2P)"
@@ -185,7 +179,6 @@ async def test_references_are_written_and_not_spoken() -> None:
         assert bench.has_asked()
 
 
-@on_loop
 async def test_a_question_that_was_cut_off_was_not_put() -> None:
     bench = Bench()
     async with bench.running():
@@ -198,7 +191,6 @@ async def test_a_question_that_was_cut_off_was_not_put() -> None:
         assert not bench.has_asked()
 
 
-@on_loop
 async def test_what_the_caller_waits_for_until_the_first_sound_is_on_the_clock() -> None:
     bench = Bench()
     clock = StageClock(10.0)
@@ -217,7 +209,6 @@ async def test_what_the_caller_waits_for_until_the_first_sound_is_on_the_clock()
     }  # fmt: skip
 
 
-@on_loop
 async def test_who_replies_into_the_last_word_has_heard_the_question() -> None:
     bench = Bench()
     question = "Shall I go ahead? (ref K7Q2P)"
