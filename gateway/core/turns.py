@@ -147,7 +147,7 @@ _RESUME_AFTER_S = 0.3
 """Silence after speech without words over the agent until it goes on."""
 
 _ROUNDING_S = 1e-6
-"""A pause of five windows is one of 160 ms, also where sums of floats fall short of it."""
+"""A pause of four windows is one of 128 ms, also where sums of floats fall short of it."""
 
 
 class _Phase(Enum):

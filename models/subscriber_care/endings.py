@@ -49,7 +49,7 @@ _NUM_EPOCHS = 4
 _RATE = 0.15
 _SPARSITY = 2e-4
 _LEAST_WEIGHT = 0.05
-_FALSE_COMPLETE = 0.025
+_FALSE_COMPLETE = 0.033
 """Of all beginnings of held-out utterances, so many are taken for whole."""
 _FALSE_INCOMPLETE = 0.05
 """Of whole ones, so many for beginnings."""
