@@ -145,6 +145,8 @@ _BLIP_S = 0.2
 _RESUME_AFTER_BLIP_S = 0.16
 _RESUME_AFTER_S = 0.3
 """Silence after speech without words over the agent until it goes on."""
+_RESUME_UNHEARD_S = 0.8
+"""The same while a slow recogniser has not said whether there were words."""
 
 _ROUNDING_S = 1e-6
 """A pause of four windows is one of 128 ms, also where sums of floats fall short of it."""
@@ -299,14 +301,15 @@ class TurnTaking:
         is_long = self._voiced_s >= (
             _MAX_BACKCHANNEL_S if talk is Talk.BACKCHANNEL else _MAX_WORDLESS_S
         )
-        is_all = pause_s >= _UNDERSTAND_AFTER_S and self._covering() is not None
+        is_known = self._covering() is not None
+        is_all = is_known and pause_s >= _UNDERSTAND_AFTER_S
         is_odd_word = talk is Talk.FRAGMENT and self._voiced_s >= _MIN_FRAGMENT_S
         if talk is Talk.WORDS or is_long or (is_odd_word and is_all):
             return self._announce(is_interruption=True)
         if talk is Talk.BACKCHANNEL and is_all:
             return self._resume(FalseInterruption.BACKCHANNEL)
         is_blip = self._voiced_s < _BLIP_S and pause_s >= _RESUME_AFTER_BLIP_S
-        if is_blip or pause_s >= _RESUME_AFTER_S:
+        if is_blip or pause_s >= (_RESUME_AFTER_S if is_known else _RESUME_UNHEARD_S):
             is_sign = talk is Talk.BACKCHANNEL
             kind = FalseInterruption.BACKCHANNEL if is_sign else FalseInterruption.NOISE
             return self._resume(kind)

@@ -175,6 +175,14 @@ class TestSpeechOverTheAgent:
         assert began.is_interruption is True
         assert script.pause(2.0).kinds[-1] == "TurnEnded"
 
+    def test_waits_longer_for_a_slow_recogniser(self, script: Script) -> None:
+        script.answers_at_once = False
+        script.say(0.416).pause(0.512)
+        assert script.kinds[-1] == "HoldAgent"
+        assert script.understand("stop").kinds[-1] == "SpeechBegan"
+        script.pause(3.0).agent(plays=True).say(0.416).pause(1.0)
+        assert script.decisions[-1] == ResumeAgent(FalseInterruption.NOISE)
+
     def test_that_goes_on_interrupts_though_nothing_is_understood(self, script: Script) -> None:
         script.say(1.28)
         assert script.kinds[-1] == "SpeechBegan"

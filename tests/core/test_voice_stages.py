@@ -1,4 +1,8 @@
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.stages import Stage, StageClock
 from gateway.core.voice_stages import HeardTiming
@@ -45,3 +49,34 @@ def test_a_turn_that_ends_without_a_sound_waited_for_the_synthesiser() -> None:
     clock.end(0.5)
     assert clock.ttft_s is None
     assert clock.durations_s() == {Stage.EGRESS: 0.1, Stage.TTS: 0.4}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["mark", "parts", "hand", "sound"]), st.floats(0.0, 1.0)),
+        max_size=30,
+    )
+)
+def test_whatever_waits_for_speech_the_stages_sum_to_the_turn(
+    script: list[tuple[str, float]],
+) -> None:
+    clock, now_s = StageClock(0.0), 0.0
+    for what, took_s in script:
+        now_s += took_s
+        match what:
+            case "mark":
+                clock.mark(Stage.DECODE, now_s)
+            case "parts":
+                clock.mark_parts(((Stage.QUEUE, took_s / 2),), Stage.LINK, now_s)
+            case "hand":
+                clock.hand_to_speech(now_s)
+            case _:
+                clock.mark_first_sound(now_s - took_s / 2, now_s)
+    clock.end(now_s)
+    assert clock.elapsed_s == now_s
+    assert sum(clock.durations_s().values()) == pytest.approx(now_s)
+    for before, after in pairwise(clock.spans):
+        assert after.offset_s == pytest.approx(before.end_s)
+    if clock.ttft_s is not None:
+        until_s = sum(span.duration_s for span in clock.spans if span.end_s <= clock.ttft_s + 1e-9)
+        assert until_s == pytest.approx(clock.ttft_s)
