@@ -160,7 +160,7 @@ def main() -> None:
         rng.shuffle(said)
         held_out = utterances(_SEED + 1, _NUM_HELD_OUT)
         endings = with_limits(learn(said, rng), held_out)
-        text = msgspec.json.format(msgspec.json.encode(endings), indent=0)
+        text = msgspec.json.format(msgspec.json.encode(endings), indent=1)
         ENDINGS_FILE.parent.mkdir(exist_ok=True)
         ENDINGS_FILE.write_bytes(text + b"\n")
     endings = msgspec.json.decode(ENDINGS_FILE.read_bytes(), type=Endings)
