@@ -149,6 +149,12 @@ class TestSpeechOverTheAgent:
     def script(self) -> Script:
         return Script().agent(plays=True).pause(0.64)
 
+    def test_that_is_only_possible_holds_it_for_a_moment(self, script: Script) -> None:
+        script.sound(WINDOW_S, 0.35).pause(0.512)
+        assert script.kinds == ["HearFrom", "HoldAgent", "ResumeAgent"]
+        assert script.at_s(ResumeAgent) - script.at_s(HoldAgent) == pytest.approx(0.16)
+        assert script.sound(0.32, 0.25).kinds[3:] == []
+
     def test_holds_it_with_the_first_certain_window(self, script: Script) -> None:
         script.say(0.32)
         assert script.kinds == ["HearFrom", "HoldAgent"]
