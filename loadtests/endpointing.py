@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gateway.config.speech import SHIPPED_HEARING
 from gateway.core.backchannel import read_talk
 from gateway.core.completeness import judge_completeness
 from gateway.core.turn_settings import Eagerness, TurnMode, TurnSettings
@@ -39,7 +40,7 @@ from gateway.speech.voice_activity import WINDOW_SAMPLES, VoiceActivity
 from loadtests.command_line import at_least, parser_for
 from loadtests.facts import conclude, summary_ms, verdict
 from loadtests.synthetic_speech import VOICES, Utterance, utter
-from models.subscriber_care.endings import ENDINGS_FILE, dev_utterances
+from models.subscriber_care.endings import dev_utterances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ class Bench:
 
     def __init__(self) -> None:
         self._activity = VoiceActivity(max_num_calls=1)
-        self._endings = load_endings(ENDINGS_FILE.parent)
+        self._endings = load_endings(SHIPPED_HEARING)
 
     def probabilities(self, said: Utterance) -> list[float]:
         """The network's judgement of each window."""

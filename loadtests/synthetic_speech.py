@@ -5,15 +5,12 @@ Made at run time by flite (`apt install flite`), whose voices are those of three
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-import wave
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gateway.core.voice_line import HEARD_HZ
+from loadtests.utterances import sound_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,16 +70,8 @@ def utter(parts: list[str], pause_s: float, voice: str, rng: np.random.Generator
 
 def _say(text: str, voice: str) -> NDArray[np.float32]:
     """The audible part of a text in a voice."""
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        command = ["flite", "-voice", voice, "-t", text, "-o", file.name]
-        subprocess.run(command, check=True, capture_output=True)
-        with wave.open(str(Path(file.name))) as sound:
-            pcm = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
-            rate_hz = sound.getframerate()
+    pcm = np.frombuffer(sound_of(text, f"flite:{voice}"), "<i2")
     samples = pcm.astype(np.float32) / 32768.0
-    if rate_hz != HEARD_HZ:
-        at = np.arange(0.0, len(samples), rate_hz / HEARD_HZ)
-        samples = np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
     audible = np.flatnonzero(np.abs(samples) > _AUDIBLE)
     return samples[audible[0] : audible[-1] + 1] if len(audible) else samples[:0]
 

@@ -91,6 +91,8 @@ class Listener:
         self._recent = RecentSound()
         self._arrival = Arrival()
         self._utterance: Utterance | None = None
+        self._finished: Utterance | None = None
+        """The last one whose words are known."""
         self._num_utterances = 0
 
     @property
@@ -198,6 +200,7 @@ class Listener:
             self._recogniser,
             self._recent.since(start_s),
             answers=self._speaker.has_asked,
+            after=self._finished,
             partial=lambda utterance, heard: self._understood(utterance, heard.text, 0.0),
         )
 
@@ -238,6 +241,7 @@ class Listener:
             self._drop_eager(utterance)
             self._tell(Unheard(utterance.number, error))
             return
+        self._finished = utterance
         is_as_begun = utterance.eager_text == heard.text
         if not is_as_begun:
             self._drop_eager(utterance)

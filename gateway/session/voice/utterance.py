@@ -25,9 +25,11 @@ class Utterance:
         sound: bytes,
         *,
         answers: bool,
+        after: Utterance | None,
         partial: Callable[[Utterance, Heard], None],
     ) -> None:
-        """Hear on from `sound`. `answers`: the agent had put a question when it began."""
+        """Hear on from `sound`. `answers`: the agent had put a question when it began; `after`:
+        one of the same caller that is finished."""
         self.answers = answers
         self.number = 0
         self.text = ""
@@ -38,7 +40,10 @@ class Utterance:
         self._hearing: Hearing | None = None
         self._error: GatewayError | None = None
         try:
-            self._hearing = recogniser.open(partial=lambda heard: partial(self, heard))
+            self._hearing = recogniser.open(
+                partial=lambda heard: partial(self, heard),
+                after=None if after is None else after._hearing,
+            )
             self._hearing.feed(sound)
         except GatewayError as error:
             self._error = error

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from gateway.core.errors import GatewayError
+    from gateway.speech.port import Hearing
 
 WORD_S = 0.5
 """What each word of the fake synthesiser takes."""
@@ -147,8 +148,15 @@ class FakeRecogniser:
         self.confidence: float | None = None
         self.error: GatewayError | None = None
         self.hearings: list[FakeHearing] = []
+        self.afters: list[Hearing | None] = []
 
-    def open(self, *, partial: Callable[[Heard], None] | None = None) -> FakeHearing:
+    async def back(self) -> None:
+        pass
+
+    def open(
+        self, *, partial: Callable[[Heard], None] | None = None, after: Hearing | None = None
+    ) -> FakeHearing:
+        self.afters.append(after)
         self.hearings.append(FakeHearing(self, partial))
         return self.hearings[-1]
 

@@ -185,6 +185,14 @@ async def test_the_recogniser_hears_the_padding_and_everything_after_it(bench: B
     assert hearing.is_over
 
 
+async def test_the_recogniser_knows_whom_it_heard_before(bench: Bench) -> None:
+    async with bench.running():
+        for _ in range(2):
+            await bench.say("restart my router")
+            await bench.pause(0.32)
+    assert bench.recogniser.afters == [None, bench.recogniser.hearings[0]]
+
+
 async def test_an_early_answer_is_dropped_when_the_caller_goes_on(bench: Bench) -> None:
     async with bench.running():
         await bench.say("pay my bill")
