@@ -20,6 +20,7 @@ EARLY_S: Final = 0.0015
 """A frame leaves so much before its time rather than a whole timer tick after it."""
 _MAX_BEHIND_S = 0.1
 """Sound that is later than this is not caught up with: the pace begins anew."""
+_NEVER_S = float("inf")
 
 
 class Carrier(Protocol):
@@ -57,7 +58,9 @@ class Mouth:
         self._is_held = False
         self._num_tail = 0
         self._last = -1
-        self.due_s = float("inf")
+        self._free_s = 0.0
+        """When what has left is over, with the frame that announces a pause."""
+        self.due_s = _NEVER_S
         """When the next frame leaves; infinite while nothing is being said."""
         self.num_late = 0
         """Frames that left more than a frame after their time."""
@@ -103,8 +106,8 @@ class Mouth:
         """Begin at once where nothing was being said."""
         if self._is_held or not self._utterances.has_frame:
             return
-        if self.due_s > now_s + self._frame_s:
-            self.due_s = now_s
+        if self.due_s == _NEVER_S:
+            self.due_s = max(now_s, self._free_s)
             self.step(now_s)
 
     def _speak(self, now_s: float) -> None:
@@ -115,6 +118,7 @@ class Mouth:
         self._utterances.left(frame, now_s)
 
     def _rest(self) -> None:
-        if self.due_s != float("inf"):
-            self.due_s = float("inf")
+        if self.due_s != _NEVER_S:
+            self._free_s = self.due_s + self._frame_s
+            self.due_s = _NEVER_S
             self._carrier.pause()
