@@ -43,6 +43,7 @@ from loadtests.clients.webrtc import PAYLOAD_TYPE, WebRtcCaller
 from loadtests.command_line import at_least, parser_for, positive
 from loadtests.facts import conclude, summary_ms, verdict
 from loadtests.host import HostGuard
+from loadtests.priority import CLIENTS, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,6 +186,8 @@ class Caller:
     def _listen(self, sound: CallerSound, now_s: float) -> None:
         """Find the window's last sample among the packets that were sent."""
         end = round((sound.start_s + WINDOW_S * len(sound.speech)) * HEARD_HZ)
+        if self.phase.takes_turns:
+            return  # what comes after silence has another place each time
         if self._offset is None:
             self._known = (self._known + sound.pcm)[-_KNOWN_BYTES:]
             if not self.counts or len(self._known) < _KNOWN_BYTES:
@@ -199,8 +202,9 @@ class Caller:
         newest = self.num_frames * FRAME_SAMPLES
         said_at = np.arange(newest - 4 * len(known), newest)
         said = np.take(self.voice.heard, said_at, mode="wrap")
-        likeness = np.correlate(said, known.astype(np.float32), "valid")
-        return newest - len(said) + int(np.argmax(likeness)) + len(known)
+        spectrum = np.fft.rfft(said) * np.conj(np.fft.rfft(known.astype(float), len(said)))
+        at = int(np.argmax(np.fft.irfft(spectrum, len(said))[: len(said) - len(known)]))
+        return newest - len(said) + at + len(known)
 
 
 async def run_phase(phase: Phase, voice: Voice, num_calls: int, seconds: float) -> dict[str, Any]:
@@ -315,6 +319,7 @@ async def run(num_calls: int, seconds: float) -> int:
     except FileNotFoundError:
         print("voice_sessions: flite is missing; apt-get install flite", file=sys.stderr)
         return 1
+    priority = hurry(CLIENTS)
     guard = HostGuard()
     async with guard.watching_loop("callers"):
         phases = {p.name: await run_phase(p, voice, num_calls, seconds) for p in PHASES}
@@ -326,6 +331,7 @@ async def run(num_calls: int, seconds: float) -> int:
             "command": f"python -m loadtests.voice_sessions --calls {num_calls} "
             f"--seconds {seconds:g}",
             "calls": num_calls,
+            "callers": priority,
             "phases": phases,
             "host": guard.row(),
             **verdict(guard.faults(), missed=missed_by(phases)),
