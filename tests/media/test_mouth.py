@@ -41,6 +41,7 @@ class Caller:
             num_tail_frames=TAIL,
             tell=lambda event: self.events.append(rounded(event)),
         )
+        self.mouth.open(self.now_s)
 
     def send(self, utterance: int, pcm: bytes, at_s: float) -> None:
         self.frames.append((at_s, utterance, pcm))
@@ -117,6 +118,21 @@ def test_what_is_held_is_kept_and_said_when_it_goes_on() -> None:
     caller.wait(0.5)
     assert caller.spoken == sound(2, 1) + sound(2, 2)
     assert caller.events[-1] == PlayEnded(1, 0.08, True, 101.04)
+
+
+def test_what_nobody_hears_waits_until_somebody_does() -> None:
+    caller = Caller()
+    caller.mouth.shut()
+    caller.say(1, sound(2), is_last=True)
+    caller.mouth.go_on(caller.now_s)
+    caller.wait(1.0)
+    assert not caller.frames
+    caller.mouth.hold()
+    caller.mouth.open(caller.now_s)
+    assert not caller.frames, "what the conversation holds stays held"
+    caller.mouth.go_on(caller.now_s)
+    caller.wait(0.2)
+    assert caller.events == [PlayBegan(1, 101.0), PlayEnded(1, 0.04, True, 101.02)]
 
 
 def test_hushed_utterances_say_how_far_they_came_and_take_no_more() -> None:

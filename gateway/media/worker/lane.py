@@ -51,6 +51,7 @@ class Lane:
         self._newest = -1
         self.mouth = Mouth(self, frame_s=_FRAME_S, num_tail_frames=0, tell=tell)
         tell(LineChange(LineState.CONNECTED))
+        self.mouth.open(time.monotonic())
 
     def feed(self, sound: bytes) -> None:
         """The caller's next sound."""

@@ -107,9 +107,11 @@ class VoiceCall:
     def connected(self) -> None:
         """From the transport."""
         self._tell(LineChange(LineState.CONNECTED))
+        self.mouth.open(time.monotonic())
 
     def lost(self) -> None:
         """From the transport."""
+        self.mouth.shut()
         self._tell(LineChange(LineState.LOST))
 
     def closed(self, reason: str) -> None:
