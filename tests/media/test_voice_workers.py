@@ -198,10 +198,13 @@ def test_calls_that_cannot_be_are_refused_with_their_reason() -> None:
             with pytest.raises(InvalidOffer):
                 await workers.accept("v=0\r\n")
             assert not workers.num_lines
-            await workers.open_lane(LaneFormat.PCMU)
-            with pytest.raises(LinesBusy) as busy:
-                await workers.open_lane(LaneFormat.PCMU)
-            assert busy.value.max_num_calls == 1
+            for _ in range(3):  # each gives its place back
+                lane = await workers.open_lane(LaneFormat.PCMU)
+                with pytest.raises(LinesBusy) as busy:
+                    await workers.open_lane(LaneFormat.PCMU)
+                assert busy.value.max_num_calls == 1
+                lane.close()
+                assert [event async for event in lane.events()][-1] == LineChange(LineState.CLOSED)
 
     run(call())
 

@@ -32,18 +32,24 @@ class VoiceCall:
     `tell` gets the call's events; after the last, LineState.CLOSED, there are none.
     """
 
-    def __init__(self, sound: SoundSettings, tell: Callable[[LineEvent], None]) -> None:
+    def __init__(
+        self,
+        sound: SoundSettings,
+        tell: Callable[[LineEvent], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.hearing = Hearing()
         self._settings = sound
         self._tell = tell
+        self._monotonic = monotonic
         self._peer: PeerCall
 
     def begin(self, peer: PeerCall) -> None:
         """The transport is there; before, nothing of the call may be used."""
         self._peer = peer
         self._terms = peer.audio
-        self.ears = Ears(peer.audio, self.hearing, self._tell, now_s=time.monotonic())
-        self._stream = _Stream(peer, self._settings)
+        self.ears = Ears(peer.audio, self.hearing, self._tell, now_s=self._monotonic())
+        self._stream = _Stream(peer, self._settings, now_s=self._monotonic())
         self.mouth = Mouth(
             self._stream,
             frame_s=peer.audio.packet_s,
@@ -107,7 +113,7 @@ class VoiceCall:
     def connected(self) -> None:
         """From the transport."""
         self._tell(LineChange(LineState.CONNECTED))
-        self.mouth.open(time.monotonic())
+        self.mouth.open(self._monotonic())
 
     def lost(self) -> None:
         """From the transport."""
@@ -116,7 +122,7 @@ class VoiceCall:
 
     def closed(self, reason: str) -> None:
         """From the transport: nothing will be said any more."""
-        self.mouth.hush(time.monotonic())
+        self.mouth.hush(self._monotonic())
         self._tell(LineChange(LineState.CLOSED, reason))
 
     @property
@@ -128,7 +134,7 @@ class VoiceCall:
 class _Stream:
     """Frames as RTP packets of one source; nothing is sent in silence, and time goes on."""
 
-    def __init__(self, peer: PeerCall, sound: SoundSettings) -> None:
+    def __init__(self, peer: PeerCall, sound: SoundSettings, *, now_s: float) -> None:
         terms: AudioTerms = peer.audio
         self._peer = peer
         self._terms = terms
@@ -139,7 +145,7 @@ class _Stream:
             complexity=sound.complexity,
         )
         self._sequence = secrets.randbits(15)
-        self._begun_s = time.monotonic()
+        self._begun_s = now_s
         self._first_ticks = secrets.randbits(31)
         self._last = b""
         self._was_quiet = True
