@@ -61,6 +61,10 @@ class NotingTransport:
     def send_rtcp(self, packet: bytes) -> None:
         self.reports.append(packet)
 
+    def restart(self, offer_sdp: str) -> str:
+        self.direction = Direction(offer_sdp)
+        return "answer"
+
     def close(self, reason: str) -> None:
         self.closed_for = reason
 
@@ -134,6 +138,19 @@ def test_a_client_that_wants_to_hear_nothing_gets_nothing() -> None:
     call.wait(0.5)
     assert not call.packets
     assert any(isinstance(event, PlayEnded) for event in call.events)
+
+
+def test_a_client_on_hold_hears_nothing_until_it_offers_to() -> None:
+    call = Call()
+    call.say(1, 50)
+    call.wait(0.1)
+    num_packets = len(call.packets)
+    assert call.call.restart("inactive") == "answer"
+    call.wait(0.1)
+    assert len(call.packets) == num_packets
+    call.call.restart("sendrecv")
+    call.wait(0.1)
+    assert len(call.packets) > num_packets
 
 
 def test_reports_say_what_was_sent_and_heard() -> None:

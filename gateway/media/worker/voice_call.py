@@ -89,7 +89,9 @@ class VoiceCall:
 
     def restart(self, offer_sdp: str) -> str:
         """Another offer of the same client; its answer. Raises OfferRefused."""
-        return self._peer.restart(offer_sdp)
+        answer = self._peer.restart(offer_sdp)
+        self._terms = self.ears.terms = self._stream.terms = self._peer.audio
+        return answer
 
     def close(self, reason: str) -> None:
         """End the call; its last events follow."""
@@ -137,7 +139,7 @@ class _Stream:
     def __init__(self, peer: PeerCall, sound: SoundSettings, *, now_s: float) -> None:
         terms: AudioTerms = peer.audio
         self._peer = peer
-        self._terms = terms
+        self.terms = terms
         limit_bps = int(terms.peer_fmtp.get("maxaveragebitrate", "0") or 0)
         self._encoder = encoder_of(
             terms.codec,
@@ -166,7 +168,7 @@ class _Stream:
         """No frame follows for now."""
         if self._last and not self._was_quiet:
             quiet = self._encoder.silence(self._last)
-            self._emit(quiet, self._last_s + self._terms.packet_s, marker=False)
+            self._emit(quiet, self._last_s + self.terms.packet_s, marker=False)
         self._was_quiet = True
 
     def adapt(self, loss_ratio: float) -> None:
@@ -178,21 +180,21 @@ class _Stream:
         """The compound RTCP packet of now."""
         sent = rtcp.Sent(now_s, self._ticks(now_s), self.num_packets, self.num_bytes)
         return rtcp.build(
-            self._terms.ssrc,
-            self._terms.cname.encode(),
+            self.terms.ssrc,
+            self.terms.cname.encode(),
             sent=sent if self.num_packets else None,
             heard=heard,
         )
 
     def _emit(self, payload: bytes, at_s: float, *, marker: bool) -> None:
-        if not self._terms.can_send:
+        if not self.terms.can_send:
             return
         packet = rtp.RtpPacket(
-            self._terms.payload_type,
+            self.terms.payload_type,
             marker,
             self._sequence,
             self._ticks(at_s),
-            self._terms.ssrc,
+            self.terms.ssrc,
             payload,
         )
         self._peer.send_rtp(rtp.build(packet))
