@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import uvloop
 
-from gateway.core.voice_line import HEARD_HZ, WINDOW_S, CallerSound, PlayEnded
+from gateway.core.voice_line import HEARD_HZ, SAID_HZ, WINDOW_S, CallerSound, PlayEnded
 from gateway.media.client import VoiceWorkers
 from gateway.media.frames import Start
 from gateway.media.worker.opus import OpusDecoder, OpusEncoder
-from gateway.media.worker.resample import Resampler, as_pcm
 from gateway.media.worker.rtp import RtpPacket, build, parse
 from gateway.media.worker.secure import Identity
+from gateway.speech.resample import Resampler
 from loadtests.clients.webrtc import PAYLOAD_TYPE, WebRtcCaller
 from loadtests.command_line import at_least, parser_for, positive
 from loadtests.facts import conclude, summary_ms, verdict
@@ -108,8 +108,7 @@ class Voice:
             path = Path(folder) / "speech.wav"
             subprocess.run(["flite", "-voice", "slt", "-t", TEXT, "-o", str(path)], check=True)
             with wave.open(str(path)) as file:
-                pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        said = as_pcm(Resampler(HEARD_HZ, 24_000).feed(pcm.astype(np.float32)))
+                said = Resampler(HEARD_HZ, SAID_HZ).feed(file.readframes(file.getnframes()))
         encoder, decoder = OpusEncoder(bitrate_bps=24_000, complexity=9), OpusDecoder()
         encoder.adapt(0.05)
         frames = [said[at : at + 960] for at in range(0, len(said) - 960, 960)]

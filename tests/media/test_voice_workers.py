@@ -27,7 +27,7 @@ from gateway.media.client import VoiceWorkers
 from gateway.media.frames import LaneFormat, Start
 from gateway.media.lines import CallLine, WorkerLine
 from gateway.media.worker.g711 import compress
-from gateway.media.worker.resample import Resampler, as_pcm
+from gateway.speech.resample import Resampler
 from tests.media.webrtc_client import BadPath, Client, speech
 
 pytestmark = pytest.mark.flow
@@ -274,10 +274,10 @@ def test_a_paced_lane_says_at_the_pace_of_sound() -> None:
 
 def _as_fed(said: np.ndarray[tuple[int, ...], np.dtype[np.int16]], format_: LaneFormat) -> bytes:
     """Speech at 16 kHz in a lane's format, roughly: enough to be taken for speech."""
-    samples = np.pad(said, 8000).astype(np.float32)
+    pcm = np.pad(said, 8000).tobytes()
     match format_:
         case LaneFormat.PCM:
-            return as_pcm(Resampler(16_000, 24_000).feed(samples))
+            return Resampler(16_000, 24_000).feed(pcm)
         case LaneFormat.PCMU | LaneFormat.PCMA:
-            low = np.frombuffer(as_pcm(Resampler(16_000, 8000).feed(samples)), "<i2")
+            low = np.frombuffer(Resampler(16_000, 8000).feed(pcm), "<i2")
             return compress(low, "pcmu" if format_ is LaneFormat.PCMU else "pcma")
