@@ -39,11 +39,12 @@ from gateway.media.worker.opus import OpusDecoder, OpusEncoder
 from gateway.media.worker.rtp import RtpPacket, build, parse
 from gateway.media.worker.secure import Identity
 from gateway.speech.resample import Resampler
-from loadtests.clients.webrtc import PAYLOAD_TYPE, WebRtcCaller
+from loadtests.clients.webrtc import WebRtcCaller
 from loadtests.command_line import at_least, parser_for, positive
 from loadtests.facts import conclude, summary_ms, verdict
 from loadtests.host import HostGuard
 from loadtests.priority import CLIENTS, hurry
+from loadtests.voice_peer import PAYLOAD_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
