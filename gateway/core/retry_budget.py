@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_TOKENS = 10.0
 TOKENS_PER_SUCCESS = 0.1
 """Both as in gRPC's retry throttling (proposal A6)."""
+MAX_LOST = 5
+"""Peers that may be lost with one turn, as there: one that ends them all shall not see them all."""
 
 
 class PeerRetries:

@@ -79,6 +79,12 @@ class Reason(StrEnum):
     """Its first tokens are out: it waits here for a slot, however full it is."""
     PLACE_NOT_ALLOWED = "place_not_allowed"
     """It may not be answered here, and no peer where it may be has room."""
+    NO_CAPACITY = "no_capacity"
+    """The operator has taken all of this site's."""
+    CAPACITY_CUT = "capacity_cut"
+    """It ran here until the operator took a part of this site's capacity."""
+    HEDGED = "hedged"
+    """Asked as well, because the first peer is later than nineteen of twenty."""
     RULED_OUT = "ruled_out"
     """The engine here has failed it, or did not take it from a peer."""
 
@@ -116,17 +122,50 @@ class Ask(NamedTuple):
 class Here:
     """This site, as its own decisions see it."""
 
-    __slots__ = ("max_num_queued", "name", "region", "residuals", "state")
+    __slots__ = (
+        "_capacity_ratio",
+        "_state",
+        "is_open",
+        "max_num_queued",
+        "name",
+        "region",
+        "residuals",
+    )
 
     def __init__(self, name: str, *, max_num_queued: int, region: str = "") -> None:
         self.name = name
         self.region = region
         self.max_num_queued = max_num_queued
         self.residuals = Residuals()
-        self.state = SiteState.READY
+        self._state = SiteState.READY
+        self._capacity_ratio = 1.0
+        self.is_open = True
+        """Whether it takes work at all: it is READY and some of its capacity is left."""
+
+    @property
+    def state(self) -> SiteState:
+        """Whether it wants work."""
+        return self._state
+
+    @state.setter
+    def state(self, state: SiteState) -> None:
+        self._state = state
+        self._look()
+
+    @property
+    def capacity_ratio(self) -> float:
+        """What the operator leaves of its capacity, 0 to 1."""
+        return self._capacity_ratio
+
+    @capacity_ratio.setter
+    def capacity_ratio(self, ratio: float) -> None:
+        self._capacity_ratio = ratio
+        self._look()
+
+    def _look(self) -> None:
+        self.is_open = self._state is SiteState.READY and self._capacity_ratio > 0.0
 
 
-_READY = SiteState.READY
 _HERE, _PEER = Verdict.HERE, Verdict.PEER
 _FITTING, _SOONER = Reason.FITS, Reason.SOONER
 
@@ -174,6 +213,10 @@ class Choice:
                 return one.view
         return None
 
+    def estimate_at(self, peer: PeerView) -> float:
+        """Predicted seconds to the first token at a peer that was looked at, or inf."""
+        return next((one.estimate_s for one in self.considered if one.view is peer), inf)
+
     def decision(self, ask: Ask, budget_s: float | None, now_s: float) -> RouteDecision:
         """The record: every place that was looked at, with the figures it was judged by."""
         here, remaining_s = self.here, ask.remaining_s
@@ -218,7 +261,7 @@ def choose(
         here_s <= rules.comfort_s
         and here_s <= rules.comfort_ratio * remaining_s
         and load.num_active < load.num_slots
-        and here.state is _READY
+        and here.is_open
         and (not ask.not_at or here.name not in ask.not_at)
         and (ask.regions is None or here.region in ask.regions)
         and (ask.sites is None or here.name in ask.sites)
@@ -337,6 +380,8 @@ def _bar(ask: Ask, load: EngineLoad, here: Here) -> Reason | None:
         return Reason.PLACE_NOT_ALLOWED
     if here.state is SiteState.DRAINING:
         return Reason.DRAINING
+    if here.capacity_ratio <= 0.0:
+        return Reason.NO_CAPACITY
     # All that waits is looked at first: it is cheaper, and rarely so much.
     voice, agent, batch = load.backlog
     if voice.num_queued + agent.num_queued + batch.num_queued < here.max_num_queued:

@@ -8,11 +8,10 @@ goes on the turn's trail; how estimates turned out goes to what the next choice 
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import random as chance
 import time
 from contextlib import aclosing
+from math import ceil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,10 +28,12 @@ from gateway.core.generation import (
     TokenFrame,
 )
 from gateway.core.hops import Admitted, Hops
-from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
+from gateway.core.peer_errors import PeerError
 from gateway.core.routing import Reason, Verdict, choose, refusal
 from gateway.core.stages import Candidate, RouteDecision, Stage
 from gateway.peers.port import NoPeers
+from gateway.router.local_turns import LocalTurns, TurnLeaves
+from gateway.router.peer_turns import PeerTurns
 from gateway.router.way import Way
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from gateway.core.budget import Budget, TurnClass
     from gateway.core.generation import GenerationEvent
-    from gateway.core.peer_view import PeerView
     from gateway.core.routing import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
     from gateway.engine.port import TextEngine
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 _NOTICEABLE_WAIT_S = 0.005
 """A consumer that holds an event longer than this shows up as egress, not as decode."""
-_ANSWER_LIMIT_S = 1.0
-"""A peer says at once whether it takes a turn; one that says nothing for so long is passed over."""
 
 
 class Router:
@@ -74,9 +72,8 @@ class Router:
         self._peers = peers or NoPeers()
         self._random = random
         self._monotonic = monotonic
-        self._running: dict[str, TurnTrail] = {}
-        """By generation id: a request id is the caller's, and may be anyone's."""
-        self._numbers = itertools.count(1)
+        self._local = LocalTurns(here, engine, monotonic=monotonic)
+        self._elsewhere = PeerTurns(here, self._peers, monotonic=monotonic)
 
     @property
     def max_context_tokens(self) -> int:
@@ -104,6 +101,7 @@ class Router:
         Raises SloUnattainable when it is shed, now or in an engine's queue, InvalidSchema and
         EngineFault when the engine refused it, EngineUnavailable when there is no engine left.
         """
+        self._elsewhere.count_turn()
         num_uncounted = len(request.prompt)
         async with aclosing(self.serve(request, budget, trail, Hops())) as items:
             async for item in items:
@@ -145,8 +143,13 @@ class Router:
                         yield fresh
                         self._mark_wait(trail, yielded_s)
                 return
-            except (PeerError, EngineUnavailable) as error:
-                way.fail(choice.site, error)
+            except TurnLeaves:
+                trail.num_resumes += way.delivered.has_begun
+            except EngineUnavailable as error:
+                way.fail(self.here.name, error)
+            except PeerError as error:
+                way.fail(error.site, error)
+                way.may_retry = self._elsewhere.may_go_on(error, way)
 
     def stay(self, trail: TurnTrail) -> None:
         """The turn is answered at this site, with or without a generation."""
@@ -156,15 +159,51 @@ class Router:
 
     def count_resume(self, generation_id: str) -> None:
         """A running generation went on in another engine process."""
-        trail = self._running.get(generation_id)
-        if trail is not None:
-            trail.num_resumes += 1
+        self._local.count_resume(generation_id)
+
+    def move_away(self, share: float) -> int:
+        """Have this share of what runs here go on at peers with room, voice first; how many do.
+
+        What finds no room stays, as slow as the site has become.
+        """
+        turns = self._local.in_order_of_service()
+        num_wanted, num_moved = ceil(share * len(turns)), 0
+        for turn in turns:
+            if num_moved == num_wanted:
+                break
+            choice = self._away(turn.way)
+            if choice is not None:
+                turn.leave(choice)
+                num_moved += 1
+        return num_moved
+
+    def _away(self, way: Way) -> Choice | None:
+        """A peer for a turn that runs here, booked, or None; the trail says why."""
+        now_s, ask = self._monotonic(), way.ask(self._model, self._monotonic())
+        ask = ask._replace(not_at=(*ask.not_at, self.here.name), has_begun=False)
+        choice = choose(
+            ask,
+            self._engine.load(),
+            self.here,
+            self._peers.known,
+            now_s=now_s,
+            random=self._random,
+        )
+        if choice.peer is None:
+            return None
+        decision = way.decision(choice, ask, now_s)
+        way.trail.decisions.append(msgspec.structs.replace(decision, reason=Reason.CAPACITY_CUT))
+        choice.peer.book(way.request.turn_class, len(way.request.prompt))
+        return choice
 
     def _next(self, way: Way) -> Choice:
         """Where it goes now, and booked there; the trail says why.
 
         Raises SloUnattainable, EngineUnavailable.
         """
+        if (choice := way.next_choice) is not None:
+            way.next_choice = None
+            return choice
         choice, ask = self._choose(way)
         now_s = self._monotonic()
         decision = way.decision(choice, ask, now_s)
@@ -199,72 +238,9 @@ class Router:
     def _at(self, choice: Choice, way: Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """The rest of the generation, as the chosen site makes it."""
         peer = choice.peer
-        return self._here(choice, way) if peer is None else self._there(peer, choice, way)
-
-    async def _here(
-        self, choice: Choice, way: Way
-    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
-        yield Admitted(())
-        generation_id = f"{way.request.request_id}#{next(self._numbers)}"
-        request = msgspec.structs.replace(
-            way.delivered.remaining_request(), request_id=generation_id
-        )
-        self._running[generation_id] = way.trail
-        asked_s, is_first = self._monotonic(), True
-        try:
-            async with aclosing(self._engine.generate(request)) as events:
-                async for event in events:
-                    if is_first and isinstance(event, TokenFrame) and not request.resume:
-                        took_s = self._monotonic() - asked_s
-                        rank = CLASS_RANK[request.turn_class]
-                        self.here.residuals.add(rank, choice.here_s, took_s)
-                    is_first = False
-                    yield event
-        finally:
-            del self._running[generation_id]
-
-    async def _there(
-        self, peer: PeerView, choice: Choice, way: Way
-    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
-        """As a peer makes it; what becomes of it is what the peer is judged by."""
-        request, asked_s = way.delivered.remaining_request(), self._monotonic()
-        turn_class, was_certain = request.turn_class, choice.reason is not Reason.UNCERTAIN
-        hops = way.hops.onward(self.here.name)
-        items = self._peers.generate(
-            peer.name, request, hops, way.trail, is_last_resort=not was_certain
-        )
-        is_accepted = is_answered = False
-        try:
-            async with aclosing(items):
-                yield await self._answer(peer, items)
-                is_accepted = True
-                async for item in items:
-                    if not is_answered and isinstance(item, TokenFrame) and not request.resume:
-                        now_s = self._monotonic()
-                        peer.answered(turn_class, choice.estimate_s, now_s - asked_s, now_s)
-                    is_answered = True
-                    yield item
-        except PeerRefused:
-            if not is_accepted:
-                peer.refused(self._monotonic(), was_certain=was_certain)
-            raise
-        except PeerLost as error:
-            if not error.was_sent:
-                peer.unbook(turn_class, len(request.prompt))
-            raise
-        finally:
-            self._peers.known.judge(peer, self._monotonic())
-
-    async def _answer(
-        self, peer: PeerView, items: AsyncGenerator[Admitted | GenerationEvent, None]
-    ) -> Admitted | GenerationEvent:
-        """The first that the peer says of a turn. Raises PeerLost if that is nothing."""
-        try:
-            async with asyncio.timeout(_ANSWER_LIMIT_S):
-                return await anext(items)
-        except TimeoutError:
-            peer.failed()
-            raise PeerLost(peer.name, f"no answer within {_ANSWER_LIMIT_S:g} s") from None
+        if peer is None:
+            return self._local.run(choice, way)
+        return self._elsewhere.run(peer, choice, way)
 
     def _pass_on(
         self, item: Admitted | GenerationEvent, way: Way
