@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from itertools import islice
+from math import nan
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -63,6 +64,11 @@ class EngineSource(msgspec.Struct, frozen=True):
     load: Callable[[], EngineLoad]
     """May raise EngineUnavailable."""
     num_restarts: Callable[[], int]
+    capacity_ratio: Callable[[], float] = lambda: 1.0
+    """What the operator leaves of the site's capacity."""
+    set_capacity: Callable[[float], int] | None = None
+    """Leaves the site a part of its capacity, 0 to 1; how many turns moved away. None: it is not
+    this site's to cut."""
 
 
 def build_admin_app(
@@ -87,6 +93,7 @@ def build_admin_app(
             Route("/v1/site", admin.site),
             Route("/v1/grid", admin.grid),
             Route("/v1/drain", admin.drain, methods=["POST"]),
+            Route("/v1/capacity", admin.capacity, methods=["POST"]),
             Route("/v1/requests", admin.requests),
             Route("/v1/requests/{request_id:path}", admin.request),
             Route("/healthz", admin.healthz),
@@ -125,6 +132,8 @@ class _SiteFigures(msgspec.Struct):
     num_turns_active: int
     num_records_kept: int
     num_engine_restarts: int
+    capacity_ratio: float
+    """What the operator leaves of the site's capacity."""
 
 
 class _SiteState(msgspec.Struct):
@@ -135,6 +144,12 @@ class _SiteState(msgspec.Struct):
     now: _SiteFigures
     engine: _EngineFigures | None
     """None while there is no engine."""
+
+
+class _CapacityCut(msgspec.Struct, frozen=True):
+    ratio: float
+    num_moved: int
+    """Running turns that go on at other sites."""
 
 
 class _TurnList(msgspec.Struct):
@@ -190,6 +205,7 @@ class _Admin:
                 num_turns_active=self._desk.num_active,
                 num_records_kept=len(self._telemetry.ring),
                 num_engine_restarts=self._engine.num_restarts(),
+                capacity_ratio=self._engine.capacity_ratio(),
             ),
             engine=self._engine_figures(now_s),
         )
@@ -200,10 +216,22 @@ class _Admin:
         view = grid_view(self._identity.site, self._grid())
         return Response(msgspec.json.encode(view), media_type=_JSON)
 
+    async def capacity(self, request: Request) -> Response:
+        """Cut the site's capacity, or give it back: `?ratio=0.5`.
+
+        Raises AccessError for web pages, InvalidRequest.
+        """
+        _refuse_web_pages(request)
+        set_capacity = self._engine.set_capacity
+        if set_capacity is None:
+            raise InvalidRequest("another server runs this site's model; cut its capacity there")
+        ratio = _ratio(request.query_params.get("ratio", ""))
+        cut = _CapacityCut(ratio, set_capacity(ratio))
+        return Response(msgspec.json.encode(cut), media_type=_JSON)
+
     async def drain(self, request: Request) -> Response:
-        """Drain the site and end it. Raises AccessError for web pages, which can post anywhere."""
-        if "origin" in request.headers:
-            raise AccessError("a web page may not drain a site; use a command-line client")
+        """Drain the site and end it. Raises AccessError for web pages."""
+        _refuse_web_pages(request)
         self._end()
         return Response(b'{"status":"draining"}', status_code=202, media_type=_JSON)
 
@@ -228,6 +256,12 @@ class _Admin:
         except EngineUnavailable:
             return None
         return _engine_figures(load, now_s)
+
+
+def _refuse_web_pages(request: Request) -> None:
+    """A page can post anywhere. Raises AccessError."""
+    if "origin" in request.headers:
+        raise AccessError("a web page may not command a site; use a command-line client")
 
 
 class _Filter(msgspec.Struct, frozen=True):
@@ -268,6 +302,16 @@ def _limit(given: str) -> int:
     if given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_NUM_TURNS:
         return int(given)
     raise InvalidRequest(f"limit must be 1 to {MAX_NUM_TURNS}, not {given!r}", param="limit")
+
+
+def _ratio(given: str) -> float:
+    try:
+        ratio = float(given)
+    except ValueError:
+        ratio = nan
+    if 0.0 <= ratio <= 1.0:
+        return ratio
+    raise InvalidRequest(f"ratio must be 0 to 1, as in `?ratio=0.5`, not {given!r}", param="ratio")
 
 
 def _choice(kind: type[_Choice], param: str, given: str | None) -> _Choice | None:

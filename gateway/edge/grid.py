@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from gateway.core.turn import ModelInfo
     from gateway.engine.client import EngineClient
 
+_log = logging.getLogger(__name__)
+
 _EVERYBODY = ""
 """No site's name: who hears it has sent nothing."""
 
@@ -52,8 +55,10 @@ class Grid:
         reporter: LoadReporter,
         tls: PeerTls | None,
         sessions: SurvivingSessions | None,
+        engine: EngineClient,
     ) -> None:
         self.router = router
+        self._engine = engine
         self.links = links
         self.server = server
         self._config = config
@@ -100,7 +105,7 @@ class Grid:
             sessions=sessions,
         )
         server = PeerServer(router, contract)
-        return cls(config, hello, router, links, server, reporter, tls, sessions)
+        return cls(config, hello, router, links, server, reporter, tls, sessions, engine)
 
     async def listen(self, *, max_connections: int) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
@@ -139,6 +144,22 @@ class Grid:
     def alternates(self) -> tuple[str, ...]:
         """Addresses of other sites, the best for an agent's turn first."""
         return self.links.alternates(CLASS_RANK[TurnClass.AGENT])
+
+    def set_capacity(self, ratio: float) -> int:
+        """Leave the site this part of its capacity, 0 to 1; how many running turns it moved away.
+
+        The engine rests for the remainder of the time. Estimates and credits follow from that;
+        of what runs, the part that was cut goes on at peers that have room.
+        """
+        here = self.router.here
+        lost = 1.0 - ratio / here.capacity_ratio if ratio < here.capacity_ratio else 0.0
+        here.capacity_ratio = ratio
+        self._engine.set_capacity(ratio)
+        num_moved = self.router.move_away(lost)
+        _log.warning("capacity %g, %d turns moved away", ratio, num_moved)
+        if self._fabric is not None:
+            self._fabric.tell()
+        return num_moved
 
     def drain(self) -> None:
         """Take no more turns of peers, tell them, and begin nothing here."""

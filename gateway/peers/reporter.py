@@ -71,6 +71,7 @@ class LoadReporter:
             max_num_queued=self._here.max_num_queued,
             credits=self._credits,
             state=self._here.state,
+            capacity_ratio=self._here.capacity_ratio,
             received=self._received.get(site, NOTHING_RECEIVED),
             models=self._models,
         )
