@@ -17,11 +17,11 @@ NAMES = ("edge-a", "edge-b", "edge-c")
 
 @contextmanager
 def running_grid(
-    folder: Path, *arguments: str, num_threads: int = 1
+    folder: Path, *arguments: str, num_threads: int = 1, **environment: str
 ) -> Iterator[dict[str, SiteProcess]]:
     """`firsthop up` with these arguments for each of `NAMES`, all linked when it is entered.
 
-    `num_threads` is each engine's: the sites share the machine.
+    `num_threads` is each engine's: the sites share the machine. `environment` is every site's.
     """
     bases: dict[str, int] = {}
     while len(set(bases.values())) < len(NAMES):
@@ -41,6 +41,7 @@ def running_grid(
                     FIRSTHOP_GRID_KEY=key,
                     FIRSTHOP_ACCOUNT_DATABASE=str(folder / "account.db"),
                     FIRSTHOP_MODEL_THREADS=str(num_threads),
+                    **environment,
                 )
             )
         for site in sites.values():
