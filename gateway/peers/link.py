@@ -68,6 +68,12 @@ class LinkFigures(msgspec.Struct, frozen=True, kw_only=True):
     num_accepted: int = 0
     num_refused: int = 0
     num_lost: int = 0
+    ejected_for_s: float | None = None
+    """Until the peer gets turns again after it was an outlier; None: it is not ejected."""
+    num_ejections: int = 0
+    """Lately: each good answer later takes one back."""
+    is_slow: bool = False
+    """It says of itself that it is far slower than it used to be, or degraded."""
 
 
 class PeerLink:

@@ -116,11 +116,11 @@ class PeerLinks:
     def figures_of(self, site: str) -> LinkFigures | None:
         """What is known of one peer now; None for a site without a link."""
         link = self._links.get(site)
-        return None if link is None else link.figures()
+        return None if link is None else self._views.judged(link.figures())
 
     def figures(self) -> list[LinkFigures]:
         """What is known of every peer now."""
-        return [link.figures() for link in self._links.values()]
+        return [self._views.judged(link.figures()) for link in self._links.values()]
 
     def staying(self) -> dict[str, str]:
         """The peers that are linked and about to stay, and where each answers agents, or ""."""

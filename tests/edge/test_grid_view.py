@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway.core.generation import EngineLoad
 from gateway.core.load_report import Credits, LoadReport, report_load
 from gateway.core.membership import Ignored, SiteCard
@@ -80,3 +82,15 @@ def test_of_a_linked_peer_only_its_link_says_how_busy_it_is() -> None:
 
 def test_without_a_fabric_there_is_none() -> None:
     assert grid_view("edge-a", GridFigures()).fabric is None
+
+
+def test_a_peer_that_gets_no_turns_for_what_it_did_is_named() -> None:
+    linked = link_to("edge-b", is_linked=True)
+    ejected = msgspec.structs.replace(linked, ejected_for_s=4.5, num_ejections=2)
+    slow = msgspec.structs.replace(linked, is_slow=True)
+    gone = msgspec.structs.replace(link_to("edge-b", is_linked=False), ejected_for_s=4.5)
+    views = grid_view("edge-a", GridFigures(links=[linked, ejected, slow, gone])).peers
+    assert [view.state for view in views] == ["usable", "ejected", "usable", "unlinked"]
+    assert [view.slow for view in views] == [False, False, True, False]
+    assert [view.ejected_for_ms for view in views] == [None, 4500.0, None, 4500.0]
+    assert views[1].num_ejections == 2

@@ -102,6 +102,27 @@ async def test_a_hedge_outlives_the_peer_it_was_against() -> None:
 
 
 @on_uvloop
+async def test_a_peer_that_failed_too_often_is_said_to_be_ejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peer_turns, "_ANSWER_LIMIT_S", 0.02)
+    async with grid("edge-a", "edge-b", "edge-c") as sites:
+        a = sites["edge-a"]
+        a.engine.reported = BUSY
+        sites["edge-c"].drain()
+        await a.linked("edge-b")
+        monkeypatch.setattr(sites["edge-b"].router, "serve", _silence)
+        for number in range(1, 4):
+            with pytest.raises(SloUnattainable):
+                await a.ask(request_of())
+            assert _asked(a) == number
+        figures = {one.site: one for one in a.links.figures()}
+        assert figures["edge-b"].ejected_for_s is not None
+        assert figures["edge-b"].num_ejections == 1
+        assert figures["edge-c"].ejected_for_s is None
+
+
+@on_uvloop
 async def test_hedges_stay_within_their_share_and_are_for_voice() -> None:
     async with grid("edge-a", "edge-b", "edge-c") as sites, asyncio.TaskGroup() as tasks:
         a, peers = sites["edge-a"], [sites["edge-b"], sites["edge-c"]]
