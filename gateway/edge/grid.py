@@ -15,6 +15,7 @@ from gateway.core.membership import SiteCard
 from gateway.core.routing import Here
 from gateway.core.session_snapshot import GridKey
 from gateway.edge.grid_view import GridFigures
+from gateway.edge.http_server import bind_listener
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
 from gateway.peers.fabric import Fabric
@@ -109,6 +110,10 @@ class Grid:
 
     async def listen(self, *, max_connections: int) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
+        for endpoint in self._config.fabric.listen:
+            # The fabric itself would only find out when the site has said that it is ready.
+            host, _, port = endpoint.partition("/")[2].rpartition(":")
+            bind_listener(host.strip("[]"), int(port)).close()
         at = self._config.peer
         await self.server.start(at.host, at.port, self._tls, max_connections=max_connections)
         return self.server.port
