@@ -12,7 +12,7 @@ from gateway.core.budget import TurnClass
 from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import Credits, SiteState, model_key
 from gateway.core.membership import SiteCard
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.session_snapshot import GridKey
 from gateway.edge.grid_view import GridFigures
 from gateway.edge.http_server import bind_listener

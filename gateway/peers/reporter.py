@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import EngineLoad, GenerationRequest
     from gateway.core.load_report import ByClass, LoadReport
-    from gateway.core.routing import Here
+    from gateway.core.route_choice import Here
 
 _MAX_NUM_READERS = 4096
 """Peers whose work is counted; beyond, the one that was counted first is forgotten."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from gateway.core.generation import GenerationEvent
-    from gateway.core.routing import Choice, Here
+    from gateway.core.route_choice import Choice, Here
     from gateway.engine.port import TextEngine
     from gateway.router.way import Way
 

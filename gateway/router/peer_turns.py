@@ -11,8 +11,8 @@ import msgspec
 from gateway.core.generation import TokenFrame
 from gateway.core.hops import Admitted
 from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
-from gateway.core.retry_budget import MAX_LOST, hedge_after_s, hedges, retries
-from gateway.core.routing import Reason
+from gateway.core.retry_budget import MAX_LOST, hedges, retries
+from gateway.core.route_choice import Reason
 from gateway.runtime.tasks import first_cause
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import GenerationEvent
     from gateway.core.peer_view import PeerView
-    from gateway.core.routing import Choice, Here
+    from gateway.core.route_choice import Choice, Here
     from gateway.peers.port import PeerSites
     from gateway.router.way import Way
 
@@ -90,7 +90,7 @@ class PeerTurns:
 
         Raises PeerError; what is known of the peers then includes why.
         """
-        hedge_s = hedge_after_s(choice, way.request.turn_class)
+        hedge_s = choice.hedge_after_s(way.request.turn_class)
         runner_up = choice.runner_up
         if hedge_s is None or runner_up is None or way.is_from_peer or way.delivered.has_begun:
             async with aclosing(self._at(peer, choice.estimate_s, choice, way)) as items:

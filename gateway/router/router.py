@@ -29,7 +29,8 @@ from gateway.core.generation import (
 )
 from gateway.core.hops import Admitted, Hops
 from gateway.core.peer_errors import PeerError
-from gateway.core.routing import Reason, Verdict, choose, refusal
+from gateway.core.route_choice import Reason, Verdict
+from gateway.core.routing import choose, refusal
 from gateway.core.stages import Candidate, RouteDecision, Stage
 from gateway.peers.port import NoPeers
 from gateway.router.local_turns import LocalTurns, TurnLeaves
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from gateway.core.budget import Budget, TurnClass
     from gateway.core.generation import GenerationEvent
-    from gateway.core.routing import Ask, Choice, Here
+    from gateway.core.route_choice import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
     from gateway.engine.port import TextEngine
     from gateway.peers.port import PeerSites

@@ -11,7 +11,7 @@ import msgspec
 from gateway.core.errors import EngineUnavailable
 from gateway.core.generation import CLASS_RANK
 from gateway.core.peer_errors import PeerLost, PeerRefused
-from gateway.core.routing import Ask
+from gateway.core.route_choice import Ask
 from gateway.core.stages import Candidate
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import GenerationRequest
     from gateway.core.hops import Hops
     from gateway.core.peer_errors import PeerError
-    from gateway.core.routing import Choice
+    from gateway.core.route_choice import Choice
     from gateway.core.stages import RouteDecision, TurnTrail
 
 

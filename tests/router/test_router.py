@@ -17,7 +17,7 @@ from gateway.core.generation import (
     Refusal,
     TokenFrame,
 )
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.stages import Stage, StageClock, TurnTrail
 from gateway.router.router import Router
 
