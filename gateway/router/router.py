@@ -29,6 +29,7 @@ from gateway.core.generation import (
 )
 from gateway.core.hops import Admitted, Hops
 from gateway.core.peer_errors import PeerError
+from gateway.core.prompt_homes import PromptHomes
 from gateway.core.route_choice import Reason, Verdict
 from gateway.core.routing import choose, refusal
 from gateway.core.stages import Candidate, RouteDecision, Stage
@@ -73,6 +74,7 @@ class Router:
         self._peers = peers or NoPeers()
         self._random = random
         self._monotonic = monotonic
+        self._homes = PromptHomes()
         self._local = LocalTurns(here, engine, monotonic=monotonic)
         self._elsewhere = PeerTurns(here, self._peers, monotonic=monotonic)
 
@@ -180,7 +182,8 @@ class Router:
 
     def _away(self, way: Way) -> Choice | None:
         """A peer for a turn that runs here, booked, or None; the trail says why."""
-        now_s, ask = self._monotonic(), way.ask(self._model, self._monotonic())
+        now_s = self._monotonic()
+        ask = self._ask(way, now_s)
         ask = ask._replace(not_at=(*ask.not_at, self.here.name), has_begun=False)
         choice = choose(
             ask,
@@ -220,7 +223,7 @@ class Router:
 
     def _choose(self, way: Way) -> tuple[Choice, Ask]:
         now_s, load = self._monotonic(), self._engine.load()
-        ask, refused = way.ask(self._model, now_s), None
+        ask, refused = self._ask(way, now_s), None
         if way.is_from_peer:
             # Taken or not by what is exactly known of this site; what is not taken may go on to
             # one that the peer does not know.
@@ -236,6 +239,17 @@ class Router:
             choice.reason = refused if choice.verdict is Verdict.SHED else choice.reason
         return choice, ask
 
+    def _ask(self, way: Way, now_s: float) -> Ask:
+        """What is to be decided, with where the prompt's beginning is likely cached."""
+        ask, here = way.ask(self._model, now_s), self.here.name
+        num_tokens, sites = self._homes.of(way.request.prompt)
+        if not num_tokens:
+            return ask
+        home = next((site for site in sites if site != here), "")
+        return ask._replace(
+            cached_tokens=num_tokens if here in sites else 0, home=home, home_tokens=num_tokens
+        )
+
     def _at(self, choice: Choice, way: Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """The rest of the generation, as the chosen site makes it."""
         peer = choice.peer
@@ -250,6 +264,7 @@ class Router:
         if isinstance(item, Admitted):
             path = (self.here.name, *item.path)
             way.arrive(path)
+            self._homes.add(way.request.prompt, path[-1])
             return Admitted(path)
         self._mark(item, way.trail)
         return way.delivered.take(item) if isinstance(item, TokenFrame) else item
