@@ -21,12 +21,10 @@ from gateway.wire.peer_frames import MAX_MESSAGE_BYTES, METHOD, FrameError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.core.generation import GenerationEvent, GenerationRequest
-    from gateway.core.hops import Hops
+    from gateway.core.generation import GenerationEvent
     from gateway.core.session_snapshot import SealedSnapshot
-    from gateway.core.stages import TurnTrail
     from gateway.peers.connection import Call
-    from gateway.peers.port import PeerObserver
+    from gateway.peers.port import HandedTurn, PeerObserver
     from gateway.wire.peer_frames import Hello
 
 _logger = logging.getLogger(__name__)
@@ -171,19 +169,12 @@ class PeerLink:
         """
         self._is_over = True
 
-    async def generate(
-        self,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
-    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+    async def generate(self, turn: HandedTurn) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites.generate`."""
         if self._connection is None:
             raise PeerLost(self.peer.site, "not linked", was_sent=False)
         self._num_offered += 1
-        events = self._connection.generate(request, hops, trail, is_last_resort=is_last_resort)
+        events = self._connection.generate(turn)
         try:
             async for event in events:
                 self._num_accepted += isinstance(event, Admitted)

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from gateway.core.generation import GenerationEvent, GenerationRequest
-    from gateway.core.hops import Admitted, Hops
+    from gateway.core.generation import GenerationEvent
+    from gateway.core.hops import Admitted
     from gateway.core.peers import Peers
     from gateway.core.session_snapshot import SealedSnapshot
-    from gateway.core.stages import TurnTrail
     from gateway.peers.link import LinkFigures, PeerSite
+    from gateway.peers.port import HandedTurn
     from gateway.wire.peer_frames import Hello
 
 
@@ -98,16 +98,10 @@ class PeerLinks:
         return self._views.alternates(class_rank)
 
     def generate(
-        self,
-        site: str,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
+        self, site: str, turn: HandedTurn
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites`. Raises KeyError for a site that is no peer."""
-        return self._links[site].generate(request, hops, trail, is_last_resort=is_last_resort)
+        return self._links[site].generate(turn)
 
     def usable(self) -> set[str]:
         """The sites whose links take new turns."""

@@ -13,6 +13,7 @@ from gateway.core.hops import Admitted
 from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.retry_budget import MAX_LOST, hedges, retries
 from gateway.core.route_choice import Reason
+from gateway.peers.port import HandedTurn
 from gateway.runtime.tasks import first_cause
 
 if TYPE_CHECKING:
@@ -161,9 +162,8 @@ class PeerTurns:
         request, asked_s = way.delivered.remaining_request(), self._monotonic()
         turn_class, was_certain = request.turn_class, choice.reason is not Reason.UNCERTAIN
         hops = way.hops.onward(self._here.name)
-        items = self._peers.generate(
-            peer.name, request, hops, way.trail, is_last_resort=not was_certain
-        )
+        handed = HandedTurn(request, hops, way.trail, is_last_resort=not was_certain)
+        items = self._peers.generate(peer.name, handed)
         is_accepted = is_answered = False
         try:
             async with aclosing(items):
