@@ -338,6 +338,14 @@ class SiteLimits(msgspec.Struct, frozen=True):
     max_queued: Annotated[
         int, Meta(ge=0, le=1 << 20, description="Turns that may wait for a slot.")
     ] = 512
+    capacity_file: Annotated[
+        str,
+        Meta(
+            description="File that says how much of the site's capacity may be used, 0 to 1: "
+            "followed within a second; no file: all of it; empty: there is none to follow.",
+            extra={"path": True},
+        ),
+    ] = ""
     drain_timeout_s: Annotated[
         float,
         Meta(

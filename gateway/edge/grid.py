@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.core.budget import TurnClass
@@ -14,6 +15,7 @@ from gateway.core.load_report import Credits, SiteState, model_key
 from gateway.core.membership import SiteCard
 from gateway.core.route_choice import Here
 from gateway.core.session_snapshot import GridKey
+from gateway.edge.capacity_file import follow_capacity_file
 from gateway.edge.grid_view import GridFigures
 from gateway.edge.http_server import bind_listener
 from gateway.edge.peer_grpc import PeerServer
@@ -149,6 +151,12 @@ class Grid:
     def alternates(self) -> tuple[str, ...]:
         """Addresses of other sites, the best for an agent's turn first."""
         return self.links.alternates(CLASS_RANK[TurnClass.AGENT])
+
+    async def follow_capacity(self) -> None:
+        """Do what the capacity file says, if there is one, until cancelled."""
+        path = self._config.limits.capacity_file
+        if path:
+            await follow_capacity_file(Path(path), self.set_capacity)
 
     def set_capacity(self, ratio: float) -> int:
         """Leave the site this part of its capacity, 0 to 1; how many running turns it moved away.
