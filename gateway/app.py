@@ -187,7 +187,7 @@ class _Site:
             besides = [
                 self._reload_keys(asked.reload),
                 watch_loop_lag(self.telemetry.observe_loop_lag),
-                *([] if grid is None else [grid.meet(), grid.follow_capacity()]),
+                *([] if grid is None else [grid.meet(), grid.follow_capacity(), grid.keep_pace()]),
             ]
             running = [serving.create_task(one) for one in besides]
             await asked.end.wait()

@@ -296,6 +296,17 @@ class Budgets(msgspec.Struct, frozen=True):
         Meta(gt=0, lt=86_400_000, description="Budget of class agent.", extra={"unit": "ms"}),
     ] = 2000.0
 
+    voice_token_ms: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=60_000,
+            description="A turn of class voice whose tokens come further apart goes on, once, at a "
+            "site where they do not.",
+            extra={"unit": "ms"},
+        ),
+    ] = 200.0
+
     def defaults(self) -> BudgetDefaults:
         """The same in seconds, as the core counts."""
         return BudgetDefaults(voice_s=self.voice_ms / 1e3, agent_s=self.agent_ms / 1e3)

@@ -261,6 +261,11 @@ class PeerView:
         return "silent" if now_s > self.open_until_s else ""
 
     @property
+    def step_s(self) -> float:
+        """Between two tokens of a turn there, at least; infinite when it has not said."""
+        return inf if self.report is None else self.report.step_us * 1e-6
+
+    @property
     def is_slow(self) -> bool:
         """Whether it says of itself that it is far slower than it used to be, or is DEGRADED."""
         limit_s = self._trust.slow_ratio * self._prefill_baseline_s

@@ -64,6 +64,8 @@ class Reason(StrEnum):
     """The operator has taken all of this site's."""
     CAPACITY_CUT = "capacity_cut"
     """It ran here until the operator took a part of this site's capacity."""
+    STUTTERS = "stutters"
+    """It ran here until its tokens came further apart than its listener hears them."""
     HEDGED = "hedged"
     """Asked as well, because the first peer is later than nineteen of twenty."""
     RULED_OUT = "ruled_out"

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_PACE_INTERVAL_S = 0.25
 _EVERYBODY = ""
 """No site's name: who hears it has sent nothing."""
 
@@ -151,6 +152,14 @@ class Grid:
     def alternates(self) -> tuple[str, ...]:
         """Addresses of other sites, the best for an agent's turn first."""
         return self.links.alternates(CLASS_RANK[TurnClass.AGENT])
+
+    async def keep_pace(self) -> None:
+        """Until cancelled, have voice leave while this site is too slow for it."""
+        max_token_s = self._config.budgets.voice_token_ms / 1e3
+        while True:
+            await asyncio.sleep(_PACE_INTERVAL_S)
+            if num_moved := self.router.move_stuttering(max_token_s):
+                _log.warning("too slow for voice, %d turns moved away", num_moved)
 
     async def follow_capacity(self) -> None:
         """Do what the capacity file says, if there is one, until cancelled."""

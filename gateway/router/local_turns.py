@@ -36,6 +36,7 @@ class LocalTurn:
     def leave(self, choice: Choice) -> None:
         """Go on where `choice` says, which is booked there, before the engine's next event."""
         self.way.next_choice = choice
+        self.way.has_moved = True
         self._is_leaving = True
         if self._waiting is not None:
             self._waiting.cancel()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import random as chance
 import time
 from contextlib import aclosing
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.core.admission import AdmissionReason, retry_after_s
+from gateway.core.budget import TurnClass
 from gateway.core.delivered import Delivered
 from gateway.core.errors import EngineFault, EngineUnavailable, InvalidSchema, SloUnattainable
 from gateway.core.generation import (
@@ -41,7 +42,7 @@ from gateway.router.way import Way
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.core.budget import Budget, TurnClass
+    from gateway.core.budget import Budget
     from gateway.core.generation import GenerationEvent
     from gateway.core.route_choice import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
@@ -174,13 +175,30 @@ class Router:
         for turn in turns:
             if num_moved == num_wanted:
                 break
-            choice = self._away(turn.way)
+            choice = self._away(turn.way, Reason.CAPACITY_CUT)
             if choice is not None:
                 turn.leave(choice)
                 num_moved += 1
         return num_moved
 
-    def _away(self, way: Way) -> Choice | None:
+    def move_stuttering(self, max_token_s: float) -> int:
+        """Have voice go on, once, where its tokens come often enough; how many turns do.
+
+        A turn that is spoken needs a token every `max_token_s`.
+        """
+        if self._engine.load().decode_step_s <= max_token_s:
+            return 0
+        num_moved = 0
+        for turn in self._local.in_order_of_service():
+            way = turn.way
+            if way.request.turn_class is TurnClass.VOICE and not way.has_moved:
+                choice = self._away(way, Reason.STUTTERS, max_token_s)
+                if choice is not None:
+                    turn.leave(choice)
+                    num_moved += 1
+        return num_moved
+
+    def _away(self, way: Way, reason: Reason, max_token_s: float = inf) -> Choice | None:
         """A peer for a turn that runs here, booked, or None; the trail says why."""
         now_s = self._monotonic()
         ask = self._ask(way, now_s)
@@ -193,10 +211,10 @@ class Router:
             now_s=now_s,
             random=self._random,
         )
-        if choice.peer is None:
+        if choice.peer is None or choice.peer.step_s > max_token_s:
             return None
         decision = way.decision(choice, ask, now_s)
-        way.trail.decisions.append(msgspec.structs.replace(decision, reason=Reason.CAPACITY_CUT))
+        way.trail.decisions.append(msgspec.structs.replace(decision, reason=reason))
         choice.peer.book(way.request.turn_class, len(way.request.prompt))
         return choice
 

@@ -41,6 +41,8 @@ class Way:
     """Peers that were lost with it."""
     may_retry: bool = True
     """Whether it may be handed on at all, after what became of it elsewhere."""
+    has_moved: bool = False
+    """It has left this site's engine before its end."""
     next_choice: Choice | None = None
     """Where it goes on, booked there, when that was decided while it ran."""
     engine_error: EngineUnavailable | None = None

@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
 from gateway.edge import capacity_file
 from gateway.edge.capacity_file import follow_capacity_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_the_capacity_follows_the_file_and_nonsense_changes_nothing(

@@ -115,3 +115,28 @@ async def test_a_site_without_capacity_takes_nothing() -> None:
         a.router.here.capacity_ratio = 1.0
         await a.ask(request_of())
         assert len(a.engine.requests) == 1
+
+
+@on_uvloop
+async def test_voice_leaves_once_when_its_tokens_come_too_far_apart() -> None:
+    async with grid("edge-a", "edge-b") as sites, asyncio.TaskGroup() as tasks:
+        a, b = sites["edge-a"], sites["edge-b"]
+        a.engine.hold_at = b.engine.hold_at = 8
+        spoken = msgspec.structs.replace(request_of(), turn_class=TurnClass.VOICE)
+        asked = [tasks.create_task(a.ask(request)) for request in (spoken, request_of())]
+        await until(lambda: a.engine.num_tokens == 16)
+        assert a.router.move_stuttering(0.2) == 0
+        a.engine.reported = msgspec.structs.replace(IDLE, num_active=2, decode_step_s=0.3)
+        b.engine.reported = msgspec.structs.replace(a.engine.reported, decode_step_s=0.25)
+        await until(lambda: all(view.step_s > 0.2 for view in a.links.known))
+        assert a.router.move_stuttering(0.2) == 0, "it would not be better off there"
+        b.engine.reported = IDLE
+        await until(lambda: all(view.step_s < 0.2 for view in a.links.known))
+        assert a.router.move_stuttering(0.2) == 1
+        b.engine.go.set()
+        assert await asked[0] == answer_to(spoken)
+        assert a.router.move_stuttering(0.2) == 0
+        a.engine.go.set()
+        assert await asked[1] == answer_to(request_of())
+    assert [one.turn_class for one in b.engine.requests] == [TurnClass.VOICE]
+    assert a.trails[0].decisions[-1].reason == "stutters"
