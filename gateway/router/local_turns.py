@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.generation import CLASS_RANK, TokenFrame
+from gateway.core.generation import CLASS_RANK, GenerationEnd, TokenFrame
 from gateway.core.hops import Admitted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class LocalTurn:
 
     def __init__(self, way: Way) -> None:
         self.way = way
-        self._is_leaving = False
+        self._is_leaving = self._has_left = False
         self._waiting: asyncio.Task[object] | None = None
 
     def leave(self, choice: Choice) -> None:
@@ -41,9 +41,17 @@ class LocalTurn:
         if self._waiting is not None:
             self._waiting.cancel()
 
+    def forget_plan(self) -> None:
+        """It ended before it could leave: nothing comes of what was booked for it."""
+        choice, request = self.way.next_choice, self.way.request
+        if choice is not None and choice.peer is not None and not self._has_left:
+            choice.peer.unbook(request.turn_class, len(request.prompt))
+            self.way.next_choice = None
+
     async def next(self, events: AsyncGenerator[GenerationEvent, None]) -> GenerationEvent:
-        """The engine's next event. Raises TurnLeaves, StopAsyncIteration."""
+        """The engine's next event; there is one. Raises TurnLeaves, and what the engine raises."""
         if self._is_leaving:
+            self._has_left = True
             raise TurnLeaves
         # As `asyncio.timeout` does it, which costs several microseconds a token.
         self._waiting = asyncio.current_task()
@@ -51,6 +59,7 @@ class LocalTurn:
             return await anext(events)
         except asyncio.CancelledError:
             if self._waiting_was_told_to_leave():
+                self._has_left = True
                 raise TurnLeaves from None
             raise
         finally:
@@ -101,15 +110,14 @@ class LocalTurns:
         asked_s = self._monotonic()
         try:
             async with aclosing(self._engine.generate(request)) as events:
-                try:
+                event = await turn.next(events)
+                if isinstance(event, TokenFrame) and not request.resume:
+                    took_s, rank = self._monotonic() - asked_s, CLASS_RANK[request.turn_class]
+                    self._here.residuals.add(rank, choice.here_s, took_s)
+                while not isinstance(event, GenerationEnd):
+                    yield event
                     event = await turn.next(events)
-                    if isinstance(event, TokenFrame) and not request.resume:
-                        took_s, rank = self._monotonic() - asked_s, CLASS_RANK[request.turn_class]
-                        self._here.residuals.add(rank, choice.here_s, took_s)
-                    while True:
-                        yield event
-                        event = await turn.next(events)
-                except StopAsyncIteration:
-                    return
+                yield event
         finally:
             del self._running[generation_id]
+            turn.forget_plan()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from gateway.core.budget import TurnClass
+from gateway.core.generation import GenerationEnd
 from tests.edge.grpc_fakes import on_uvloop
 from tests.peers.grid import BUSY, IDLE, answer_to, grid, request_of, until
 
@@ -81,6 +82,26 @@ async def test_a_turn_whose_new_place_refuses_it_after_all_comes_back() -> None:
         assert await asked == answer_to(request_of())
         assert a.engine.num_running == b.engine.num_running == 0
     assert a.trails[0].path[-1] == "edge-a"
+
+
+@on_uvloop
+async def test_a_turn_that_ends_before_it_can_leave_leaves_nothing_booked() -> None:
+    async with grid("edge-a", "edge-b") as sites:
+        a, b = sites["edge-a"], sites["edge-b"]
+        view = a.links.known.get("edge-b")
+        assert view is not None
+        credit_s = list(view.credit_s)
+        for num_events in (1, 9):  # in the middle, and with its end in the caller's hands
+            events = a.stream(request_of())
+            for _ in range(num_events):
+                last = await anext(events)
+            assert a.router.move_away(1.0) == 1
+            assert view.credit_s != credit_s
+            if isinstance(last, GenerationEnd):
+                assert await anext(events, None) is None
+            await events.aclose()
+            assert view.credit_s == credit_s
+        assert b.engine.requests == []
 
 
 @on_uvloop

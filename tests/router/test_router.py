@@ -116,7 +116,7 @@ def test_two_rounds_on_one_site_are_one_hop_and_pay_for_both_prompts() -> None:
 
 
 def test_a_prompt_is_paid_for_as_soon_as_the_engine_has_it() -> None:
-    bench = Bench([])
+    bench = Bench(ANSWER)
 
     async def given_up() -> None:
         budget = Budget(bench.clock.now_s, 0.5)
