@@ -26,15 +26,17 @@ class PromptHomes:
         self._numbers = itertools.count()
 
     def add(self, prompt: Sequence[int], site: str) -> None:
-        """A site has taken a turn with this prompt."""
+        """A site has taken a turn with this prompt; shorter ones it continues are in it."""
+        num_tokens, begun = self._index.longest(prompt)
+        for number in begun:
+            if self._sites[number] == site and self._index.num_tokens(number) == num_tokens:
+                self._remove(number)
         number = next(self._numbers)
         if not self._index.put(number, prompt):
             return
         self._sites[number] = site
         if len(self._sites) > _MAX_NUM_PROMPTS:
-            oldest = next(iter(self._sites))
-            self._index.remove(oldest)
-            del self._sites[oldest]
+            self._remove(next(iter(self._sites)))
 
     def of(self, prompt: Sequence[int]) -> tuple[int, tuple[str, ...]]:
         """How many tokens of the prompt's beginning are cached, and where: the newest place first.
@@ -44,3 +46,7 @@ class PromptHomes:
         num_tokens, numbers = self._index.longest(prompt[:-1])
         sites = dict.fromkeys(self._sites[number] for number in reversed(numbers))
         return num_tokens, tuple(sites)
+
+    def _remove(self, number: int) -> None:
+        self._index.remove(number)
+        del self._sites[number]

@@ -31,3 +31,12 @@ def test_what_is_long_ago_is_forgotten_and_short_prompts_are_not_kept() -> None:
     for number in range(64):
         homes.add((number,) * 64, "c")
     assert homes.of((*TURN, 1)) == (0, ())
+
+
+def test_a_conversation_takes_one_place_however_long_it_is() -> None:
+    homes = PromptHomes()
+    homes.add((9,) * 64, "c")
+    for num_blocks in range(2, 200):
+        homes.add((1,) * 64 * num_blocks, "b")
+    assert homes.of((9,) * 65) == (64, ("c",))
+    assert homes.of((1,) * 64 * 300) == (64 * 199, ("b",))
