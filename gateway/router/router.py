@@ -228,13 +228,14 @@ class Router:
             return choice
         choice, ask = self._choose(way)
         now_s = self._monotonic()
-        decision = way.decision(choice, ask, now_s)
         way.trail.clock.mark(Stage.ADMISSION, now_s)
         if choice.verdict is Verdict.SHED:
             if way.engine_error is not None:
                 raise way.engine_error
+            decision = way.decision(choice, ask, now_s)
             raise self._shed(decision, choice.estimate_s, way.request, way.budget, way.trail)
-        way.trail.decisions.append(decision)
+        if not way.is_from_peer:  # whose own site keeps the record
+            way.trail.decisions.append(way.decision(choice, ask, now_s))
         if choice.peer is not None:
             choice.peer.book(way.request.turn_class, len(way.request.prompt))
         return choice
