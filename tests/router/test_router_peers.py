@@ -17,12 +17,12 @@ from gateway.core.generation import (
     GenerationRequest,
     TokenFrame,
 )
-from gateway.core.hops import Admitted, Hops
+from gateway.core.hops import Admitted
 from gateway.core.load_report import SiteState
 from gateway.core.peer_errors import PeerLost
 from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.router.router import Router
 from tests.core.grid_figures import peer
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from gateway.core.generation import GenerationEvent
+    from gateway.peers.port import HandedTurn
 
 REQUEST = GenerationRequest("r", (1, 2, 3), 16)
 AGENT = CLASS_RANK[REQUEST.turn_class]
@@ -51,13 +52,7 @@ class ScriptedPeers:
         return ()
 
     async def generate(
-        self,
-        site: str,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
+        self, site: str, turn: HandedTurn
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         for step in self._script:
             if step is None:
@@ -111,7 +106,7 @@ def test_only_a_turn_that_never_left_is_taken_off_a_peers_account(
 def test_a_peer_that_says_nothing_to_an_offer_is_given_up_and_blamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.router.router._ANSWER_LIMIT_S", 0.01)
+    monkeypatch.setattr("gateway.router.peer_turns._ANSWER_LIMIT_S", 0.01)
     bench = Bench(None)
     with pytest.raises(SloUnattainable) as shed:
         bench.ask()
