@@ -10,7 +10,7 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import uvloop
@@ -61,6 +61,15 @@ _RESERVED_FILES = 256
 """Open files for all but HTTP and gRPC connections: the admin port, the engine and its next start,
 the account, what Python loads."""
 _DEFAULT_CONNECTIONS = 8192
+_LEAST_GRPC_CONNECTIONS = 32
+
+
+class _Connections(NamedTuple):
+    """How many a listener may have."""
+
+    http: int
+    grpc: int
+    """Agents', and as many of peers."""
 
 
 def run_site(config: SiteConfig, announce: Announce) -> None:
@@ -78,14 +87,14 @@ def run_site(config: SiteConfig, announce: Announce) -> None:
 async def _serve(config: SiteConfig, announce: Announce) -> None:
     with first_cause(), signals() as asked:
         async with AsyncExitStack() as stack:
-            max_connections = _max_connections(config.limits.max_connections)
+            connections = _connections(config.limits.max_connections)
             listeners = _bind(config, stack)
             core = core_tier(config, stack)
             start = upstream_backend if config.upstream.url else engine_backend
             backend = await start(config, core, stack)
             site = _Site(config, backend, core)
             stack.push_async_callback(site.telemetry.close)
-            await site.serve(listeners, max_connections, asked, announce)
+            await site.serve(listeners, connections, asked, announce)
 
 
 def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]:
@@ -132,7 +141,7 @@ class _Site:
     async def serve(
         self,
         listeners: dict[str, socket.socket],
-        max_connections: int,
+        connections: _Connections,
         asked: Signals,
         announce: Announce,
     ) -> None:
@@ -158,7 +167,7 @@ class _Site:
             listeners["http"],
             tls=tls_files,
             drain_timeout_s=_CUT_OFF_S,
-            max_connections=max_connections,
+            max_connections=connections.http,
         )
         admin = http_server.HttpServer(
             build_admin_app(
@@ -182,9 +191,10 @@ class _Site:
             stall_limit_s=limits.stall_limit_s,
             session_idle_limit_s=limits.session_idle_limit_s,
             max_message_bytes=limits.max_body_bytes,
+            max_connections=connections.grpc,
             surviving=None if grid is None else grid.sessions,
         )
-        peer_port = 0 if grid is None else await grid.listen()
+        peer_port = 0 if grid is None else await grid.listen(max_connections=connections.grpc)
         async with asyncio.TaskGroup() as serving:
             serving.create_task(public.serve())
             serving.create_task(admin.serve())
@@ -195,7 +205,7 @@ class _Site:
             besides = [
                 self._reload_keys(asked.reload),
                 watch_loop_lag(self.telemetry.observe_loop_lag),
-                *([] if grid is None else [grid.meet()]),
+                *([] if grid is None else [grid.meet(), grid.follow_capacity(), grid.keep_pace()]),
             ]
             running = [serving.create_task(one) for one in besides]
             await asked.end.wait()
@@ -289,19 +299,22 @@ def _kept_s(told: Telemetry) -> float:
     return told.records_days * 86_400.0
 
 
-def _max_connections(given: int) -> int:
-    """The limit of the HTTP listener; 0 takes half of what is free, gRPC has the other half.
+def _connections(given: int) -> _Connections:
+    """The limits of the public listeners, so that none takes the files that the others need.
 
+    HTTP has what is `given`, or for 0 half of what is free; gRPC's two listeners share the rest.
     Raises ConfigError when this process may not open as many files.
     """
     num_files = raise_descriptor_limit()
-    num_free = max(2, num_files - _RESERVED_FILES)
-    if given > num_free:
+    num_free = max(4, num_files - _RESERVED_FILES)
+    http = given or min(_DEFAULT_CONNECTIONS, num_free // 2)
+    num_others = _RESERVED_FILES + 2 * _LEAST_GRPC_CONNECTIONS
+    if given > num_files - num_others:
         raise ConfigError(
-            f"limits.max_connections: {given} connections and {_RESERVED_FILES} other files are "
+            f"limits.max_connections: {given} connections and {num_others} other files are "
             f"more than the {num_files} this process may open; lower it or raise `ulimit -n`"
         )
-    return given or min(_DEFAULT_CONNECTIONS, num_free // 2)
+    return _Connections(http, min(_DEFAULT_CONNECTIONS, (num_free - http) // 2))
 
 
 def _with_ports(config: SiteConfig, http: int, grpc: int, peer: int, admin: int) -> SiteConfig:

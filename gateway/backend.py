@@ -79,7 +79,12 @@ async def engine_backend(
     )
     if agent.usual_constraint is not None:
         engine.prepare(agent.usual_constraint)
-    source = EngineSource(engine.load, lambda: engine.restarts)
+    source = EngineSource(
+        engine.load,
+        lambda: engine.restarts,
+        lambda: grid.router.here.capacity_ratio,
+        grid.set_capacity,
+    )
     return Backend(agent, source, lambda: engine.is_ready, grid)
 
 

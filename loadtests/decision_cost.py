@@ -21,14 +21,15 @@ from gateway.core.generation import CLASS_RANK, Backlog, EngineLoad
 from gateway.core.load_report import Credits, report_load
 from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
-from gateway.core.routing import Ask, Here, Verdict, choose
+from gateway.core.route_choice import Ask, Here, Verdict
+from gateway.core.routing import choose
 from loadtests import facts
 from loadtests.command_line import parser_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.core.routing import Choice
+    from gateway.core.route_choice import Choice
 
 _SEED = 1
 _NUM_PEERS = (2, 8, 32, 128)

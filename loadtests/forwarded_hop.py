@@ -35,7 +35,7 @@ from gateway.core.generation import (
     TokenFrame,
 )
 from gateway.core.load_report import Credits, SiteState
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadtests.local_site import ONE_SITE, SiteProcess, free_port_base, running_site, wait_until
 
@@ -17,11 +17,11 @@ NAMES = ("edge-a", "edge-b", "edge-c")
 
 @contextmanager
 def running_grid(
-    folder: Path, *arguments: str, num_threads: int = 1
+    folder: Path, *arguments: str, num_threads: int = 1, **environment: str
 ) -> Iterator[dict[str, SiteProcess]]:
     """`firsthop up` with these arguments for each of `NAMES`, all linked when it is entered.
 
-    `num_threads` is each engine's: the sites share the machine.
+    `num_threads` is each engine's: the sites share the machine. `environment` is every site's.
     """
     bases: dict[str, int] = {}
     while len(set(bases.values())) < len(NAMES):
@@ -31,17 +31,17 @@ def running_grid(
         sites = {}
         for name, base in bases.items():
             peers = [f"{one}=127.0.0.1:{bases[one] + 2}" for one in NAMES if one != name]
+            told: dict[str, Any] = {
+                "FIRSTHOP_SITE_ID": name,
+                "FIRSTHOP_GRID_PEERS": ",".join(peers),
+                "FIRSTHOP_GRID_KEY": key,
+                "FIRSTHOP_ACCOUNT_DATABASE": str(folder / "account.db"),
+                "FIRSTHOP_MODEL_THREADS": str(num_threads),
+                **environment,
+            }
+            command = (*ONE_SITE, "--port-base", str(base), *arguments)
             sites[name] = stack.enter_context(
-                running_site(
-                    folder / name,
-                    *(*ONE_SITE, "--port-base", str(base), *arguments),
-                    port_base=base,
-                    FIRSTHOP_SITE_ID=name,
-                    FIRSTHOP_GRID_PEERS=",".join(peers),
-                    FIRSTHOP_GRID_KEY=key,
-                    FIRSTHOP_ACCOUNT_DATABASE=str(folder / "account.db"),
-                    FIRSTHOP_MODEL_THREADS=str(num_threads),
-                )
+                running_site(folder / name, *command, port_base=base, **told)
             )
         for site in sites.values():
             wait_until(lambda site=site: num_usable(site) == 2, "all are linked")  # type: ignore[misc]

@@ -8,7 +8,7 @@ import wave
 from pathlib import Path
 
 from gateway.core.voice_line import HEARD_HZ
-from gateway.speech.worker.resample import Resampler
+from gateway.speech.resample import Resampler
 
 
 def sound_of(text: str, voice: str) -> bytes:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import gateway.app  # brings every module of the site, so every error class
-import gateway.core.call_errors  # noqa: F401 - those of voice workers, a process of their own
+import gateway.core.call_errors  # those of voice workers, a process of their own
+import gateway.core.speech_errors  # noqa: F401 - and of speech, likewise
 from gateway.core.errors import GatewayError, SetupError
 from gateway.wire.status import STATUS_OF_CODE
 

@@ -14,7 +14,8 @@ from msgspec import Meta
 
 from gateway.core.errors import SetupError
 from gateway.core.replay import Change, Replay, replay
-from gateway.core.routing import Rules, Verdict
+from gateway.core.route_choice import Verdict
+from gateway.core.routing import Rules
 from gateway.telemetry.decision_log import read_decisions
 
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from gateway import __version__
 from gateway.cli.grid_plan import (
     ADMIN_OFFSET,
@@ -18,6 +20,7 @@ from gateway.cli.grid_plan import (
     MAX_SITES,
     PEER_OFFSET,
     PORTS_OF_SITE,
+    CoreModel,
     PlannedSite,
     plan,
 )
@@ -47,6 +50,7 @@ _EPILOG = """\
 examples:
   firsthop up
   firsthop up --sites 1 --no-core
+  firsthop up --core-model ~/models/qwen2.5-7b-int4
   firsthop up --port-base 9000 --model ~/models/qwen2.5-0.5b-int4
   firsthop up --accelerator emulated:rtx-pro-6000
 
@@ -119,6 +123,11 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="no core site in front of FIRSTHOP_CORE_URL: edge sites ask that server themselves",
     )
+    parser.add_argument(
+        "--core-model",
+        metavar="DIR",
+        help="a core site that runs this larger model; FIRSTHOP_CORE_URL names one elsewhere",
+    )
     add_port_base(parser)
     parser.add_argument(
         "--model", metavar="DIR", help="model directory (default: the shipped assistant)"
@@ -148,7 +157,10 @@ def run(args: argparse.Namespace) -> int:
     loaded = local_site(port_base=args.port_base, model=args.model, accelerator=args.accelerator)
     check_named(loaded, verify=False)
     site = loaded.site
-    has_core = bool(site.core.url) and not args.no_core
+    if args.core_model and (args.no_core or site.core.url):
+        other = "--no-core" if args.no_core else "FIRSTHOP_CORE_URL"
+        raise ConfigError(f"--core-model and {other} say different things; give one of them")
+    has_core = bool(args.core_model or site.core.url) and not args.no_core
     if args.sites == 1 and not has_core:
         return _run_one(site)
     if site.upstream.url:
@@ -162,6 +174,7 @@ def _run_grid(args: argparse.Namespace, site: SiteConfig) -> int:
     port_base = args.port_base or DEFAULT_PORT_BASE
     arguments = [("--model", args.model), ("--accelerator", args.accelerator)]
     given = tuple(word for pair in arguments if pair[1] is not None for word in pair)
+    core_model = _core_model(args.core_model) if args.core_model else None
     sites = plan(
         site,
         num_sites=args.sites,
@@ -169,15 +182,24 @@ def _run_grid(args: argparse.Namespace, site: SiteConfig) -> int:
         port_base=port_base,
         arguments=given,
         environment=os.environ,
+        core_model=core_model,
     )
     _check_ports(sites)
     names = ", ".join(one.name for one in sites)
     print(_STARTING.format(sites=names, model=site.model.path), flush=True)
     # The first of them says what to try, with its own ports.
     first = local_site(port_base=port_base, model=args.model, accelerator=args.accelerator).site
+    if core_model is not None:
+        core = replace(first.core, url=sites[-1].http_v1, model=core_model.name)
+        first = replace(first, core=core)
     text = grid_ready_text(sites, first)
     asyncio.run(run_sites(sites, announce=lambda: print(text, flush=True)))
     return 0
+
+
+def _core_model(directory: str) -> CoreModel:
+    """Raises BundleError."""
+    return CoreModel(load_bundle(Path(directory), verify=False).name, directory)
 
 
 def _check_ports(sites: Sequence[PlannedSite]) -> None:

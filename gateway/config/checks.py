@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def check_site(site: SiteConfig, origins: Mapping[str, str]) -> None:
     """Raise ConfigError for a whole that is unsafe or cannot work, though each value is fine."""
     complaints = Complaints()
-    for check in (_check_tls, _check_public, _check_peers, _check_fabric, _check_ports):
+    checks = (_check_tls, _check_public, _check_peers, _check_fabric, _check_ports, _check_capacity)
+    for check in checks:
         with complaints.noting():
             check(site, origins)
     for section, server in (("upstream", site.upstream), ("core", site.core)):
@@ -133,6 +134,14 @@ def _check_ports(site: SiteConfig, origins: Mapping[str, str]) -> None:
                 "give each listener its own"
             )
         taken[port] = section
+
+
+def _check_capacity(site: SiteConfig, origins: Mapping[str, str]) -> None:
+    if site.upstream.url and site.limits.capacity_file:
+        raise ConfigError(
+            f"{origins['limits.capacity_file']}: limits.capacity_file: another server runs this "
+            "site's model (upstream.url); its capacity is not this site's to cut"
+        )
 
 
 def _check_upstream(section: str, server: UpstreamModel, origins: Mapping[str, str]) -> None:

@@ -297,6 +297,17 @@ class Budgets(msgspec.Struct, frozen=True):
         Meta(gt=0, lt=86_400_000, description="Budget of class agent.", extra={"unit": "ms"}),
     ] = 2000.0
 
+    voice_token_ms: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=60_000,
+            description="A turn of class voice whose tokens come further apart goes on, once, at a "
+            "site where they do not.",
+            extra={"unit": "ms"},
+        ),
+    ] = 200.0
+
     def defaults(self) -> BudgetDefaults:
         """The same in seconds, as the core counts."""
         return BudgetDefaults(voice_s=self.voice_ms / 1e3, agent_s=self.agent_ms / 1e3)
@@ -332,12 +343,21 @@ class SiteLimits(msgspec.Struct, frozen=True):
         Meta(
             ge=0,
             le=1 << 20,
-            description="HTTP connections at a time; 0: half the open-files limit, at most 8192.",
+            description="HTTP connections at a time; 0: half the open-files limit, at most 8192. "
+            "gRPC has the rest, at most as many for agents and for peers.",
         ),
     ] = 0
     max_queued: Annotated[
         int, Meta(ge=0, le=1 << 20, description="Turns that may wait for a slot.")
     ] = 512
+    capacity_file: Annotated[
+        str,
+        Meta(
+            description="File that says how much of the site's capacity may be used, 0 to 1: "
+            "followed within a second; no file: all of it; empty: there is none to follow.",
+            extra={"path": True},
+        ),
+    ] = ""
     drain_timeout_s: Annotated[
         float,
         Meta(

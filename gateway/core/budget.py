@@ -12,6 +12,8 @@ import msgspec
 
 from gateway.core.errors import InvalidRequest
 
+_DAY_S = 86_400.0
+
 
 class TurnClass(StrEnum):
     """What a turn is for; decides its default budget and its place in the queue."""
@@ -72,9 +74,10 @@ def budget_for(
 ) -> Budget:
     """The budget of a new turn: min(requested or class default, what the call's deadline leaves).
 
-    Raises InvalidRequest for a requested budget that is not positive and finite.
+    A deadline a day away or more limits nothing: no budget is that long, on any link. Raises
+    InvalidRequest for a requested budget that is not positive and finite.
     """
-    if requested_s is not None and not 0.0 < requested_s < 86_400.0:
+    if requested_s is not None and not 0.0 < requested_s < _DAY_S:
         raise InvalidRequest(
             f"a latency budget must be above 0 and below a day, not {requested_s * 1e3:.10g} ms",
             param="latency_budget_ms",
@@ -82,7 +85,8 @@ def budget_for(
     first_token_s = requested_s if requested_s is not None else defaults.of(turn_class)
     if call_deadline_s is not None:
         left_s = max(0.0, call_deadline_s - started_s)
-        first_token_s = left_s if first_token_s is None else min(first_token_s, left_s)
+        if left_s < _DAY_S:
+            first_token_s = left_s if first_token_s is None else min(first_token_s, left_s)
     return Budget(started_s, first_token_s, call_deadline_s, requested_s is not None)
 
 
@@ -94,7 +98,7 @@ def forwarded_budget(remaining_s: float | None, *, one_way_s: float, received_s:
     """
     if remaining_s is None:
         return Budget(received_s, None)
-    if not 0.0 <= remaining_s < 86_400.0:
+    if not 0.0 <= remaining_s < _DAY_S:
         raise InvalidRequest(
             "what is left of a latency budget must be at least 0 and below a day",
             param="remaining_ms",

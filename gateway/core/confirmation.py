@@ -56,6 +56,9 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _PLAIN = re.compile(r"[\w\s.,;:!'\"“”()-]*")
 """Other marks may turn the words around: a question mark of any script, a thumb down."""
 
+_SURE = 0.5
+"""The confidence from which a recogniser's yes is one; assumed, to be measured with real voices."""
+
 
 def phrases() -> list[str]:
     """Every phrase that replies are made of, for whoever must expect to hear them."""
@@ -95,6 +98,16 @@ def read_consent(reply: str) -> Consent:
         if 0b11 in meanings:
             return Consent.NO
     return Consent.HESITANT if meanings else Consent.UNCLEAR
+
+
+def unless_unsure(reply: str, confidence: float | None) -> str:
+    """A reply as a recogniser heard it; with a question mark if it is a yes it is not sure of.
+
+    An action that cannot be undone must not rest on a guess: a yes in doubt is HESITANT, and the
+    question is put again. `confidence`: 0 to 1, None where the recogniser does not say.
+    """
+    is_unsure = confidence is not None and confidence < _SURE
+    return f"{reply}?" if is_unsure and read_consent(reply) is Consent.YES else reply
 
 
 def _meanings(words: list[str]) -> set[int]:

@@ -16,12 +16,13 @@ from gateway.core.generation import EngineLoad
 from gateway.core.load_report import SiteState
 from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
-from gateway.core.routing import Ask, Here, Reason, Rules, Verdict, choose
+from gateway.core.route_choice import Ask, Here, Reason, Verdict
+from gateway.core.routing import Rules, choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.core.routing import Choice
+    from gateway.core.route_choice import Choice
 
 
 class HereState(msgspec.Struct, frozen=True, array_like=True):
@@ -32,6 +33,7 @@ class HereState(msgspec.Struct, frozen=True, array_like=True):
     max_num_queued: int
     state: SiteState
     p95_ratio: tuple[float, ...]
+    capacity_ratio: float
 
 
 class PeerState(msgspec.Struct, frozen=True, array_like=True):
@@ -122,6 +124,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
             self.here.name, max_num_queued=self.here.max_num_queued, region=self.here.region
         )
         here.state = self.here.state
+        here.capacity_ratio = self.here.capacity_ratio
         here.residuals.p95_ratio = list(self.here.p95_ratio)
         drawn = iter(self.draws)
 
@@ -182,6 +185,7 @@ def choose_on_record(
             here.max_num_queued,
             here.state,
             tuple(here.residuals.p95_ratio),
+            here.capacity_ratio,
         ),
         peers=states,
         draws=tuple(draws),

@@ -50,6 +50,8 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 MAX_MESSAGE_CHARS: Final = 600
+"""gRPC sends a message percent-encoded, up to nine bytes a character, and clients accept 8 KiB of
+trailing metadata by default."""
 _MAX_QUOTED_CHARS: Final = 100
 
 
@@ -274,12 +276,13 @@ class SloUnattainable(CapacityError):
         alternates: tuple[str, ...] = (),
     ) -> None:
         estimate = f"the best estimate to the first token is {estimate_s * 1e3:.0f} ms"
-        if budget_s is not None and reason == "budget_spent":
-            what = f"the budget of {budget_s * 1e3:.0f} ms was over before the turn had a place"
-        elif budget_s is None:
+        if budget_s is None:
             what = f"the turn has no budget, but no more may wait at this site; {estimate}"
         else:
-            what = f"{estimate}, the budget {budget_s * 1e3:.0f} ms"
+            budget = f"{round(budget_s * 1e3, 3):.10g} ms"
+            what = f"{estimate}, the budget {budget}"
+            if reason == "budget_spent":
+                what = f"the budget of {budget} was over before the turn had a place"
         super().__init__(f"shed ({reason}): {what}")
         self.estimate_s = estimate_s
         self.budget_s = budget_s

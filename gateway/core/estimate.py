@@ -39,20 +39,20 @@ def first_token_s(load: EngineLoad, prompt_tokens: int, class_rank: int) -> floa
         if class_rank > 1:
             num_queued += batch.num_queued
             tokens_ahead += batch.prompt_tokens
-    estimate_s = load.available_in_s + (tokens_ahead + prompt_tokens) * load.prefill_s_per_token
-    num_slots, num_active, beside_s = load.num_slots, load.num_active, 0.0
+    num_tokens, num_active, beside_s = tokens_ahead + prompt_tokens, load.num_active, 0.0
+    estimate_s = load.available_in_s + num_tokens * load.prefill_s_per_token
     if num_active:
-        estimate_s += load.decode_step_s
-        if load.chunk_tokens:
-            beside_s = load.decode_step_s / load.chunk_tokens
-            estimate_s += (tokens_ahead + prompt_tokens) * beside_s
-    num_without_slot = num_queued + 1 - (num_slots - num_active if num_active < num_slots else 0)
-    if num_without_slot > 0:
-        # The decode steps beside the prefills ahead already bring slots nearer.
-        slot_s = _slot_wait_s(load, num_without_slot) - tokens_ahead * beside_s
-        if slot_s > 0.0:
-            estimate_s += slot_s
-    return estimate_s
+        step_s, chunk_tokens = load.decode_step_s, load.chunk_tokens
+        estimate_s += step_s
+        if chunk_tokens:
+            beside_s = step_s / chunk_tokens
+            estimate_s += num_tokens * beside_s
+    if num_queued < load.num_slots - num_active:
+        return estimate_s
+    # The decode steps beside the prefills ahead already bring slots nearer.
+    num_without_slot = num_queued + 1 - num_free_slots(load)
+    slot_s = _slot_wait_s(load, num_without_slot) - tokens_ahead * beside_s
+    return estimate_s + slot_s if slot_s > 0.0 else estimate_s
 
 
 def token_s(load: EngineLoad) -> float:

@@ -17,6 +17,7 @@ from gateway.core.errors import InvalidRequest
 
 MAX_TOP_LOGPROBS = 20
 """As in the OpenAI API."""
+_MAX_TOKEN_ID = 1 << 24
 
 
 class FinishReason(StrEnum):
@@ -78,7 +79,8 @@ class Sampling(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
         if self.top_logprobs is not None:
             _in_range("top_logprobs", self.top_logprobs, 0, MAX_TOP_LOGPROBS)
         for token_id, bias in self.logit_bias.items():
-            _in_range("logit_bias", token_id, 0, 1 << 24)
+            if not 0 <= token_id <= _MAX_TOKEN_ID:
+                raise InvalidRequest(f"logit_bias names no token: {token_id}", param="logit_bias")
             _in_range("logit_bias", bias, -100.0, 100.0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,10 @@ from msgspec import Meta
 MAX_HOPS = 2
 """Times a turn may be handed on. More would cost round trips that no budget has; a refusal goes
 back to whoever offered, who knows other sites."""
+MAX_NUM_REGIONS: Final = 64
+"""To which a caller may hold a turn, wherever it goes."""
+MAX_NAME_CHARS: Final = 256
+"""Of a region's name, and of what else callers name that is kept or passed on."""
 
 SiteName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 

@@ -199,6 +199,9 @@ class JitterBuffer:
         gap = packet.timestamp - self._next_timestamp
         if 0 < gap <= _MAX_GAP_S * self._clock_hz:
             return self._step(StepKind.SILENCE, gap)
+        if gap < 0:
+            # Silence has taken its time. Were the old line kept, silence would do so again.
+            self._transits.restart(packet.arrived_s - packet.timestamp / self._clock_hz)
         del self._held[number]
         self._next_sequence = number + 1
         self._next_timestamp = packet.timestamp
@@ -262,8 +265,7 @@ class _Transits:
 
     def add(self, transit_s: float) -> None:
         if self._newest and abs(transit_s - self._newest[-1]) > _CLOCK_JUMP_S:
-            self._newest.clear()
-            self.quickest_s = transit_s
+            self.restart(transit_s)
         if self._newest:
             self.jitter_s += (abs(transit_s - self._newest[-1]) - self.jitter_s) / 16
         self._newest.append(transit_s)
@@ -271,6 +273,11 @@ class _Transits:
         self._num += 1
         if self._num % _JUDGE_EVERY == 0:
             self._judge()
+
+    def restart(self, transit_s: float) -> None:
+        """The line is another one from here on."""
+        self._newest.clear()
+        self.quickest_s = transit_s
 
     def _judge(self) -> None:
         ordered = sorted(self._newest)

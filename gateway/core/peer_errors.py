@@ -29,9 +29,13 @@ class PeerRefused(PeerError):
 class PeerLost(PeerError):
     """The link to the peer is not there or broke, or the peer broke the link's rules.
 
-    `was_sent` says whether the peer may have got the turn.
+    `was_sent` says whether the peer may have got the turn, `is_over` whether it will do no more
+    for it.
     """
 
-    def __init__(self, site: str, message: str, *, was_sent: bool = True) -> None:
+    def __init__(
+        self, site: str, message: str, *, was_sent: bool = True, is_over: bool = True
+    ) -> None:
         super().__init__(site, message)
         self.was_sent = was_sent
+        self.is_over = is_over

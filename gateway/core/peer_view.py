@@ -14,6 +14,7 @@ import msgspec
 from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import SiteState
 from gateway.core.residuals import Residuals
+from gateway.core.retry_budget import PeerRetries
 from gateway.core.round_trip import RoundTrip
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class PeerView:
         "region",
         "report",
         "residuals",
+        "retries",
         "round_trip",
         "state",
     )
@@ -106,6 +108,7 @@ class PeerView:
         """Until when it may be sent work if it says nothing more; `health` has the reason."""
         self.round_trip = RoundTrip()
         self.residuals = Residuals()
+        self.retries = PeerRetries()
         self.num_errors = 0
         self.num_ejections = 0
         self.ejected_until_s = -inf
@@ -191,12 +194,15 @@ class PeerView:
         """A first token came from there, `actual_s` after it was asked for."""
         self._hear(now_s)
         self.num_errors = self._num_refusals = 0
-        self.residuals.add(CLASS_RANK[turn_class], estimate_s, actual_s)
+        self.retries.succeeded()
         trust = self._trust
-        is_late = actual_s > trust.outlier_ratio * estimate_s + trust.outlier_s
-        self._num_late = self._num_late + 1 if is_late else 0
+        is_late = self._note_first_token(turn_class, estimate_s, actual_s)
         if not is_late and self.num_ejections and now_s > self.ejected_until_s + trust.ejection_s:
             self.num_ejections -= 1
+
+    def outrun(self, turn_class: TurnClass, estimate_s: float, waited_s: float) -> None:
+        """Another peer, asked later, had the first token before: it would have taken longer."""
+        self._note_first_token(turn_class, estimate_s, waited_s)
 
     def refused(self, now_s: float, *, was_certain: bool) -> None:
         """It answered that it will not: it lives. `was_certain`: by its figures it had room."""
@@ -207,6 +213,7 @@ class PeerView:
     def failed(self) -> None:
         """A transport error, or no answer in time."""
         self.num_errors += 1
+        self.retries.failed()
 
     @property
     def is_outlier(self) -> bool:
@@ -259,6 +266,11 @@ class PeerView:
         return "silent" if now_s > self.open_until_s else ""
 
     @property
+    def step_s(self) -> float:
+        """Between two tokens of a turn there, at least; infinite when it has not said."""
+        return inf if self.report is None else self.report.step_us * 1e-6
+
+    @property
     def is_slow(self) -> bool:
         """Whether it says of itself that it is far slower than it used to be, or is DEGRADED."""
         limit_s = self._trust.slow_ratio * self._prefill_baseline_s
@@ -268,6 +280,14 @@ class PeerView:
         self.heard_s = max(self.heard_s, now_s)
         takes_work = self.is_connected and self.report and self.state is not _DRAINING
         self.open_until_s = self.heard_s + self._trust.silent_after_s if takes_work else -inf
+
+    def _note_first_token(self, turn_class: TurnClass, estimate_s: float, actual_s: float) -> bool:
+        """Whether it was far later than estimated."""
+        self.residuals.add(CLASS_RANK[turn_class], estimate_s, actual_s)
+        trust = self._trust
+        is_late = actual_s > trust.outlier_ratio * estimate_s + trust.outlier_s
+        self._num_late = self._num_late + 1 if is_late else 0
+        return is_late
 
     def _take_speed(self, prefill_s_per_token: float) -> None:
         """The usual speed is learned slowly upwards and at once downwards."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.core.decision_record import site_of
-from gateway.core.routing import Rules, Verdict
+from gateway.core.route_choice import Verdict
+from gateway.core.routing import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

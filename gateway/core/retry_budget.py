@@ -5,17 +5,11 @@ Without a bound, second attempts add load exactly when there is too much of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from gateway.core.budget import TurnClass
-from gateway.core.routing import Verdict
-
-if TYPE_CHECKING:
-    from gateway.core.routing import Choice
-
 MAX_TOKENS = 10.0
 TOKENS_PER_SUCCESS = 0.1
 """Both as in gRPC's retry throttling (proposal A6)."""
+MAX_LOST = 5
+"""Peers that may be lost with one turn, as there: one that ends them all shall not see them all."""
 
 
 class PeerRetries:
@@ -77,16 +71,3 @@ def retries() -> TrafficShare:
 def hedges() -> TrafficShare:
     """Hedges: at most one turn of 50."""
     return TrafficShare(0.02)
-
-
-def hedge_after_s(choice: Choice, turn_class: TurnClass) -> float | None:
-    """How long after it was sent a turn may be sent to `choice.runner_up` as well, or None.
-
-    Only voice, only while there is no first token, only once it is later than nineteen of twenty
-    turns so estimated. The caller takes a hedge from its share and cancels whoever loses.
-    """
-    if turn_class is not TurnClass.VOICE or choice.verdict is not Verdict.PEER:
-        return None
-    if choice.runner_up is None:
-        return None
-    return choice.estimate_s + choice.margin_s

@@ -201,7 +201,7 @@ class Scheduler:
         """
         if not self._queue and not self._prefilling:
             return StepPlan((), (), self.take_moves(), self.table.decoding, ())
-        expired = self._expire(now_s)
+        expired = self.expire(now_s)
         preempted = self._preempt()
         decode = self.table.decoding
         limit = self.chunk_tokens
@@ -262,8 +262,11 @@ class Scheduler:
         """How many wait of this class and of those before it: where the next one's queue begins."""
         return bisect_left(self._queue, Rank(class_rank + 1, -inf, 0, 0))
 
-    def _expire(self, now_s: float) -> tuple[int, ...]:
-        """Drop what waited past its deadline and never had a slot: in each class, the first."""
+    def expire(self, now_s: float) -> tuple[int, ...]:
+        """Drop what waited past its deadline and never had a slot: in each class, the first.
+
+        Part of every plan; to be called where none is made for long.
+        """
         late = [
             rank
             for rank in self._queue

@@ -22,7 +22,7 @@ class Stage(StrEnum):
     """What a turn's time went into."""
 
     INGRESS = "ingress"
-    """Reading, authenticating and checking the request."""
+    """Reading, authenticating and checking the request; of speech, the way through the media."""
     PROMPT = "prompt"
     """Rendering the chat template, tokenising, writing the grammar's text."""
     ADMISSION = "admission"
@@ -41,6 +41,14 @@ class Stage(StrEnum):
     """A server-side tool ran."""
     EGRESS = "egress"
     """Turning tokens into events and writing them to the client."""
+    ENDPOINT = "endpoint"
+    """Waiting, after the caller's last sound, until it is clear that the turn has ended."""
+    ASR = "asr"
+    """Making the final text of what the caller said."""
+    TTS = "tts"
+    """Making the first sound of the first clause."""
+    PACING = "pacing"
+    """Until the first packet of that sound left."""
 
 
 class StageSpan(msgspec.Struct, frozen=True, array_like=True):
@@ -99,6 +107,8 @@ class StageClock:
     _at_s: float = field(init=False)
     _stretch_from: int = field(init=False, default=0)
     """Index of the first span that may still grow; those before it are final."""
+    _is_at_speech: bool = field(init=False, default=False)
+    """Sound is being made of what there is: other marks wait."""
 
     def __post_init__(self) -> None:
         """Start at the turn's start."""
@@ -111,7 +121,8 @@ class StageClock:
 
     def mark(self, stage: Stage, now_s: float) -> None:
         """All time since the last mark was spent in `stage`."""
-        self._append(stage, now_s)
+        if not self._is_at_speech:
+            self._append(stage, now_s)
 
     def mark_parts(self, parts: tuple[tuple[Stage, float], ...], rest: Stage, now_s: float) -> None:
         """The time since the last mark was spent in `parts`, as another process measured them.
@@ -120,6 +131,8 @@ class StageClock:
         passed are scaled down, because the sum rule holds always; one that claims less than
         nothing, or no number, claims nothing.
         """
+        if self._is_at_speech:
+            return
         passed_s = max(0.0, now_s - self._at_s)
         claims_s = [min(max(0.0, duration_s), passed_s) for _, duration_s in parts]
         scale = passed_s / max(passed_s, sum(claims_s)) if passed_s > 0.0 else 0.0
@@ -136,6 +149,31 @@ class StageClock:
         if self.first_content_s is None:
             self.first_content_s = self._at_s
             self._stretch_from = len(self.spans)
+
+    def hand_to_speech(self, now_s: float) -> None:
+        """The first clause of an answer goes to the synthesiser.
+
+        From here to `mark_first_sound` the caller waits for sound; that the rest of the text is
+        made meanwhile costs him nothing, so that marks are left out.
+        """
+        if self.first_content_s is None and not self._is_at_speech:
+            self.mark(Stage.EGRESS, now_s)
+            self._is_at_speech = True
+
+    def mark_first_sound(self, made_s: float, left_s: float) -> None:
+        """The first content that can be heard: made by the synthesiser, and gone to the caller."""
+        self._is_at_speech = False
+        self.mark(Stage.TTS, made_s)
+        self.mark(Stage.PACING, left_s)
+        if self.first_content_s is None:
+            self.first_content_s = self._at_s
+            self._stretch_from = len(self.spans)
+
+    def end(self, now_s: float) -> None:
+        """The turn is over: what is left is egress or, where no sound came, the synthesiser's."""
+        stage = Stage.TTS if self._is_at_speech else Stage.EGRESS
+        self._is_at_speech = False
+        self.mark(stage, now_s)
 
     @property
     def ttft_s(self) -> float | None:
@@ -227,7 +265,7 @@ class TurnTrail:
     interface: str = ""
     """Where it came in: "openai", "grpc"."""
     traceparent: str = ""
-    """The caller's W3C trace context, as received; empty when there was none."""
+    """The caller's W3C trace context in version 00; empty when there was none, or no valid one."""
     allowed_regions: tuple[str, ...] | None = None
     """Where the turn may be answered; None: anywhere."""
     budget_s: float | None = None
@@ -253,7 +291,7 @@ class TurnTrail:
 
     def close(self, outcome: Outcome, finish: str, now_s: float, *, error: str = "") -> TurnRecord:
         """The record of the turn; time since the last mark goes to egress."""
-        self.clock.mark(Stage.EGRESS, now_s)
+        self.clock.end(now_s)
         return TurnRecord(
             request_id=self.request_id,
             turn_class=self.turn_class,

@@ -27,12 +27,13 @@ class CallerSound(msgspec.Struct, frozen=True, array_like=True, tag="sound"):
     """The next stretch of the caller's sound, one window after the other without a gap."""
 
     start_s: float
-    """Media time of its first sample."""
+    """Media time at which its first window begins."""
     speech: tuple[float, ...]
     """For each window of `WINDOW_S`, the probability that somebody speaks in it, 0 to 1."""
     pcm: bytes
-    """int16, little endian, mono, `HEARD_HZ`; empty while nobody has spoken for a while. The first
-    stretch with sound after such a silence begins some 0.3 s before the speech."""
+    """int16, little endian, mono, `HEARD_HZ`; empty while nobody has spoken for a while. It ends
+    where the last window does. The first after such a silence also has what led up to the speech,
+    some 0.3 s, and so begins before `start_s`."""
     arrived_s: float
     """The instant at which the last packet of it came in."""
 

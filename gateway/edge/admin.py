@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from math import nan
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +22,7 @@ from gateway.core.errors import (
     AccessError,
     EngineUnavailable,
     GatewayError,
+    InvalidRequest,
     RecordNotFound,
 )
 from gateway.core.generation import SERVICE_ORDER, EngineLoad
@@ -57,6 +59,11 @@ class EngineSource(msgspec.Struct, frozen=True):
     load: Callable[[], EngineLoad]
     """May raise EngineUnavailable."""
     num_restarts: Callable[[], int]
+    capacity_ratio: Callable[[], float] = lambda: 1.0
+    """What the operator leaves of the site's capacity."""
+    set_capacity: Callable[[float], int] | None = None
+    """Leaves the site a part of its capacity, 0 to 1; how many turns moved away. None: it is not
+    this site's to cut."""
 
 
 def build_admin_app(
@@ -82,6 +89,7 @@ def build_admin_app(
             Route("/v1/grid", admin.grid),
             Route("/v1/slo", admin.slo),
             Route("/v1/drain", admin.drain, methods=["POST"]),
+            Route("/v1/capacity", admin.capacity, methods=["POST"]),
             Route("/v1/requests", admin.requests),
             Route("/v1/requests/{request_id:path}", admin.request),
             Route("/healthz", admin.healthz),
@@ -120,6 +128,8 @@ class _SiteFigures(msgspec.Struct):
     num_turns_active: int
     num_records_kept: int
     num_engine_restarts: int
+    capacity_ratio: float
+    """What the operator leaves of the site's capacity."""
 
 
 class _SiteState(msgspec.Struct):
@@ -130,6 +140,12 @@ class _SiteState(msgspec.Struct):
     now: _SiteFigures
     engine: _EngineFigures | None
     """None while there is no engine."""
+
+
+class _CapacityCut(msgspec.Struct, frozen=True):
+    ratio: float
+    num_moved: int
+    """Running turns that go on at other sites."""
 
 
 class _TurnList(msgspec.Struct):
@@ -185,6 +201,7 @@ class _Admin:
                 num_turns_active=self._desk.num_active,
                 num_records_kept=len(self._telemetry.ring),
                 num_engine_restarts=self._engine.num_restarts(),
+                capacity_ratio=self._engine.capacity_ratio(),
             ),
             engine=self._engine_figures(now_s),
         )
@@ -200,10 +217,22 @@ class _Admin:
         view = slo_view(self._identity.site, self._telemetry.slo.states())
         return Response(msgspec.json.encode(view), media_type=_JSON)
 
+    async def capacity(self, request: Request) -> Response:
+        """Cut the site's capacity, or give it back: `?ratio=0.5`.
+
+        Raises AccessError for web pages, InvalidRequest.
+        """
+        _refuse_web_pages(request)
+        set_capacity = self._engine.set_capacity
+        if set_capacity is None:
+            raise InvalidRequest("another server runs this site's model; cut its capacity there")
+        ratio = _ratio(request.query_params.get("ratio", ""))
+        cut = _CapacityCut(ratio, set_capacity(ratio))
+        return Response(msgspec.json.encode(cut), media_type=_JSON)
+
     async def drain(self, request: Request) -> Response:
-        """Drain the site and end it. Raises AccessError for web pages, which can post anywhere."""
-        if "origin" in request.headers:
-            raise AccessError("a web page may not drain a site; use a command-line client")
+        """Drain the site and end it. Raises AccessError for web pages."""
+        _refuse_web_pages(request)
         self._end()
         return Response(b'{"status":"draining"}', status_code=202, media_type=_JSON)
 
@@ -228,6 +257,22 @@ class _Admin:
         except EngineUnavailable:
             return None
         return _engine_figures(load, now_s)
+
+
+def _refuse_web_pages(request: Request) -> None:
+    """A page can post anywhere. Raises AccessError."""
+    if "origin" in request.headers:
+        raise AccessError("a web page may not command a site; use a command-line client")
+
+
+def _ratio(given: str) -> float:
+    try:
+        ratio = float(given)
+    except ValueError:
+        ratio = nan
+    if 0.0 <= ratio <= 1.0:
+        return ratio
+    raise InvalidRequest(f"ratio must be 0 to 1, as in `?ratio=0.5`, not {given!r}", param="ratio")
 
 
 def _engine_figures(load: EngineLoad, now_s: float) -> _EngineFigures:

@@ -26,10 +26,11 @@ from gateway.core.errors import (
     SloUnattainable,
     TurnCutOff,
 )
+from gateway.core.hops import MAX_NAME_CHARS, MAX_NUM_REGIONS
 from gateway.core.stages import Outcome, Stage, StageClock, TurnSink, TurnTrail
 from gateway.core.turn import Principal, TurnEnd
 from gateway.telemetry.logs import turn_in_logs
-from gateway.telemetry.trace_context import TurnTrace
+from gateway.telemetry.trace_context import TraceContext, TurnTrace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -122,11 +123,12 @@ class Desk:
             raise InvalidRequest(
                 "x-request-id takes up to 128 letters, digits and . _ : / -", param="x-request-id"
             )
+        caller = TraceContext.parse(traceparent) if traceparent else None
         trail = TurnTrail(
             request_id=request_id or uuid.uuid4().hex,
             clock=StageClock(self.monotonic()),
             interface=interface,
-            traceparent=traceparent,
+            traceparent="" if caller is None else caller.traceparent,
             session=session,
         )
         return Visit(self, trail)
@@ -230,14 +232,16 @@ class Visit:
     def keep_to_regions(self, residency: str | None) -> None:
         """Hold the site to the regions the caller allows: names with commas between, None: all.
 
-        Raises RegionNotAllowed, and InvalidRequest for a list without a name.
+        Raises RegionNotAllowed, and InvalidRequest for a list without a name or too long a one.
         """
         if residency is None:
             return
         allowed = tuple(name for part in residency.split(",") if (name := part.strip()))
-        if not allowed:
+        is_too_long = any(len(name) > MAX_NAME_CHARS for name in allowed)
+        if is_too_long or not 0 < len(allowed) <= MAX_NUM_REGIONS:
             raise InvalidRequest(
-                "x-firsthop-residency takes regions, with commas between them",
+                f"x-firsthop-residency takes up to {MAX_NUM_REGIONS} regions, each of at most "
+                f"{MAX_NAME_CHARS} characters, with commas between them",
                 param="x-firsthop-residency",
             )
         if self._desk.region not in allowed:
@@ -278,7 +282,7 @@ class Visit:
         """The turn's events. Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited."""
         trail = self.trail
         trail.turn_class = turn.turn_class
-        trail.requested_model = turn.model
+        trail.requested_model = turn.model[:MAX_NAME_CHARS]
         trail.budget_s = turn.budget.first_token_s
         self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
         trail.clock.mark(Stage.INGRESS, self._desk.monotonic())

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.core.budget import TurnClass
 from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import Credits, SiteState, model_key
 from gateway.core.membership import SiteCard
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.session_snapshot import GridKey
+from gateway.edge.capacity_file import follow_capacity_file
 from gateway.edge.grid_view import GridFigures
+from gateway.edge.http_server import bind_listener
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
 from gateway.peers.fabric import Fabric
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from gateway.core.turn import ModelInfo
     from gateway.engine.client import EngineClient
 
+_log = logging.getLogger(__name__)
+
+_PACE_INTERVAL_S = 0.25
 _EVERYBODY = ""
 """No site's name: who hears it has sent nothing."""
 
@@ -54,8 +61,10 @@ class Grid:
         reporter: LoadReporter,
         tls: PeerTls | None,
         sessions: SurvivingSessions | None,
+        engine: EngineClient,
     ) -> None:
         self.router = router
+        self._engine = engine
         self.links = links
         self.server = server
         self._config = config
@@ -103,12 +112,16 @@ class Grid:
             sessions=sessions,
         )
         server = PeerServer(router, contract)
-        return cls(config, hello, router, links, server, reporter, tls, sessions)
+        return cls(config, hello, router, links, server, reporter, tls, sessions, engine)
 
-    async def listen(self) -> int:
+    async def listen(self, *, max_connections: int) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
+        for endpoint in self._config.fabric.listen:
+            # The fabric itself would only find out when the site has said that it is ready.
+            host, _, port = endpoint.partition("/")[2].rpartition(":")
+            bind_listener(host.strip("[]"), int(port)).close()
         at = self._config.peer
-        await self.server.start(at.host, at.port, self._tls)
+        await self.server.start(at.host, at.port, self._tls, max_connections=max_connections)
         return self.server.port
 
     async def meet(self) -> None:
@@ -147,6 +160,36 @@ class Grid:
     def tell_of(self, service: Callable[[], ServiceReport]) -> None:
         """Have other sites know how this one serves its callers."""
         self._reporter.service = service
+
+    async def keep_pace(self) -> None:
+        """Until cancelled, have voice leave while this site is too slow for it."""
+        max_token_s = self._config.budgets.voice_token_ms / 1e3
+        while True:
+            await asyncio.sleep(_PACE_INTERVAL_S)
+            if num_moved := self.router.move_stuttering(max_token_s):
+                _log.warning("too slow for voice, %d turns moved away", num_moved)
+
+    async def follow_capacity(self) -> None:
+        """Do what the capacity file says, if there is one, until cancelled."""
+        path = self._config.limits.capacity_file
+        if path:
+            await follow_capacity_file(Path(path), self.set_capacity)
+
+    def set_capacity(self, ratio: float) -> int:
+        """Leave the site this part of its capacity, 0 to 1; how many running turns it moved away.
+
+        The engine rests for the remainder of the time. Estimates and credits follow from that;
+        of what runs, the part that was cut goes on at peers that have room.
+        """
+        here = self.router.here
+        lost = 1.0 - ratio / here.capacity_ratio if ratio < here.capacity_ratio else 0.0
+        here.capacity_ratio = ratio
+        self._engine.set_capacity(ratio)
+        num_moved = self.router.move_away(lost)
+        _log.warning("capacity %g, %d turns moved away", ratio, num_moved)
+        if self._fabric is not None:
+            self._fabric.tell()
+        return num_moved
 
     def drain(self) -> None:
         """Take no more turns of peers, tell them, and begin nothing here."""

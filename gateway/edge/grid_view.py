@@ -95,8 +95,14 @@ class PeerView(msgspec.Struct, frozen=True):
     known_from: str
     """`configured` or `fabric`."""
     state: str
-    """`usable`, `linked` (no turns: it drains, serves another model, or must first deny that it is
-    gone), `unlinked`, or `seen`: on the fabric, and no link is kept to it."""
+    """`usable`, `ejected` (no turns for a while: it failed, refused or was late too often),
+    `linked` (no turns: it drains, serves another model, or must first deny that it is gone),
+    `unlinked`, or `seen`: on the fabric, and no link is kept to it."""
+    slow: bool
+    """By its own report it is far slower than it used to be, or degraded."""
+    ejected_for_ms: float | None
+    num_ejections: int
+    """Lately: good answers take them back."""
     last_error: str
     retry_in_ms: float | None
     source: str
@@ -183,6 +189,8 @@ def _peer(
     link: LinkFigures, member: MemberFigures | None, figures: GridFigures, *, is_kept: bool = True
 ) -> PeerView:
     state = "usable" if link.is_usable else "linked" if link.is_linked else "unlinked"
+    if state == "usable" and link.ejected_for_s is not None:
+        state = "ejected"
     connect_time_s = figures.connect_time_s(link.site) if link.rtt_s is None else None
     told = _newest_service(link, member)
     return PeerView(
@@ -190,6 +198,9 @@ def _peer(
         address=link.address,
         known_from="configured" if link.site in figures.configured else "fabric",
         state=state if is_kept else "seen",
+        slow=link.is_slow,
+        ejected_for_ms=optional_ms(link.ejected_for_s),
+        num_ejections=link.num_ejections,
         last_error=link.last_error,
         retry_in_ms=optional_ms(link.retry_in_s),
         source="beats on the link" if connect_time_s is None else "connect time",

@@ -36,9 +36,6 @@ _FIELD_OF_HEADER: Final = {
 }
 """What has a header in HTTP and a field in the messages of gRPC."""
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-_MAX_DETAILS_CHARS = 600
-"""Details travel percent-encoded, up to nine bytes a character, and clients accept 8 KiB of
-trailing metadata by default."""
 
 
 class Undecodable(NamedTuple):
@@ -158,7 +155,7 @@ class InboundCall(Generic[_Request, _Event]):
             request_id = uuid.uuid4().hex
         await self._context.abort(
             status_code_of(error),
-            error.message[:_MAX_DETAILS_CHARS],
+            error.message,
             error_metadata(error, request_id),
         )
 

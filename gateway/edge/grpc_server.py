@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.edge.http_server import TlsFiles
     from gateway.session.surviving import SurvivingSessions
 
+MAX_CONNECTIONS: Final = 1024
+"""One more is closed at once; many calls share a connection."""
 MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_CONCURRENT_CALLS: Final = 1024
 """Of agents, sessions included; one more is refused with RESOURCE_EXHAUSTED."""
@@ -70,6 +72,7 @@ async def start_grpc_server(
     tls: TlsFiles | None = None,
     stall_limit_s: float = STALL_LIMIT_S,
     session_idle_limit_s: float = SESSION_IDLE_LIMIT_S,
+    max_connections: int = MAX_CONNECTIONS,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     max_concurrent_calls: int = MAX_CONCURRENT_CALLS,
     max_open_calls: int = MAX_OPEN_CALLS,
@@ -94,7 +97,7 @@ async def start_grpc_server(
     )
     server = grpc.aio.server(
         interceptors=[places],
-        options=_options(max_message_bytes),
+        options=_options(max_connections, max_message_bytes),
         maximum_concurrent_rpcs=max_concurrent_calls + 2 * max_open_calls + REFUSAL_PLACES,
     )
     agent = AgentService(
@@ -114,9 +117,10 @@ async def start_grpc_server(
     return GrpcServer(server, agent, health_service, bound_port)
 
 
-def _options(max_message_bytes: int) -> list[tuple[str, int]]:
+def _options(max_connections: int, max_message_bytes: int) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_metadata_size", 16 << 10),
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),

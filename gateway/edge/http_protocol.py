@@ -65,6 +65,8 @@ class SiteHttpProtocol(HttpToolsProtocol):
     _in_body = False
     _refused = False
     _is_offer = False
+    _give_up: Callable[[], object] | None = None
+    """Ends the handshake that comes first."""
 
     def __init__(self, *args: Any, places: ConnectionPlaces, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,7 +75,8 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, and expect a first request soon."""
         super().connection_made(cast("asyncio.Transport", GatheringTransport(transport, self.loop)))
-        if self._places.enter(self):
+        has_place, self._give_up = self._give_up is not None, None
+        if has_place or self._places.enter(self):
             self._begin_head()
         else:
             self._refuse(b"503 Service Unavailable", CapacityError("too many connections"))
@@ -114,7 +117,19 @@ class SiteHttpProtocol(HttpToolsProtocol):
 
     def give_way(self) -> None:
         """Close at once; what waits has nothing left to send."""
-        self.transport.abort()
+        if self._give_up is not None:
+            self._give_up()
+        else:
+            self.transport.abort()
+
+    def expect(self, give_up: Callable[[], object]) -> None:
+        """A handshake comes first, during which the connection has its place; this ends it."""
+        self._give_up = give_up
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the handshake is not done."""
+        return self._give_up is not None
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse what is no HTTP and a head that grows too long."""

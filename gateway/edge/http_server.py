@@ -19,6 +19,7 @@ import uvicorn
 from gateway.core.errors import PortInUse, SetupError
 from gateway.edge.connection_places import ConnectionPlaces
 from gateway.edge.http_protocol import SiteHttpProtocol
+from gateway.edge.tls_listener import accept_tls, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -83,7 +84,9 @@ class HttpServer:
     ) -> None:
         self._listener = listener
         self.port: int = listener.getsockname()[1]
-        protocol = partial(SiteHttpProtocol, places=ConnectionPlaces(max_connections))
+        self._tls = tls
+        self._places = ConnectionPlaces(max_connections)
+        protocol = partial(SiteHttpProtocol, places=self._places)
         self._server = _EmbeddedServer(
             uvicorn.Config(
                 app,
@@ -99,8 +102,6 @@ class HttpServer:
                 backlog=_BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=math.ceil(drain_timeout_s),
-                ssl_certfile=tls.certificate if tls else None,
-                ssl_keyfile=tls.private_key if tls else None,
             )
         )
 
@@ -112,11 +113,10 @@ class HttpServer:
         """
         try:
             self._server.config.load()
-        except OSError as error:  # ssl.SSLError is one
-            self._listener.close()
-            raise SetupError(f"the TLS certificate or key cannot be used: {error}") from error
-        try:
-            await self._server.serve([self._listener])
+            if self._tls is None:
+                await self._server.serve([self._listener])
+            else:
+                await self._serve_tls(self._tls)
         except asyncio.CancelledError:
             self._server.drop_all()
             raise
@@ -136,15 +136,37 @@ class HttpServer:
         """Accept nothing new, close idle connections, let `serve` return when the rest is done."""
         self._server.should_exit = True
 
+    async def _serve_tls(self, files: TlsFiles) -> None:
+        """uvicorn has the connections from the handshake on, and no listener."""
+        context = tls_context(files.certificate, files.private_key)
+        async with asyncio.TaskGroup() as tasks:
+            self._server.accepting_task = tasks.create_task(
+                accept_tls(self._listener, context, self._places, self._protocol)
+            )
+            await self._server.serve([])
+
+    def _protocol(self) -> SiteHttpProtocol:
+        server = self._server
+        return SiteHttpProtocol(
+            server.config, server.server_state, server.lifespan.state, places=self._places
+        )
+
 
 class _EmbeddedServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.accepting = asyncio.Event()
+        self.accepting_task: asyncio.Task[None] | None = None
+        """Where connections do not come in by uvicorn's own listeners."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.accepting.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.accepting_task is not None:
+            self.accepting_task.cancel()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -69,7 +69,9 @@ class PeerServer:
         """Turns of peers that are being served."""
         return sum(link.num_turns for link in self._links)
 
-    async def start(self, host: str, port: int, tls: PeerTls | None) -> None:
+    async def start(
+        self, host: str, port: int, tls: PeerTls | None, *, max_connections: int = MAX_LINKS
+    ) -> None:
         """Listen. Raises PortInUse, SetupError."""
         bind_listener(host, port).close()
         options = [
@@ -78,6 +80,7 @@ class PeerServer:
             ("grpc.max_metadata_size", 16 << 10),
             ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
             ("grpc.server_handshake_timeout_ms", 10_000),
+            ("grpc.max_allowed_incoming_connections", max_connections),
             ("grpc.keepalive_time_ms", 10_000),
             ("grpc.keepalive_timeout_ms", 5_000),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

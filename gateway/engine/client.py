@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.core.errors import EngineError, EngineUnavailable
 from gateway.core.generation import NO_BACKLOG, add_backlogs
-from gateway.engine.frames import Batch, Failed, Load, Prepare, Ready
+from gateway.engine.frames import Batch, Capacity, Failed, Load, Prepare, Ready
 from gateway.engine.live_stream import is_end
 from gateway.engine.live_streams import LiveStreams
 from gateway.engine.process import EngineProcess
@@ -67,6 +67,7 @@ class EngineClient:
         self._facts: Ready | None = None
         self._load: EngineLoad | None = None
         self._prepared: list[Constraint] = []
+        self._capacity_ratio = 1.0
         self._has_produced = False
         self._failed_starts = 0
         self._waiting_since_s: float | None = None
@@ -164,6 +165,12 @@ class EngineClient:
         if self._worker is not None:
             self._worker.send(Prepare(constraint))
 
+    def set_capacity(self, ratio: float) -> None:
+        """Let steps run for this share of the time (0 to 1), in this engine process and later."""
+        self._capacity_ratio = ratio
+        if self._worker is not None:
+            self._worker.send(Capacity(ratio))
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Run a generation; see TextEngine.
 
@@ -214,6 +221,7 @@ class EngineClient:
         self._failed_starts = 0
         self._worker = worker
         self._tasks.create_task(worker.log_stderr(), name=f"engine {worker.pid} stderr")
+        worker.send(Capacity(self._capacity_ratio))
         for constraint in self._prepared:
             worker.send(Prepare(constraint))
         self._streams.attach(worker.send)

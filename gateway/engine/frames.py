@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
@@ -41,6 +43,15 @@ class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare"):
     """
 
     constraint: Constraint
+
+
+class Capacity(msgspec.Struct, frozen=True, array_like=True, tag="capacity"):
+    """Site to worker: the share of the time in which steps may run, from now on.
+
+    Between steps the accelerator rests; at 0 nothing runs until there is another word.
+    """
+
+    ratio: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):
@@ -87,7 +98,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     message: str
 
 
-SiteFrame = Start | Prepare | Submit | Cancel
+SiteFrame = Start | Prepare | Capacity | Submit | Cancel
 WorkerFrame = Ready | Batch | Load | Failed
 
 

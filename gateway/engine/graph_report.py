@@ -6,13 +6,14 @@ these values as JSON.
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.core.errors import SetupError
+from gateway.runtime.own_module import module_command, module_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,11 +63,16 @@ def probe_runtime(directory: Path | None = None, *, run: bool = False) -> Runtim
     Raises SetupError with the process's last line when it fails, for instance because ONNX
     Runtime cannot be loaded.
     """
-    command = [sys.executable, "-m", "gateway.engine.worker.inspect"]
-    command += [str(directory)] if directory is not None else []
-    command += ["--run"] if run else []
+    arguments = [str(directory)] if directory is not None else []
+    arguments += ["--run"] if run else []
     try:
-        done = subprocess.run(command, capture_output=True, check=False, timeout=PROBE_TIMEOUT_S)
+        done = subprocess.run(
+            module_command("gateway.engine.worker.inspect", *arguments),
+            env=module_environment(os.environ),
+            capture_output=True,
+            check=False,
+            timeout=PROBE_TIMEOUT_S,
+        )
     except subprocess.TimeoutExpired as error:
         raise SetupError(f"the engine did not answer in {PROBE_TIMEOUT_S:g} s") from error
     if done.returncode != 0:

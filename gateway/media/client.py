@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -29,6 +30,7 @@ from gateway.media.frames import (
 )
 from gateway.media.lines import CallLine, LaneLine, WorkerLine
 from gateway.runtime.child_process import ChildDied, ChildProcess
+from gateway.runtime.tasks import first_cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +44,8 @@ _log = logging.getLogger(__name__)
 
 _START_LIMIT_S = 30.0
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 5.0
+_SETTLED_S = 10.0
+"""A worker that ends sooner is started again later and later."""
 
 _Line = TypeVar("_Line", bound=WorkerLine)
 
@@ -79,8 +83,10 @@ class VoiceWorkers:
         """Start the workers. Raises VoiceUnavailable."""
         tasks = await self._exit.enter_async_context(asyncio.TaskGroup())
         try:
-            for worker in self._workers:
-                await worker.start()
+            with first_cause():
+                async with asyncio.TaskGroup() as starting:
+                    for worker in self._workers:
+                        starting.create_task(worker.start())
         except BaseException:
             for worker in self._workers:
                 await worker.close()
@@ -160,6 +166,7 @@ class _Worker:
         self.stats: WorkerStats | None = None
         self.supervisor: asyncio.Task[None] | None = None
         self._start = start
+        self._began_s = 0.0
         self._process: ChildProcess[SiteFrame, WorkerFrame] | None = None
 
     @property
@@ -204,6 +211,7 @@ class _Worker:
             reason = first.message if isinstance(first, Failed) else f"it said {type(first)}"
             raise VoiceUnavailable(f"the voice worker cannot serve: {reason}")
         self._process, self.port = process, first.port
+        self._began_s = time.monotonic()
         process.listen(self._receive)
 
     async def supervise(self) -> None:
@@ -216,13 +224,14 @@ class _Worker:
                     await self._process.lost()
                     log.cancel()
                 await self._bury(self._process)
-                backoff_s = _FIRST_BACKOFF_S
+                has_settled = time.monotonic() - self._began_s > _SETTLED_S
+                backoff_s = _FIRST_BACKOFF_S if has_settled else _doubled(backoff_s)
             await asyncio.sleep(backoff_s)
             try:
                 await self.start()
             except VoiceUnavailable as error:
                 _log.error("%s", error)
-                backoff_s = min(_MAX_BACKOFF_S, 2.0 * backoff_s)
+                backoff_s = _doubled(backoff_s)
 
     async def close(self) -> None:
         """End the process and its lines."""
@@ -265,3 +274,7 @@ class _Worker:
         line.happened(event)
         if isinstance(event, LineChange) and event.state is LineState.CLOSED:
             del self.lines[number]
+
+
+def _doubled(backoff_s: float) -> float:
+    return min(_MAX_BACKOFF_S, 2.0 * backoff_s)

@@ -49,13 +49,12 @@ from gateway.wire.peer_frames import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.core.generation import GenerationEvent, GenerationRequest
-    from gateway.core.hops import Admitted, Hops
+    from gateway.core.generation import GenerationEvent
+    from gateway.core.hops import Admitted
     from gateway.core.load_report import LoadReport
     from gateway.core.service_report import ServiceReport
     from gateway.core.session_snapshot import SealedSnapshot
-    from gateway.core.stages import TurnTrail
-    from gateway.peers.port import PeerObserver
+    from gateway.peers.port import HandedTurn, PeerObserver
     from gateway.wire.peer_frames import CallerFrame, ServerFrame
 
     Call = grpc.aio.StreamStreamCall[bytes, bytes]
@@ -185,20 +184,15 @@ class PeerConnection:
         return None if asked.cancelled() else asked.result()
 
     async def generate(
-        self,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
+        self, handed: HandedTurn
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites.generate`."""
         if not self.is_usable:
             raise PeerLost(self._site, "not linked", was_sent=False)
         key = next(self._keys)
-        turn = OfferedTurn(request, trail, vocab_size=self._vocab_size)
+        turn = OfferedTurn(handed.request, handed.trail, vocab_size=self._vocab_size)
         self._turns[key] = turn
-        self._outbox.put(self._offer(key, request, hops, trail, is_last_resort))
+        self._outbox.put(self._offer(key, handed))
         try:
             item = await turn.next()
             yield item
@@ -213,14 +207,8 @@ class PeerConnection:
             if self._turns.pop(key, None) is not None:
                 self._outbox.put(Cancel(key))
 
-    def _offer(
-        self,
-        key: int,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        is_last_resort: bool,
-    ) -> Offer:
+    def _offer(self, key: int, turn: HandedTurn) -> Offer:
+        request, hops, trail, is_last_resort = turn
         deadline_s, remaining_ms = request.first_token_deadline_s, None
         if deadline_s is not None:
             left_s = deadline_s - self._monotonic() - (self.rtt_s or 0.0)

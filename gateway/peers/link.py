@@ -22,12 +22,10 @@ from gateway.wire.peer_frames import MAX_MESSAGE_BYTES, METHOD, FrameError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.core.generation import GenerationEvent, GenerationRequest
-    from gateway.core.hops import Hops
+    from gateway.core.generation import GenerationEvent
     from gateway.core.session_snapshot import SealedSnapshot
-    from gateway.core.stages import TurnTrail
     from gateway.peers.connection import Call
-    from gateway.peers.port import PeerObserver
+    from gateway.peers.port import HandedTurn, PeerObserver
     from gateway.wire.peer_frames import Hello
 
 _logger = logging.getLogger(__name__)
@@ -72,6 +70,12 @@ class LinkFigures(msgspec.Struct, frozen=True, kw_only=True):
     num_accepted: int = 0
     num_refused: int = 0
     num_lost: int = 0
+    ejected_for_s: float | None = None
+    """Until the peer gets turns again after it was an outlier; None: it is not ejected."""
+    num_ejections: int = 0
+    """Lately: each good answer later takes one back."""
+    is_slow: bool = False
+    """It says of itself that it is far slower than it used to be, or degraded."""
 
 
 class PeerLink:
@@ -171,19 +175,12 @@ class PeerLink:
         """
         self._is_over = True
 
-    async def generate(
-        self,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
-    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+    async def generate(self, turn: HandedTurn) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites.generate`."""
         if self._connection is None:
             raise PeerLost(self.peer.site, "not linked", was_sent=False)
         self._num_offered += 1
-        events = self._connection.generate(request, hops, trail, is_last_resort=is_last_resort)
+        events = self._connection.generate(turn)
         try:
             async for event in events:
                 self._num_accepted += isinstance(event, Admitted)

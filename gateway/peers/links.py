@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from gateway.core.generation import GenerationEvent, GenerationRequest
-    from gateway.core.hops import Admitted, Hops
+    from gateway.core.generation import GenerationEvent
+    from gateway.core.hops import Admitted
     from gateway.core.peers import Peers
     from gateway.core.session_snapshot import SealedSnapshot
-    from gateway.core.stages import TurnTrail
     from gateway.peers.link import LinkFigures, PeerSite
+    from gateway.peers.port import HandedTurn
     from gateway.wire.peer_frames import Hello
 
 
@@ -98,16 +98,10 @@ class PeerLinks:
         return self._views.alternates(class_rank)
 
     def generate(
-        self,
-        site: str,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
+        self, site: str, turn: HandedTurn
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """See `PeerSites`. Raises KeyError for a site that is no peer."""
-        return self._links[site].generate(request, hops, trail, is_last_resort=is_last_resort)
+        return self._links[site].generate(turn)
 
     def usable(self) -> set[str]:
         """The sites whose links take new turns."""
@@ -116,11 +110,11 @@ class PeerLinks:
     def figures_of(self, site: str) -> LinkFigures | None:
         """What is known of one peer now; None for a site without a link."""
         link = self._links.get(site)
-        return None if link is None else link.figures()
+        return None if link is None else self._views.judged(link.figures())
 
     def figures(self) -> list[LinkFigures]:
         """What is known of every peer now."""
-        return [link.figures() for link in self._links.values()]
+        return [self._views.judged(link.figures()) for link in self._links.values()]
 
     def staying(self) -> dict[str, str]:
         """The peers that are linked and about to stay, and where each answers agents, or ""."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.core.peer_errors import PeerLost
 from gateway.core.peers import Peers
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from gateway.core.load_report import LoadReport
     from gateway.core.stages import TurnTrail
     from gateway.wire.peer_frames import Hello
+
+
+class HandedTurn(NamedTuple):
+    """A generation for a peer."""
+
+    request: GenerationRequest
+    hops: Hops
+    """Those the peer gets."""
+    trail: TurnTrail
+    """Gets what the turn took at other sites."""
+    is_last_resort: bool = False
+    """No place is known in which it fits for certain; the peer is told."""
 
 
 class PeerSites(Protocol):
@@ -30,19 +42,11 @@ class PeerSites(Protocol):
         ...
 
     def generate(
-        self,
-        site: str,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
+        self, site: str, turn: HandedTurn
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """Offer a generation when first iterated.
 
-        Yields `Admitted`, then what a `TextEngine` yields. `hops` are those the peer gets;
-        `is_last_resort` tells it that no place is known in which the turn fits for certain. What
-        the turn took at other sites goes on the trail. Closing the generator frees the peer's
+        Yields `Admitted`, then what a `TextEngine` yields. Closing the generator frees the peer's
         slot. Raises PeerRefused, also when the peer gives up what it has begun, and PeerLost.
         """
         ...
@@ -59,13 +63,7 @@ class NoPeers:
         return ()
 
     def generate(
-        self,
-        site: str,
-        request: GenerationRequest,
-        hops: Hops,
-        trail: TurnTrail,
-        *,
-        is_last_resort: bool = False,
+        self, site: str, turn: HandedTurn
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """Raises PeerLost."""
         raise PeerLost(site, "it is no peer", was_sent=False)

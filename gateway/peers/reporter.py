@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import EngineLoad, GenerationRequest
     from gateway.core.load_report import ByClass, LoadReport
-    from gateway.core.routing import Here
+    from gateway.core.route_choice import Here
     from gateway.core.service_report import ServiceReport
 
 _MAX_NUM_READERS = 4096
@@ -74,6 +74,7 @@ class LoadReporter:
             max_num_queued=self._here.max_num_queued,
             credits=self._credits,
             state=self._here.state,
+            capacity_ratio=self._here.capacity_ratio,
             received=self._received.get(site, NOTHING_RECEIVED),
             models=self._models,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.core.peer_view import PeerView
 from gateway.core.peers import Peers
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.load_report import LoadReport
+    from gateway.peers.link import LinkFigures
     from gateway.wire.peer_frames import Hello
 
 _MAX_NUM_ALTERNATES = 3
@@ -32,6 +35,19 @@ class PeerViews:
         healthy.sort(key=lambda view: view.ahead_s[class_rank])
         addresses = (self._addresses[view.name][:1] for view in healthy[:_MAX_NUM_ALTERNATES])
         return tuple(address for first in addresses for address in first)
+
+    def judged(self, link: LinkFigures) -> LinkFigures:
+        """The same, with what the peer's turns and its own words have shown."""
+        view, now_s = self.known.get(link.site), self._monotonic()
+        if view is None:
+            return link
+        left_s = view.ejected_until_s - now_s
+        return msgspec.structs.replace(
+            link,
+            ejected_for_s=left_s if left_s > 0.0 else None,
+            num_ejections=view.num_ejections,
+            is_slow=view.is_slow,
+        )
 
     def linked(self, site: str, hello: Hello) -> None:
         """See `PeerObserver`."""

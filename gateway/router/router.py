@@ -8,16 +8,16 @@ goes on the turn's trail; how estimates turned out goes to what the next choice 
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import random as chance
 import time
 from contextlib import aclosing
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.core.admission import AdmissionReason, retry_after_s
+from gateway.core.budget import TurnClass
 from gateway.core.decision_record import choose_on_record
 from gateway.core.delivered import Delivered
 from gateway.core.errors import EngineFault, EngineUnavailable, InvalidSchema, SloUnattainable
@@ -30,28 +30,29 @@ from gateway.core.generation import (
     TokenFrame,
 )
 from gateway.core.hops import Admitted, Hops
-from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
-from gateway.core.routing import Reason, Verdict, choose, refusal
+from gateway.core.peer_errors import PeerError
+from gateway.core.prompt_homes import PromptHomes
+from gateway.core.route_choice import Reason, Verdict
+from gateway.core.routing import choose, refusal
 from gateway.core.stages import Candidate, RouteDecision, Stage
 from gateway.peers.port import NoPeers
+from gateway.router.local_turns import LocalTurns, TurnLeaves
+from gateway.router.peer_turns import PeerTurns
 from gateway.router.way import Way
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.core.budget import Budget, TurnClass
+    from gateway.core.budget import Budget
     from gateway.core.decision_record import DecisionSink
     from gateway.core.generation import EngineLoad, GenerationEvent
-    from gateway.core.peer_view import PeerView
-    from gateway.core.routing import Ask, Choice, Here
+    from gateway.core.route_choice import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
     from gateway.engine.port import TextEngine
     from gateway.peers.port import PeerSites
 
 _NOTICEABLE_WAIT_S = 0.005
 """A consumer that holds an event longer than this shows up as egress, not as decode."""
-_ANSWER_LIMIT_S = 1.0
-"""A peer says at once whether it takes a turn; one that says nothing for so long is passed over."""
 
 
 class Router:
@@ -78,9 +79,9 @@ class Router:
         self._monotonic = monotonic
         self.evidence: DecisionSink | None = None
         """Is given decisions with all they were made from."""
-        self._running: dict[str, TurnTrail] = {}
-        """By generation id: a request id is the caller's, and may be anyone's."""
-        self._numbers = itertools.count(1)
+        self._homes = PromptHomes()
+        self._local = LocalTurns(here, engine, monotonic=monotonic)
+        self._elsewhere = PeerTurns(here, self._peers, monotonic=monotonic)
 
     @property
     def max_context_tokens(self) -> int:
@@ -108,6 +109,7 @@ class Router:
         Raises SloUnattainable when it is shed, now or in an engine's queue, InvalidSchema and
         EngineFault when the engine refused it, EngineUnavailable when there is no engine left.
         """
+        self._elsewhere.count_turn()
         num_uncounted = len(request.prompt)
         async with aclosing(self.serve(request, budget, trail, Hops())) as items:
             async for item in items:
@@ -149,8 +151,13 @@ class Router:
                         yield fresh
                         self._mark_wait(trail, yielded_s)
                 return
-            except (PeerError, EngineUnavailable) as error:
-                way.fail(choice.site, error)
+            except TurnLeaves:
+                trail.num_resumes += way.delivered.has_begun
+            except EngineUnavailable as error:
+                way.fail(self.here.name, error)
+            except PeerError as error:
+                way.fail(error.site, error)
+                way.may_retry = self._elsewhere.may_go_on(error, way)
 
     def stay(self, trail: TurnTrail) -> None:
         """The turn is answered at this site, with or without a generation."""
@@ -160,31 +167,86 @@ class Router:
 
     def count_resume(self, generation_id: str) -> None:
         """A running generation went on in another engine process."""
-        trail = self._running.get(generation_id)
-        if trail is not None:
-            trail.num_resumes += 1
+        self._local.count_resume(generation_id)
+
+    def move_away(self, share: float) -> int:
+        """Have this share of what runs here go on at peers with room, voice first; how many do.
+
+        What finds no room stays, as slow as the site has become.
+        """
+        turns = self._local.in_order_of_service()
+        num_wanted, num_moved = ceil(share * len(turns)), 0
+        for turn in turns:
+            if num_moved == num_wanted:
+                break
+            choice = self._away(turn.way, Reason.CAPACITY_CUT)
+            if choice is not None:
+                turn.leave(choice)
+                num_moved += 1
+        return num_moved
+
+    def move_stuttering(self, max_token_s: float) -> int:
+        """Have voice go on, once, where its tokens come often enough; how many turns do.
+
+        A turn that is spoken needs a token every `max_token_s`.
+        """
+        if self._engine.load().decode_step_s <= max_token_s:
+            return 0
+        num_moved = 0
+        for turn in self._local.in_order_of_service():
+            way = turn.way
+            if way.request.turn_class is TurnClass.VOICE and not way.has_moved:
+                choice = self._away(way, Reason.STUTTERS, max_token_s)
+                if choice is not None:
+                    turn.leave(choice)
+                    num_moved += 1
+        return num_moved
+
+    def _away(self, way: Way, reason: Reason, max_token_s: float = inf) -> Choice | None:
+        """A peer for a turn that runs here, booked, or None; the trail says why."""
+        now_s = self._monotonic()
+        ask = self._ask(way, now_s)
+        ask = ask._replace(not_at=(*ask.not_at, self.here.name), has_begun=False)
+        choice = choose(
+            ask,
+            self._engine.load(),
+            self.here,
+            self._peers.known,
+            now_s=now_s,
+            random=self._random,
+        )
+        if choice.peer is None or choice.peer.step_s > max_token_s:
+            return None
+        decision = way.decision(choice, ask, now_s)
+        way.trail.decisions.append(msgspec.structs.replace(decision, reason=reason))
+        choice.peer.book(way.request.turn_class, len(way.request.prompt))
+        return choice
 
     def _next(self, way: Way) -> Choice:
         """Where it goes now, and booked there; the trail says why.
 
         Raises SloUnattainable, EngineUnavailable.
         """
+        if (choice := way.next_choice) is not None:
+            way.next_choice = None
+            return choice
         choice, ask = self._choose(way)
         now_s = self._monotonic()
-        decision = way.decision(choice, ask, now_s)
         way.trail.clock.mark(Stage.ADMISSION, now_s)
         if choice.verdict is Verdict.SHED:
             if way.engine_error is not None:
                 raise way.engine_error
+            decision = way.decision(choice, ask, now_s)
             raise self._shed(decision, choice.estimate_s, way.request, way.budget, way.trail)
-        way.trail.decisions.append(decision)
+        if not way.is_from_peer:  # whose own site keeps the record
+            way.trail.decisions.append(way.decision(choice, ask, now_s))
         if choice.peer is not None:
             choice.peer.book(way.request.turn_class, len(way.request.prompt))
         return choice
 
     def _choose(self, way: Way, *, is_trial: bool = False) -> tuple[Choice, Ask]:
         now_s, load = self._monotonic(), self._engine.load()
-        ask, refused = way.ask(self._model, now_s), None
+        ask, refused = self._ask(way, now_s), None
         if way.is_from_peer:
             # Taken or not by what is exactly known of this site; what is not taken may go on to
             # one that the peer does not know.
@@ -214,75 +276,23 @@ class Router:
             evidence.record(record)
         return choice
 
+    def _ask(self, way: Way, now_s: float) -> Ask:
+        """What is to be decided, with where the prompt's beginning is likely cached."""
+        ask, here = way.ask(self._model, now_s), self.here.name
+        num_tokens, sites = self._homes.of(way.request.prompt)
+        if not num_tokens:
+            return ask
+        home = next((site for site in sites if site != here), "")
+        return ask._replace(
+            cached_tokens=num_tokens if here in sites else 0, home=home, home_tokens=num_tokens
+        )
+
     def _at(self, choice: Choice, way: Way) -> AsyncGenerator[Admitted | GenerationEvent, None]:
         """The rest of the generation, as the chosen site makes it."""
         peer = choice.peer
-        return self._here(choice, way) if peer is None else self._there(peer, choice, way)
-
-    async def _here(
-        self, choice: Choice, way: Way
-    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
-        yield Admitted(())
-        generation_id = f"{way.request.request_id}#{next(self._numbers)}"
-        request = msgspec.structs.replace(
-            way.delivered.remaining_request(), request_id=generation_id
-        )
-        self._running[generation_id] = way.trail
-        asked_s, is_first = self._monotonic(), True
-        try:
-            async with aclosing(self._engine.generate(request)) as events:
-                async for event in events:
-                    if is_first and isinstance(event, TokenFrame) and not request.resume:
-                        took_s = self._monotonic() - asked_s
-                        rank = CLASS_RANK[request.turn_class]
-                        self.here.residuals.add(rank, choice.here_s, took_s)
-                    is_first = False
-                    yield event
-        finally:
-            del self._running[generation_id]
-
-    async def _there(
-        self, peer: PeerView, choice: Choice, way: Way
-    ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
-        """As a peer makes it; what becomes of it is what the peer is judged by."""
-        request, asked_s = way.delivered.remaining_request(), self._monotonic()
-        turn_class, was_certain = request.turn_class, choice.reason is not Reason.UNCERTAIN
-        hops = way.hops.onward(self.here.name)
-        items = self._peers.generate(
-            peer.name, request, hops, way.trail, is_last_resort=not was_certain
-        )
-        is_accepted = is_answered = False
-        try:
-            async with aclosing(items):
-                yield await self._answer(peer, items)
-                is_accepted = True
-                async for item in items:
-                    if not is_answered and isinstance(item, TokenFrame) and not request.resume:
-                        now_s = self._monotonic()
-                        peer.answered(turn_class, choice.estimate_s, now_s - asked_s, now_s)
-                    is_answered = True
-                    yield item
-        except PeerRefused:
-            if not is_accepted:
-                peer.refused(self._monotonic(), was_certain=was_certain)
-            raise
-        except PeerLost as error:
-            if not error.was_sent:
-                peer.unbook(turn_class, len(request.prompt))
-            raise
-        finally:
-            self._peers.known.judge(peer, self._monotonic())
-
-    async def _answer(
-        self, peer: PeerView, items: AsyncGenerator[Admitted | GenerationEvent, None]
-    ) -> Admitted | GenerationEvent:
-        """The first that the peer says of a turn. Raises PeerLost if that is nothing."""
-        try:
-            async with asyncio.timeout(_ANSWER_LIMIT_S):
-                return await anext(items)
-        except TimeoutError:
-            peer.failed()
-            raise PeerLost(peer.name, f"no answer within {_ANSWER_LIMIT_S:g} s") from None
+        if peer is None:
+            return self._local.run(choice, way)
+        return self._elsewhere.run(peer, choice, way)
 
     def _pass_on(
         self, item: Admitted | GenerationEvent, way: Way
@@ -291,6 +301,7 @@ class Router:
         if isinstance(item, Admitted):
             path = (self.here.name, *item.path)
             way.arrive(path)
+            self._homes.add(way.request.prompt, path[-1])
             return Admitted(path)
         self._mark(item, way.trail)
         return way.delivered.take(item) if isinstance(item, TokenFrame) else item

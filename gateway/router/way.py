@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.core.errors import EngineUnavailable
 from gateway.core.generation import CLASS_RANK
-from gateway.core.peer_errors import PeerRefused
-from gateway.core.routing import Ask
+from gateway.core.peer_errors import PeerLost, PeerRefused
+from gateway.core.route_choice import Ask
 from gateway.core.stages import Candidate
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import GenerationRequest
     from gateway.core.hops import Hops
     from gateway.core.peer_errors import PeerError
-    from gateway.core.routing import Choice
+    from gateway.core.route_choice import Choice
     from gateway.core.stages import RouteDecision, TurnTrail
 
 
@@ -37,6 +37,14 @@ class Way:
     """For a peer's turn: the peer knows of no better place."""
     excluded: dict[str, Candidate] = field(default_factory=dict)
     """Sites that are on its path, or refused or lost it."""
+    num_lost: int = 0
+    """Peers that were lost with it."""
+    may_retry: bool = True
+    """Whether it may be handed on at all, after what became of it elsewhere."""
+    has_moved: bool = False
+    """It has left this site's engine before its end."""
+    next_choice: Choice | None = None
+    """Where it goes on, booked there, when that was decided while it ran."""
     engine_error: EngineUnavailable | None = None
 
     @property
@@ -58,7 +66,7 @@ class Way:
             model,
             None if regions is None else frozenset(regions),
             not_at=tuple(self.excluded),
-            may_forward=self.hops.left > 0,
+            may_forward=self.may_retry and self.hops.left > 0,
             may_wait=False,
             has_begun=self.delivered.has_begun and not self.is_from_peer,
         )
@@ -85,5 +93,6 @@ class Way:
             reason, estimate_s = f"refused: {error.reason}", error.estimate_s
         elif isinstance(error, EngineUnavailable):
             self.engine_error = error
+        self.num_lost += isinstance(error, PeerLost)
         self.excluded[site] = Candidate(site, estimate_s, 0.0, reason)
         self.trail.num_resumes += self.delivered.has_begun

@@ -11,14 +11,12 @@ import asyncio
 import logging
 import os
 import socket
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import msgspec
 
-import gateway
 from gateway.runtime.frames import FrameDecoder, FrameError, encode
+from gateway.runtime.own_module import module_command, module_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -145,7 +143,7 @@ class ChildProcess(Generic[_Sent, _Heard]):
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", module, "--fd", str(theirs.fileno())),
+                *module_command(module, "--fd", str(theirs.fileno())),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
@@ -232,11 +230,6 @@ async def lines_of(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
 
 
 def _environment() -> dict[str, str]:
-    """The site's, with this package importable and one thread for numpy's own algebra."""
-    root = str(Path(gateway.__file__).parent.parent)
-    path = os.environ.get("PYTHONPATH")
-    return os.environ | {
-        "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root,
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    """The site's, with one thread for numpy's own algebra."""
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return module_environment(os.environ) | one_thread

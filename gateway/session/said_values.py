@@ -121,14 +121,18 @@ def _only_digits_of(numbers: tuple[str, ...]) -> Constraint:
 
 
 def _earlier_call(messages: Sequence[Message]) -> ToolCall | None:
-    """The last call whose arguments must have been said, its id left out."""
-    for message in reversed(messages):
-        if message.tool_calls:
-            call = message.tool_calls[-1]
-            if call.name in _SAID_ARGUMENTS:
-                return ToolCall("", call.name, call.arguments)
-            return None
-    return None
+    """The last call whose arguments must have been said; its id and all blanks left out.
+
+    A client writes it, and it is kept.
+    """
+    call = next((m.tool_calls[-1] for m in reversed(messages) if m.tool_calls), None)
+    if call is None or call.name not in _SAID_ARGUMENTS:
+        return None
+    try:
+        arguments = msgspec.json.encode(msgspec.json.decode(call.arguments), order="sorted")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return ToolCall("", call.name, arguments.decode())
 
 
 def utterances(messages: Sequence[Message]) -> list[str]:

@@ -16,7 +16,7 @@ from msgspec import Meta
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.errors import InvalidRequest
 from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
-from gateway.core.hops import MAX_HOPS, Hops, SiteName
+from gateway.core.hops import MAX_HOPS, MAX_NAME_CHARS, MAX_NUM_REGIONS, Hops, SiteName
 from gateway.core.load_report import MAX_NUM_MODELS, LoadReport, ModelKey
 from gateway.core.service_report import ServiceReport
 from gateway.core.session_snapshot import SealedSnapshot, SessionId
@@ -44,7 +44,7 @@ _DAY_MS: Final = 86_400_000.0
 _Key = Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
 _Tokens = Annotated[int, Meta(ge=1, le=MAX_WINDOW_TOKENS)]
 _Path = Annotated[tuple[SiteName, ...], Meta(min_length=1, max_length=MAX_HOPS + 1)]
-_Text = Annotated[str, Meta(max_length=256)]
+_Text = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 _Frame = TypeVar("_Frame")
 
 
@@ -84,7 +84,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
     traceparent: Annotated[str, Meta(max_length=64)] = ""
     is_last_resort: bool = False
     """The caller knows no place in which it fits for certain."""
-    regions: Annotated[tuple[_Text, ...], Meta(max_length=64)] | None = None
+    regions: Annotated[tuple[_Text, ...], Meta(max_length=MAX_NUM_REGIONS)] | None = None
     """Where it may be answered; None: anywhere."""
 
 

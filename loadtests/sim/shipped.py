@@ -14,8 +14,9 @@ from gateway.core.generation import CLASS_RANK
 from gateway.core.load_report import NOTHING_RECEIVED, Credits, SiteState, report_load
 from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
-from gateway.core.routing import Ask as Question
-from gateway.core.routing import Here, Reason, Rules, Verdict, choose, refusal
+from gateway.core.route_choice import Ask as Question
+from gateway.core.route_choice import Here, Reason, Verdict
+from gateway.core.routing import Rules, choose, refusal
 from loadtests.sim.policy import NOWHERE, Ask, News, Report, Route, View
 
 if TYPE_CHECKING:

@@ -235,6 +235,18 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "firsthop up" in line
 
 
+def test_no_proxy_stands_before_an_admin_port(
+    site: AdminSite, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+
+    _, line = failure(capsys, "nobodys", "--site", site.url)
+
+    assert "no recent turn has the id 'nobodys'" in line
+
+
 def test_a_port_of_something_else(site: AdminSite, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = failure(capsys, "x", "--site", f"{site.url}/elsewhere")
 

@@ -34,6 +34,15 @@ def test_a_graph_is_described_and_tried(runtime: RuntimeReport, tiny_bundle: Pat
     assert graph.trial.decode_tokens_per_s > 0.0
 
 
+def test_what_lies_beside_a_model_is_not_run(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(tiny_bundle, tmp_path / "model")
+    (copy / "msgspec.py").write_text("raise SystemExit('code of a stranger')")
+    monkeypatch.chdir(copy)
+    assert probe_runtime(copy).graphs
+
+
 def test_fitness_says_what_is_in_the_way(runtime: RuntimeReport, tiny_bundle: Path) -> None:
     (graph,), bundle = runtime.graphs, load_bundle(tiny_bundle)
 

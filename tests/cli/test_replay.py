@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.cli.main import main
-from gateway.core.routing import Ask
+from gateway.core.route_choice import Ask
 from gateway.telemetry.decision_log import DecisionLog
 from gateway.telemetry.segment_log import LogBounds
 from tests.core.grid_figures import FULL, IDLE, peer

@@ -212,3 +212,15 @@ def test_a_servers_key_may_come_from_a_file(tmp_path: Path) -> None:
     file.write_text("sk-1\nsk-2\n")
     with pytest.raises(ConfigError, match="no key on one line"):
         core.key()
+
+
+def test_the_capacity_of_anothers_model_is_not_cut_here() -> None:
+    told = {
+        "FIRSTHOP_UPSTREAM_URL": "http://127.0.0.1:8000/v1",
+        "FIRSTHOP_UPSTREAM_MODEL": "large",
+        "FIRSTHOP_LIMITS_CAPACITY_FILE": "/run/capacity",
+    }
+    with pytest.raises(ConfigError, match=r"limits\.capacity_file: another server"):
+        load_site(environ=told)
+    del told["FIRSTHOP_UPSTREAM_URL"]
+    load_site(environ=told)

@@ -43,6 +43,15 @@ def test_a_batch_turn_with_a_deadline_has_what_the_deadline_leaves() -> None:
     assert budget.call_deadline_s == 14.0
 
 
+@pytest.mark.parametrize("left_s", [86_400.0, 864_000.0, math.inf])
+def test_a_deadline_days_away_is_no_budget_that_a_peer_would_refuse(left_s: float) -> None:
+    for turn_class, own_s in ((TurnClass.BATCH, None), (TurnClass.AGENT, DEFAULTS.agent_s)):
+        budget = budget_for(turn_class, DEFAULTS, started_s=10.0, call_deadline_s=10.0 + left_s)
+        assert budget.first_token_s == own_s
+        remaining_s = budget.remaining_s(10.0)
+        assert forwarded_budget(remaining_s, one_way_s=0.0, received_s=0.0).first_token_s == own_s
+
+
 def test_a_deadline_that_has_passed_leaves_nothing() -> None:
     budget = budget_for(TurnClass.AGENT, DEFAULTS, started_s=10.0, call_deadline_s=9.0)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.confirmation import Consent, read_consent
+from gateway.core.confirmation import Consent, read_consent, unless_unsure
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,11 @@ def test_neither_yes_nor_no_nor_a_request_is_hesitant(reply: str) -> None:
 def test_a_reply_is_read_in_time_in_proportion_to_its_length() -> None:
     assert read_consent("yes it is " * 5000 + "zzz") is Consent.UNCLEAR
     assert read_consent("yes it is " * 5000) is Consent.YES
+
+
+def test_a_yes_that_was_not_heard_well_is_asked_about_again() -> None:
+    assert read_consent(unless_unsure("yes please", 0.3)) is Consent.HESITANT
+    assert unless_unsure("yes please", 0.9) == "yes please"
+    assert unless_unsure("yes please", None) == "yes please"
+    assert unless_unsure("no", 0.1) == "no"
+    assert unless_unsure("pay my bill", 0.1) == "pay my bill"

@@ -17,13 +17,14 @@ from gateway.core.generation import Backlog
 from gateway.core.load_report import SiteState
 from gateway.core.peers import Peers
 from gateway.core.replay import replay
-from gateway.core.routing import Ask, Here, Rules, Verdict
+from gateway.core.route_choice import Ask, Here, Verdict
+from gateway.core.routing import Rules
 from tests.core.grid_figures import FULL, IDLE, MODEL, peer
 
 if TYPE_CHECKING:
     from gateway.core.generation import EngineLoad
     from gateway.core.peer_view import PeerView
-    from gateway.core.routing import Choice
+    from gateway.core.route_choice import Choice
 
 AGENT = 1
 NOW_S = 0.1
@@ -35,7 +36,7 @@ def on_record(
 ) -> tuple[Choice, DecisionRecord]:
     """The decision, and its record as it comes back from a file."""
     peers, chance = Peers(views), Random(seed)
-    list(peers.drawn(chance.random))  # others were decided before
+    chance.shuffle(peers.shuffled)  # others were decided before
     choice, record = choose_on_record(
         "r", ask, load, here, peers, now_s=NOW_S, random=chance.random
     )

@@ -45,6 +45,13 @@ def test_a_budget_is_told_in_milliseconds() -> None:
         budget_for(TurnClass.AGENT, BudgetDefaults(), started_s=0.0, requested_s=-0.005)
 
 
+@pytest.mark.parametrize(("budget_s", "told"), [(0.0005, "0.5"), (2.0, "2000"), (0.1 + 0.2, "300")])
+def test_a_small_budget_is_not_told_as_none(budget_s: float, told: str) -> None:
+    for reason in ("budget_spent", "nothing_fits"):
+        shed = SloUnattainable(estimate_s=1.0, budget_s=budget_s, reason=reason, retry_after_s=1.0)
+        assert f"budget {told} ms" in str(shed).replace("budget of", "budget")
+
+
 def test_a_spent_budget_is_told_without_an_estimate() -> None:
     error = SloUnattainable(estimate_s=0.0, budget_s=0.5, reason="budget_spent", retry_after_s=1.0)
     assert error.message == (

@@ -135,6 +135,18 @@ def test_an_outage_is_waited_for_and_what_it_held_up_is_still_used() -> None:
     assert [number_of(step) for step in steps(line, 0.5)] == list(range(1, 20))
 
 
+@pytest.mark.parametrize("later_s", [0.15, 0.5, 1.5])
+def test_a_way_that_becomes_longer_takes_its_time_once(later_s: float) -> None:
+    """Also where most packets announce silence, which then goes on by the clock."""
+    line, taken = buffer(), 0
+    for number in range(500):
+        now_s = number * FRAME_S + (later_s if number > 100 else 0.0)
+        put(line, number, now_s, dtx=number % 3 > 0)
+        taken += sum(step.ticks for step in steps(line, now_s))
+        taken += sum(step.ticks for step in steps(line, now_s + 0.019))
+    assert taken / HZ == pytest.approx(500 * FRAME_S + later_s, abs=0.1)
+
+
 def test_a_line_without_packets_is_silent() -> None:
     line = buffer(begun_s=100.0)
     assert kinds(line, 100.0) == []

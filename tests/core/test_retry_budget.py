@@ -5,8 +5,9 @@ import msgspec
 from gateway.core.budget import TurnClass
 from gateway.core.generation import EngineLoad
 from gateway.core.peers import Peers
-from gateway.core.retry_budget import PeerRetries, TrafficShare, hedge_after_s, hedges, retries
-from gateway.core.routing import Ask, Here, choose
+from gateway.core.retry_budget import PeerRetries, TrafficShare, hedges, retries
+from gateway.core.route_choice import Ask, Here
+from gateway.core.routing import choose
 from tests.core.grid_figures import IDLE, peer
 
 AWAY = msgspec.structs.replace(IDLE, available_in_s=9.0)
@@ -51,7 +52,7 @@ def hedge_s(turn_class: TurnClass, *names: str, load: EngineLoad = AWAY) -> floa
     peers = Peers([peer(name) for name in names])
     site = Here("a", max_num_queued=64)
     choice = choose(Ask(0, 100, 0.5), load, site, peers, now_s=0.0, random=Random(1).random)
-    after_s = hedge_after_s(choice, turn_class)
+    after_s = choice.hedge_after_s(turn_class)
     assert after_s is None or after_s == choice.estimate_s + choice.margin_s
     return after_s
 

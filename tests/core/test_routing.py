@@ -12,7 +12,8 @@ from gateway.core.generation import Backlog, EngineLoad
 from gateway.core.load_report import SiteState
 from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
-from gateway.core.routing import Ask, Choice, Here, Reason, Rules, Verdict, choose, refusal
+from gateway.core.route_choice import Ask, Choice, Here, Reason, Verdict
+from gateway.core.routing import Rules, choose, refusal
 from gateway.core.stages import RouteDecision
 from tests.core.grid_figures import FULL, IDLE, MODEL, peer, report
 

@@ -45,6 +45,7 @@ class AdminSite:
     def __init__(self) -> None:
         self.engine_is_gone = False
         self.is_told_to_end = threading.Event()
+        self.capacity_ratio = 1.0
         self.links: list[LinkFigures] = []
         self.telemetry = SiteTelemetry(
             site="edge-a",
@@ -61,7 +62,12 @@ class AdminSite:
         app = build_admin_app(
             identity=SiteIdentity("edge-a", "lab", "1.2.3", started_s=600.0),
             desk=self.desk,
-            engine=EngineSource(load=self._load, num_restarts=lambda: 3),
+            engine=EngineSource(
+                load=self._load,
+                num_restarts=lambda: 3,
+                capacity_ratio=lambda: self.capacity_ratio,
+                set_capacity=self._set_capacity,
+            ),
             grid=lambda: GridFigures(
                 num_turns_for_peers=2, links=self.links, configured=frozenset({"edge-b"})
             ),
@@ -72,6 +78,10 @@ class AdminSite:
         )
         self.server = HttpServer(app, bind_listener("127.0.0.1", 0), drain_timeout_s=1.0)
         self.url = f"http://127.0.0.1:{self.server.port}"
+
+    def _set_capacity(self, ratio: float) -> int:
+        self.capacity_ratio = ratio
+        return 3
 
     def _load(self) -> EngineLoad:
         if self.engine_is_gone:

@@ -134,6 +134,22 @@ def test_reload_keeps_counts_takes_new_keys_and_drops_revoked_ones(keys_file: Pa
     lease.release()
 
 
+def test_a_key_that_was_revoked_and_is_back_begins_anew(keys_file: Path) -> None:
+    _, key_id = add_key(keys_file, limits=Limits(requests_per_minute=1))
+    gatekeeper = KeyGatekeeper(keys_file, monotonic=Clock())
+    lease = gatekeeper.admit(Principal("acme", key_id), AGENT)
+    with edit_keys(keys_file) as keys:
+        entry = keys.pop(key_id)
+    gatekeeper.reload()
+    with edit_keys(keys_file) as keys:
+        keys[key_id] = entry
+    gatekeeper.reload()
+    lease.release()
+    gatekeeper.admit(Principal("acme", key_id), AGENT)
+    with pytest.raises(RateLimited):
+        gatekeeper.admit(Principal("acme", key_id), AGENT)
+
+
 def test_a_spoiled_keys_file_leaves_the_old_keys_in_force(keys_file: Path) -> None:
     key, _ = add_key(keys_file)
     gatekeeper = KeyGatekeeper(keys_file)

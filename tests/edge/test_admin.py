@@ -74,6 +74,7 @@ def test_the_state_of_the_site_names_age_and_source_of_its_figures(client: httpx
             "num_turns_active": 0,
             "num_records_kept": 0,
             "num_engine_restarts": 3,
+            "capacity_ratio": 1.0,
         },
         "engine": {
             "source": "engine report",
@@ -332,3 +333,17 @@ def test_turns_are_found_by_session_user_and_time(site: AdminSite, client: httpx
     assert found(f"caller={caller}&tenant=acme") == ["turn-2", "turn-1"]
     assert found("until=2020-01-01") == []
     assert len(found("since=2020-01-01T00:00:00Z&until=2100-01-01")) == 3
+
+
+def test_an_operator_cuts_the_capacity_and_a_web_page_does_not(
+    site: AdminSite, client: httpx.Client
+) -> None:
+    refused = client.post("/v1/capacity?ratio=0.5", headers={"origin": "https://elsewhere.example"})
+    assert refused.status_code == 403
+    for nonsense in ("", "?ratio=", "?ratio=half", "?ratio=1.5", "?ratio=-1", "?ratio=nan"):
+        answer = client.post(f"/v1/capacity{nonsense}")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ratio")
+    assert site.capacity_ratio == 1.0
+    assert client.post("/v1/capacity?ratio=0.5").json() == {"ratio": 0.5, "num_moved": 3}
+    assert site.capacity_ratio == 0.5
+    assert client.get("/v1/site").json()["now"]["capacity_ratio"] == 0.5

@@ -143,6 +143,7 @@ def test_usage_comes_last_when_asked_for(client: OpenAI) -> None:
         )
     )
     assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert all("usage" in chunk.model_fields_set for chunk in chunks)  # null, as at OpenAI
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None

@@ -270,6 +270,7 @@ def test_limits_and_stops() -> None:
         ({"max_completion_tokens": 10**30}, "max_completion_tokens", "int"),
         ({"logit_bias": {"x": 1}}, "logit_bias", "int"),
         ({"logit_bias": {"5": 101}}, "logit_bias", "at most 100"),
+        ({"logit_bias": {"99999999": 1}}, "logit_bias", "names no token: 99999999"),
         ({"top_logprobs": 2}, "top_logprobs", "logprobs: true"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "at most 20"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4"),

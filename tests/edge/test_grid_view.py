@@ -129,3 +129,15 @@ def test_the_grid_is_added_up_from_what_sites_say_lately() -> None:
         "edge-d": None,
         "edge-e": ("fabric", 500.0),
     }
+
+
+def test_a_peer_that_gets_no_turns_for_what_it_did_is_named() -> None:
+    linked = link_to("edge-b", is_linked=True)
+    ejected = msgspec.structs.replace(linked, ejected_for_s=4.5, num_ejections=2)
+    slow = msgspec.structs.replace(linked, is_slow=True)
+    gone = msgspec.structs.replace(link_to("edge-b", is_linked=False), ejected_for_s=4.5)
+    views = grid_view("edge-a", GridFigures(links=[linked, ejected, slow, gone]), served()).peers
+    assert [view.state for view in views] == ["usable", "ejected", "usable", "unlinked"]
+    assert [view.slow for view in views] == [False, False, True, False]
+    assert [view.ejected_for_ms for view in views] == [None, 4500.0, None, 4500.0]
+    assert views[1].num_ejections == 2

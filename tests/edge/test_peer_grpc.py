@@ -12,7 +12,7 @@ import pytest
 from gateway.core.errors import PortInUse, SetupError
 from gateway.core.generation import FinishReason
 from gateway.core.hops import Admitted, Hops
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.edge import peer_link
 from gateway.edge.peer_grpc import PeerServer
 from gateway.peers.tls import PeerTls

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import pytest
 
-from gateway.core.generation import EngineLoad, FinishReason, GenerationEnd, TokenFrame
+from gateway.core.generation import Backlog, EngineLoad, FinishReason, GenerationEnd, TokenFrame
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Batch, Load, Ready, Start, Submit
 from gateway.engine.process import EngineProcess
@@ -51,6 +51,9 @@ class ScriptedWorker:
 
     async def log_stderr(self) -> None:
         pass
+
+    def kill(self) -> None:
+        self.is_gone.set()
 
     async def close(self) -> int:
         return 1
@@ -117,5 +120,42 @@ def test_an_engine_that_is_heard_from_may_begin_late(
             frame, end = TokenFrame(0, (7,)), GenerationEnd(FinishReason.STOP, 150, 1)
             worker.say([Batch(((1, frame), (1, end)))])
             assert await asked == [frame, end]
+
+    run_bounded(main())
+
+
+def test_an_engine_without_work_may_be_silent(
+    workers: asyncio.Queue[ScriptedWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.engine.client._STALL_LIMIT_S", 0.04)
+
+    async def main() -> None:
+        async with EngineClient(Start("")) as engine, asyncio.TaskGroup() as group:
+            worker = await workers.get()
+            await asyncio.sleep(0.2)
+            assert not worker.is_gone.is_set()
+            asked = group.create_task(events_of(engine, make_request(1)))
+            await worker.is_gone.wait()
+            asked.cancel()
+
+    run_bounded(main())
+
+
+def test_of_a_dead_engines_work_nothing_is_counted_twice(
+    workers: asyncio.Queue[ScriptedWorker],
+) -> None:
+    async def main() -> None:
+        async with EngineClient(Start("")) as engine, asyncio.TaskGroup() as group:
+            worker = await workers.get()
+            asked = group.create_task(events_of(engine, make_request(1, num_prompt=150)))
+            await load_when(engine, lambda load: load.queued_prompt_tokens == 150)
+            busy = msgspec.structs.replace(
+                _LOAD, num_active=1, backlog=(Backlog(), Backlog(0, 150), Backlog())
+            )
+            worker.say([Load(busy, 1)])
+            worker.is_gone.set()
+            load = await load_when(engine, lambda load: not engine.is_available)
+            assert (load.num_active, load.queued_prompt_tokens) == (0, 150)
+            asked.cancel()
 
     run_bounded(main())

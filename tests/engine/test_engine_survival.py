@@ -258,7 +258,7 @@ def test_streams_fail_when_the_engine_does_not_come_back(tiny_dir: Path, tmp_pat
                 async for _ in stream:
                     pass
             assert not engine.is_available
-            with pytest.raises(EngineUnavailable):
+            with pytest.raises(EngineUnavailable, match="see the log"):
                 await anext(engine.generate(make_request(2)))
 
     run_bounded(main())

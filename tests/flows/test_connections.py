@@ -53,6 +53,29 @@ def test_idle_connections_keep_nobody_out(echo_bundle: Path, tmp_path: Path) -> 
     assert code is grpc.StatusCode.ABORTED
 
 
+def test_silent_grpc_connections_take_no_files_from_the_others(
+    echo_bundle: Path, tmp_path: Path
+) -> None:
+    def with_few_files(command: list[str]) -> list[str]:
+        return ["prlimit", "--nofile=600:600", *command]
+
+    with (
+        running_site(tmp_path / "site", "--model", str(echo_bundle), within=with_few_files) as site,
+        ExitStack() as opened,
+    ):
+        for port in (site.port_base + 1, site.port_base + 2):
+            for _ in range(400):
+                silent = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+                opened.enter_context(silent)
+            assert silent.recv(1) == b""  # one too many
+        client = http.client.HTTPConnection("127.0.0.1", site.port_base, timeout=WAIT_S)
+        client.request("GET", "/healthz")
+        status = client.getresponse().status
+        client.close()
+        assert site.admin_json("/v1/site")["now"]["num_turns_active"] == 0
+    assert status == 200
+
+
 def says_nothing(over: threading.Event) -> Iterator[pb.ConverseRequest]:
     over.wait(WAIT_S)
     yield from ()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import signal
+import socket
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from loadtests.local_site import SiteProcess, free_port_base, running_site, wait_until
+from loadtests.local_site import (
+    ONE_SITE,
+    SiteProcess,
+    firsthop,
+    free_port_base,
+    running_site,
+    wait_until,
+)
 from tests.peers.grid import free_port
 
 if TYPE_CHECKING:
@@ -117,7 +125,26 @@ def test_a_killed_site_gets_nothing_and_is_forgotten_by_nobody(
     with fabric_grid(tmp_path, echo_bundle, "edge-a", "edge-b") as grid:
         grid.sites["edge-b"].process.send_signal(signal.SIGKILL)
         wait_until(lambda: grid.states("edge-a") == {"edge-b": "unlinked"}, "it is given up")
+        wait_until(lambda: not grid.peer("edge-a", "edge-b")["fabric"]["there"], "both know it")
         gone = grid.peer("edge-a", "edge-b")
-        assert (gone["fabric"]["there"], gone["fabric"]["source"]) == (False, "fabric")
+        assert gone["fabric"]["source"] == "fabric"
         assert gone["fabric"]["age_ms"] >= 0.0
         assert ask(grid.sites["edge-a"]) == "edge-a"
+
+
+def test_a_fabric_port_in_use_is_named_before_the_site_is_ready(
+    tmp_path: Path, echo_bundle: Path
+) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        options = ("--port-base", str(free_port_base()), "--model", str(echo_bundle))
+        refused = firsthop(
+            *(*ONE_SITE, *options),
+            cwd=tmp_path,
+            FIRSTHOP_FABRIC_LISTEN=f"tcp/127.0.0.1:{port}",
+        )
+    assert refused.returncode == 1
+    assert "is ready" not in refused.stdout
+    assert f"127.0.0.1:{port} is in use" in refused.stderr

@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from loadtests.local_site import (
-    ONE_SITE,
-    SiteProcess,
-    firsthop,
-    free_port_base,
-    running_site,
-    wait_until,
-)
+from loadtests.local_grid import running_grid
+from loadtests.local_site import SiteProcess, firsthop, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NAMES = ("edge-a", "edge-b", "edge-c")
 TURN = {
     "messages": [{"role": "user", "content": "Tell me more ..."}],
     "max_tokens": 300,
@@ -35,35 +28,15 @@ PATIENT = {"x-slo-ttft-ms": "20000"}
 
 
 @contextmanager
-def running_grid(folder: Path, bundle: Path) -> Iterator[dict[str, SiteProcess]]:
+def small_grid(folder: Path, bundle: Path) -> Iterator[dict[str, SiteProcess]]:
     """Linked sites with one slot each and no queue."""
-    bases: dict[str, int] = {}
-    while len(set(bases.values())) < len(NAMES):
-        bases = {name: free_port_base() for name in NAMES}
-    with ExitStack() as stack:
-        sites = {}
-        for name, base in bases.items():
-            peers = [f"{one}=127.0.0.1:{bases[one] + 2}" for one in NAMES if one != name]
-            arguments = (*ONE_SITE, "--port-base", str(base), "--model", str(bundle))
-            sites[name] = stack.enter_context(
-                running_site(
-                    folder / name,
-                    *arguments,
-                    *("--accelerator", "emulated:rtx-pro-6000"),
-                    port_base=base,
-                    FIRSTHOP_SITE_ID=name,
-                    FIRSTHOP_GRID_PEERS=",".join(peers),
-                    FIRSTHOP_MODEL_NUM_SLOTS="1",
-                    FIRSTHOP_LIMITS_MAX_QUEUED="0",
-                )
-            )
-        for site in sites.values():
-            wait_until(lambda site=site: usable(site) == 2, "all are linked")  # type: ignore[misc]
+    with running_grid(
+        folder,
+        *("--model", str(bundle), "--accelerator", "emulated:rtx-pro-6000"),
+        FIRSTHOP_MODEL_NUM_SLOTS="1",
+        FIRSTHOP_LIMITS_MAX_QUEUED="0",
+    ) as sites:
         yield sites
-
-
-def usable(site: SiteProcess) -> int:
-    return sum(peer["state"] == "usable" for peer in site.admin_json("/v1/grid")["peers"])
 
 
 def num_active(site: SiteProcess) -> int:
@@ -103,9 +76,11 @@ class Stream:
 
 
 @contextmanager
-def asking(site: SiteProcess, body: dict[str, Any]) -> Iterator[Stream]:
+def asking(
+    site: SiteProcess, body: dict[str, Any], headers: dict[str, str] = PATIENT
+) -> Iterator[Stream]:
     url = f"{site.http}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, headers=PATIENT, timeout=60) as response:
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=60) as response:
         assert response.status_code == 200, response.read()
         yield Stream(response)
 
@@ -114,7 +89,7 @@ def asking(site: SiteProcess, body: dict[str, Any]) -> Iterator[Stream]:
 def test_a_stream_outlives_the_site_that_generates_it(
     tmp_path: Path, echo_bundle: Path, number: signal.Signals
 ) -> None:
-    with running_grid(tmp_path, echo_bundle) as sites:
+    with small_grid(tmp_path, echo_bundle) as sites:
         entry = sites["edge-a"]
         with asking(entry, TURN) as local:
             local.read()
@@ -145,7 +120,7 @@ def test_a_stream_outlives_the_site_that_generates_it(
 
 
 def test_a_full_grid_sheds_with_every_candidate_named(tmp_path: Path, echo_bundle: Path) -> None:
-    with running_grid(tmp_path, echo_bundle) as sites, ExitStack() as blocked:
+    with small_grid(tmp_path, echo_bundle) as sites, ExitStack() as blocked:
         held = [blocked.enter_context(asking(site, BLOCKER)) for site in sites.values()]
         for stream in held:
             stream.read(1)
@@ -173,3 +148,75 @@ def test_a_full_grid_sheds_with_every_candidate_named(tmp_path: Path, echo_bundl
     for name in sites:
         assert name in told
     assert "no_credit" in told
+
+
+def test_a_draining_site_gives_its_turns_back_and_none_differs(
+    tmp_path: Path, echo_bundle: Path
+) -> None:
+    with small_grid(tmp_path, echo_bundle) as sites:
+        entry = sites["edge-a"]
+        with asking(entry, TURN) as local:
+            local.read()
+        entry.wait_idle()
+        with asking(entry, BLOCKER) as blocker:
+            blocker.read(1)
+            with asking(entry, TURN) as stream:
+                stream.read(5)
+                generating = stream.head["x-firsthop-site"]
+                assert sites[generating].end() == 0
+                stream.read()
+        record = entry.admin_json(f"/v1/requests/{stream.head['x-request-id']}")
+    assert stream.text == local.text
+    assert record["path"][:2] == ["edge-a", generating]
+    assert (record["num_resumes"], record["outcome"]) == (1, "answered")
+
+
+def test_a_cut_capacity_moves_what_runs_and_none_differs(tmp_path: Path, echo_bundle: Path) -> None:
+    with small_grid(tmp_path, echo_bundle) as sites:
+        entry = sites["edge-a"]
+        with asking(entry, TURN) as local:
+            local.read()
+        entry.wait_idle()
+        with asking(entry, TURN) as stream:
+            stream.read(5)
+            assert stream.head["x-firsthop-site"] == "edge-a"
+            assert set_capacity(entry, 0.0) == {"ratio": 0.0, "num_moved": 1}
+            stream.read()
+        assert stream.text == local.text
+        record = entry.admin_json(f"/v1/requests/{stream.head['x-request-id']}")
+        assert record["decisions"][-1]["reason"] == "capacity_cut"
+        with asking(entry, TURN) as forwarded:
+            forwarded.read()
+        assert forwarded.head["x-firsthop-site"] != "edge-a"
+        wait_until(lambda: told_capacity(sites["edge-b"], "edge-a") == 0.0, "peers know it")
+        set_capacity(entry, 1.0)
+        with asking(entry, TURN) as back:
+            back.read()
+        assert back.head["x-firsthop-site"] == "edge-a"
+    assert back.text == forwarded.text == local.text
+
+
+def set_capacity(site: SiteProcess, ratio: float) -> Any:
+    return httpx.post(f"{site.admin}/v1/capacity", params={"ratio": ratio}).json()
+
+
+def told_capacity(site: SiteProcess, peer: str) -> float:
+    found = next(one for one in site.admin_json("/v1/grid")["peers"] if one["site"] == peer)
+    return float(found["report"]["capacity_ratio"])
+
+
+def test_a_voice_turn_is_forwarded_within_the_budget_of_its_class(
+    tmp_path: Path, echo_bundle: Path
+) -> None:
+    with small_grid(tmp_path, echo_bundle) as sites:
+        entry = sites["edge-a"]
+        with asking(entry, BLOCKER) as blocker:
+            blocker.read(1)
+            with asking(entry, TURN, {"x-firsthop-class": "voice"}) as stream:
+                stream.read()
+        record = entry.admin_json(f"/v1/requests/{stream.head['x-request-id']}")
+    assert record["path"][0] == "edge-a"
+    assert len(record["path"]) == 2
+    assert record["budget_ms"] == 500.0
+    assert record["within_budget"] is True
+    assert record["ttft_ms"] <= 500.0

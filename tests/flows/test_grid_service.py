@@ -9,7 +9,7 @@ import httpx
 
 from gateway.core.slo import BURN_RULES
 from loadtests.local_site import firsthop, running_site, wait_until
-from tests.flows.test_grid import PATIENT, TURN, running_grid
+from tests.flows.test_grid import PATIENT, TURN, small_grid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def of_agents(service: dict[str, Any] | None) -> dict[str, Any]:
 def test_a_site_that_burns_is_seen_from_another_within_5_s(
     tmp_path: Path, echo_bundle: Path
 ) -> None:
-    with running_grid(tmp_path, echo_bundle) as sites:
+    with small_grid(tmp_path, echo_bundle) as sites:
         here, burning = sites["edge-a"], sites["edge-b"]
         assert ask(here, PATIENT) == 200
         for _ in range(6):

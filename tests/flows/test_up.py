@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ def grid_port_base(num_sites: int) -> int:
     """A base for so many sites."""
     while True:
         base = free_port_base()
-        ports = [base + 10 * k + offset for k in range(num_sites) for offset in range(4)]
+        ports = [base + 10 * k + offset for k in range(num_sites) for offset in range(5)]
         if all(not in_use(port) for port in ports):
             return base
 
@@ -60,8 +61,9 @@ def running_up(
         )
         assert READY in log.read_text(), log.read_text()
         yield process, log
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
+        if process.returncode != -signal.SIGKILL:  # which is how a test ends it otherwise
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()
@@ -77,6 +79,11 @@ def peer_states(base: int) -> dict[str, str]:
     return {one["site"]: one["state"] for one in admin_json(base, "/v1/grid")["peers"]}
 
 
+def on_fabric(base: int) -> dict[str, bool]:
+    peers = admin_json(base, "/v1/grid")["peers"]
+    return {one["site"]: bool(one["fabric"] and one["fabric"]["there"]) for one in peers}
+
+
 def test_a_grid_starts_mends_itself_and_ends_as_one(tmp_path: Path, echo_bundle: Path) -> None:
     base = grid_port_base(2)
     options = ("--sites", "2", "--model", str(echo_bundle))
@@ -86,6 +93,7 @@ def test_a_grid_starts_mends_itself_and_ends_as_one(tmp_path: Path, echo_bundle:
             assert f"http://127.0.0.1:{port}/v1" in text
         assert "core     none; FIRSTHOP_CORE_URL" in text
         wait_until(lambda: peer_states(base) == {"edge-b": "usable"}, "they are linked")
+        wait_until(lambda: on_fabric(base) == {"edge-b": True}, "they are on the fabric")
         victim = site_pid(process.pid, base + 10)
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: "Site edge-b was ended by SIGKILL" in log.read_text(), "it is said")
@@ -96,12 +104,22 @@ def test_a_grid_starts_mends_itself_and_ends_as_one(tmp_path: Path, echo_bundle:
         assert answer.status_code == 200
         wait_until(lambda: "Site edge-b is ready again" in log.read_text(), "it is back", 60.0)
         wait_until(lambda: peer_states(base) == {"edge-b": "usable"}, "they are linked again")
+        wait_until(lambda: on_fabric(base) == {"edge-b": True}, "they are on the fabric again")
         assert site_pid(process.pid, base + 10) != victim
         assert httpx.post(f"http://127.0.0.1:{base + 13}/v1/drain").status_code == 202
         wait_until(lambda: "Site edge-b was told to end" in log.read_text(), "it has drained")
         assert peer_states(base) == {"edge-b": "unlinked"}
     assert not in_use(base)
     assert not in_use(base + 10)
+
+
+def test_no_site_outlives_the_command_that_started_it(tmp_path: Path, echo_bundle: Path) -> None:
+    base = grid_port_base(2)
+    options = ("--sites", "2", "--model", str(echo_bundle))
+    with running_up(tmp_path, base, *options) as (process, _):
+        process.kill()
+        process.wait(30)
+        wait_until(lambda: not (in_use(base) or in_use(base + 10)), "both have ended", 30.0)
 
 
 def site_pid(parent: int, port_base: int) -> int:
@@ -141,3 +159,32 @@ def test_a_core_site_stands_before_the_core_model(tmp_path: Path, echo_bundle: P
             )
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-firsthop-path"].split(",")[:2] == ["edge-a", "core"]
+
+
+def test_a_core_site_runs_a_model_of_its_own(tmp_path: Path, echo_bundle: Path) -> None:
+    large = tmp_path / "large"
+    shutil.copytree(echo_bundle, large)
+    manifest = large / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace('id = "tiny"', 'id = "large"'))
+    base = grid_port_base(2)
+    options = ("--sites", "1", "--model", str(echo_bundle), "--core-model", str(large))
+    with running_up(tmp_path, base, *options) as (_, log):
+        assert f"large at http://127.0.0.1:{base + 10}/v1" in log.read_text()
+        answer = httpx.post(
+            f"http://127.0.0.1:{base}/v1/chat/completions",
+            json={"model": "large", "messages": [{"role": "user", "content": "hard"}]},
+            timeout=30,
+        )
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-firsthop-path"].split(",") == ["edge-a", "core"]
+    assert answer.headers["x-firsthop-model"].startswith("large")
+
+
+def test_a_core_model_here_and_one_elsewhere_are_not_both_taken(
+    tmp_path: Path, echo_bundle: Path
+) -> None:
+    options = ("--sites", "1", "--core-model", str(echo_bundle), "--model", str(echo_bundle))
+    core = {"FIRSTHOP_CORE_URL": "http://127.0.0.1:9/v1", "FIRSTHOP_CORE_MODEL": "large"}
+    refused = firsthop("up", *options, cwd=tmp_path, **core)
+    assert refused.returncode == 1
+    assert "--core-model and FIRSTHOP_CORE_URL" in refused.stderr

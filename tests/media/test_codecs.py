@@ -4,7 +4,6 @@ from numpy.typing import NDArray
 
 from gateway.media.worker.g711 import G711Decoder, G711Encoder, Law, compress, expand
 from gateway.media.worker.opus import OpusDecoder, OpusEncoder
-from gateway.media.worker.resample import Resampler
 
 FRAME = 480
 
@@ -103,19 +102,3 @@ def test_g711_codes_survive_decoding_and_encoding(law: Law, full: int, zero: int
     assert (expand(compress(values, law), law) == values).all()
     assert values.max() == full
     assert abs(expand(bytes([zero]), law)[0]) <= 8
-
-
-@pytest.mark.parametrize(("from_hz", "to_hz"), [(24_000, 16_000), (8000, 16_000), (24_000, 8000)])
-def test_resampling_keeps_the_band_and_nothing_else(from_hz: int, to_hz: int) -> None:
-    nyquist_hz = min(from_hz, to_hz) / 2
-    low = tone(0.7 * nyquist_hz, rate_hz=from_hz).astype(np.float32)
-    whole = Resampler(from_hz, to_hz).feed(low)
-    assert strength(whole[500:], 0.7 * nyquist_hz, rate_hz=to_hz) == pytest.approx(8000, rel=0.02)
-    pieces, resampler, at = [], Resampler(from_hz, to_hz), 0
-    for length in [1, 7, 160, 480, 33] * 200:
-        pieces.append(resampler.feed(low[at : at + length]))
-        at += length
-    assert np.allclose(np.concatenate(pieces), whole, atol=1e-1)
-    if from_hz > to_hz:
-        high = tone(1.2 * nyquist_hz, rate_hz=from_hz).astype(np.float32)
-        assert np.abs(Resampler(from_hz, to_hz).feed(high)[500:]).max() < 80

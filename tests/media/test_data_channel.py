@@ -24,11 +24,12 @@ class Wire:
         self.back: deque[bytes] = deque()
         self.received: list[str] = []
         self.failures: list[str] = []
+        self._sent = asyncio.Event()
         self.server = EventChannel(
             is_server=True,
             port=5000,
             max_sent_bytes=client_takes_bytes,
-            send=self.back.append,
+            send=self._send_back,
             on_message=self.received.append,
             on_failure=self.failures.append,
         )
@@ -59,6 +60,17 @@ class Wire:
                     self.client.receive(self.back.popleft())
                 await asyncio.sleep(0)
 
+    async def lose(self) -> None:
+        """Lose what is on its way, and wait until the server sends again."""
+        self.there.clear()
+        self.back.clear()
+        self._sent.clear()
+        await self._sent.wait()
+
+    def _send_back(self, packet: bytes) -> None:
+        self.back.append(packet)
+        self._sent.set()
+
     def open(self, label: str) -> RTCDataChannel:
         return RTCDataChannel(self.client._sctp, RTCDataChannelParameters(label=label))
 
@@ -86,14 +98,50 @@ def test_the_longest_message_passes_and_a_longer_one_costs_the_channel() -> None
     run(main())
 
 
+def test_a_lost_packet_is_sent_again_soon() -> None:
+    async def main() -> None:
+        wire = Wire()
+        assert wire.server._sctp._rto == 0.5
+        await wire.lose()
+        channel = wire.open("oai-events")
+        got: list[str] = []
+        channel.on("message", got.append)
+        await wire.carry()
+        assert channel.readyState == "open"
+        assert wire.server._sctp._rto < 1.0
+        wire.server.send("lost at first")
+        await asyncio.sleep(0)
+        await wire.lose()
+        await wire.carry()
+        assert got == ["lost at first"]
+        wire.close()
+
+    run(main())
+
+
+def test_nothing_is_sent_after_the_end() -> None:
+    async def main() -> None:
+        wire = Wire()
+        wire.server._sctp._t1_expired()  # a timer that was up when the channel ended
+        wire.close()
+        num_sent = len(wire.back)
+        await asyncio.sleep(0)
+        assert len(wire.back) == num_sent
+
+    run(main())
+
+
 def test_a_client_may_close_its_channel_and_open_another() -> None:
     async def main() -> None:
         wire = Wire()
         channel = wire.open("one")
         await wire.carry()
         channel.close()
-        await wire.carry()
+        await asyncio.sleep(0)
+        while wire.there:
+            wire.server.receive(wire.there.popleft())
         wire.server.send("waits for the next")
+        await wire.carry()
         again = wire.open("two")
         got: list[str] = []
         again.on("message", got.append)

@@ -256,6 +256,21 @@ def test_a_client_that_is_silent_is_lost_and_may_come_back() -> None:
     run(main())
 
 
+def test_a_listener_that_hangs_up_hears_no_more() -> None:
+    async def main() -> None:
+        scene = await Scene.set()
+        await scene.connect()
+        scene.wait(7.1)
+        scene.heard.connected = scene.call.close  # type: ignore[method-assign]
+        scene.client.say(1, b"sound")
+        await scene.heard.until(lambda: len(scene.heard.states) == 3)
+        assert scene.heard.states == ["connected", "lost", "closed: "]
+        assert scene.heard.packets == []
+        scene.end()
+
+    run(main())
+
+
 def test_without_checks_nothing_is_sent_whatever_else_comes() -> None:
     async def main() -> None:
         scene = await Scene.set()

@@ -118,6 +118,7 @@ def test_thousands_of_candidates_are_not_looked_at() -> None:
         ("opus/48000/2", "speex/16000", None),
         ("a=rtpmap:111 opus/48000/2", "a=rtpmap:111 opus", "a=rtpmap"),
         ("a=rtcp-mux\r\n", "", "a=rtcp-mux"),
+        ("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n", "a=ice-lite"),
         ("a=mid:0", "a=mid:1", "a=mid"),
         ("a=mid:0", "a=mid:0 0", "a=mid"),
         ("a=ice-ufrag:c3We", "a=ice-ufrag:c3\u00e9e", "a=ice-ufrag"),

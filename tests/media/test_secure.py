@@ -83,12 +83,12 @@ def test_a_client_has_few_sources() -> None:
 
 def test_application_data_passes_record_by_record() -> None:
     server, client = connected()
-    for n in range(5):
+    for n in range(20):
         client.send(bytes([n]) * 1000)
     sent = client.to_send()
     assert all(len(datagram) <= MAX_DATAGRAM_BYTES for datagram in sent)
     received = [record for datagram in sent for record in server.receive(datagram)]
-    assert received == [bytes([n]) * 1000 for n in range(5)]
+    assert received == [bytes([n]) * 1000 for n in range(20)]
 
 
 def test_a_client_with_another_certificate_is_turned_away() -> None:
@@ -111,6 +111,24 @@ def test_a_handshake_survives_loss(lost: set[int]) -> None:
             time.sleep(link.timeout_s() or 0.0)
             link.try_again()
         exchange(server, client)
+    assert (server.state, client.state) == (LinkState.OPEN, LinkState.OPEN)
+
+
+def test_a_lost_flight_is_sent_again_when_the_client_asks_again() -> None:
+    server, client = pair()
+    [hello] = client.to_send()
+    server.receive(hello)
+    flight = server.to_send()
+    assert flight
+    assert server.to_send() == []
+    for _ in range(8):
+        server.receive(hello)
+        assert server.to_send() == flight
+    server.receive(hello)
+    assert server.to_send() == [], "no client needs more"
+    for datagram in flight:
+        client.receive(datagram)
+    exchange(server, client)
     assert (server.state, client.state) == (LinkState.OPEN, LinkState.OPEN)
 
 

@@ -141,6 +141,9 @@ def test_a_client_that_floods_is_cut_down_to_what_a_call_can_need() -> None:
             port._take(client.link.protect(packet), address)
         assert len(heard.packets) < 1000 <= len(heard.packets) + 10
         assert port.counters.flooded >= 500
+        num_sent = port.counters.sent
+        port._take(client.check(), address)
+        assert port.counters.sent == num_sent, "nor is a check of it answered"
         port.sweep()
         client.say(1500, b"sound")
         num_before = len(heard.packets)

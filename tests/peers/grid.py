@@ -25,7 +25,7 @@ from gateway.core.generation import (
 )
 from gateway.core.latency_histogram import LatencyHistogram
 from gateway.core.load_report import Credits, SiteState
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.service_report import ClassService, ServiceReport, Tally
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.edge.peer_grpc import PeerServer

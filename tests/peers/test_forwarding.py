@@ -49,6 +49,22 @@ async def test_a_forwarded_answer_is_the_local_one() -> None:
 
 
 @on_uvloop
+async def test_a_conversation_goes_back_to_where_its_prompt_is_cached() -> None:
+    async with grid("edge-a", "edge-b", "edge-c", "edge-d") as sites:
+        a, others = sites["edge-a"], [sites[name] for name in ("edge-b", "edge-c", "edge-d")]
+        a.engine.reported = BUSY
+        a.router._random = lambda: 0.5  # nothing is explored
+        said = tuple(range(640))
+        for _ in range(8):
+            await a.ask(request_of(prompt=said))
+            said = (*said, *range(8))
+        assert sorted(len(site.engine.requests) for site in others) == [0, 0, 8]
+        a.engine.reported = IDLE
+        await a.ask(request_of(prompt=tuple(range(900, 960))))
+        assert len(a.engine.requests) == 1
+
+
+@on_uvloop
 async def test_reports_ride_on_answers_and_count_what_was_sent() -> None:
     async with grid("edge-a", "edge-b") as sites:
         a = sites["edge-a"]

@@ -16,6 +16,7 @@ from gateway.core.load_report import Credits, report_load
 from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.peers.link import PeerLink, PeerSite
+from gateway.peers.port import HandedTurn
 from gateway.wire.peer_frames import (
     METHOD,
     PROTOCOL,
@@ -89,7 +90,9 @@ class Bench:
         self.trail = TurnTrail("r", StageClock(time.monotonic()))
 
     def generate(self, max_tokens: int = 8) -> AsyncGenerator[Admitted | GenerationEvent, None]:
-        return self.link.generate(request_of(max_tokens), Hops(("edge-a",), 1), self.trail)
+        return self.link.generate(
+            HandedTurn(request_of(max_tokens), Hops(("edge-a",), 1), self.trail)
+        )
 
     async def hear(self, *frames: ServerFrame, max_tokens: int = 8) -> list[object]:
         """What a turn yields when the peer answers its offer so; its error last."""

@@ -15,6 +15,7 @@ from gateway.core.membership import REMEMBERED_S, Membership, SiteCard, SiteRepo
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.peers.links import PeerLinks
 from gateway.peers.neighbourhood import Neighbourhood, connect_time_s
+from gateway.peers.port import HandedTurn
 from gateway.peers.views import PeerViews
 from tests.edge.grpc_fakes import on_uvloop
 from tests.peers.grid import MODEL, VOCAB_SIZE, free_port, grid, hello_of, request_of, until
@@ -170,7 +171,7 @@ async def test_a_link_with_a_turn_under_way_is_ended_after_it() -> None:
         await new.links_to("edge-a")
         new.sites["edge-a"].engine.hold_at = 4
         trail = TurnTrail("r", StageClock(time.monotonic()))
-        turn = new.links.generate("edge-a", request_of(32), Hops(("edge-z",), 1), trail)
+        turn = new.links.generate("edge-a", HandedTurn(request_of(32), Hops(("edge-z",), 1), trail))
         async with aclosing(turn):
             await anext(turn)
             new.see("edge-b", 0.010)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.session_snapshot import MAX_CONTENT_BYTES, SealedSnapshot, Version
 from gateway.edge import peer_link
 from gateway.edge.peer_grpc import PeerServer

@@ -18,7 +18,7 @@ from gateway.core.generation import (
     Refusal,
     TokenFrame,
 )
-from gateway.core.routing import Here
+from gateway.core.route_choice import Here
 from gateway.core.stages import Stage, StageClock, TurnTrail
 from gateway.router.router import Router
 
@@ -117,7 +117,7 @@ def test_two_rounds_on_one_site_are_one_hop_and_pay_for_both_prompts() -> None:
 
 
 def test_a_prompt_is_paid_for_as_soon_as_the_engine_has_it() -> None:
-    bench = Bench([])
+    bench = Bench(ANSWER)
 
     async def given_up() -> None:
         budget = Budget(bench.clock.now_s, 0.5)

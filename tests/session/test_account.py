@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,25 @@ def test_results_survive_a_restart(tmp_path: Path) -> None:
         assert await store.confirm("t", found) == paid
         assert await store.decline("t", found) == paid
         assert (await store.account("t")).open_dollars == 24
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_a_day_old_is_forgotten_while_the_store_is_open(tmp_path: Path) -> None:
+    file = tmp_path / "account.db"
+
+    async def scenario() -> None:
+        store = await opened(file)
+        await held_by(store, "t", "pay_bill", PAY_40)
+        await store.run("t", "old", "restart_device", {"device": "router"}, repeat_s=None)
+        with closing(sqlite3.connect(file)) as db, db:
+            for table in ("call", "held_call"):
+                db.execute(f"UPDATE {table} SET at = at - 86401")
+        await store.run("t", "new", "restart_device", {"device": "modem"}, repeat_s=None)
+        with closing(sqlite3.connect(file)) as db:
+            assert db.execute("SELECT call_id FROM call").fetchall() == [("new",)]
+            assert db.execute("SELECT * FROM held_call").fetchall() == []
         await store.close()
 
     asyncio.run(scenario())

@@ -202,3 +202,17 @@ def test_a_demanded_call_needs_every_choice_said() -> None:
     assert "pause_wifi" not in left_free.missing
     assert demanded.missing["pause_wifi"] == phrases.FOR_WHOM
     assert demanded.missing["restart_device"] == phrases.WHICH_DEVICE
+
+
+def test_what_a_client_writes_around_an_earlier_call_is_not_kept() -> None:
+    def after(arguments: str) -> Narrowed:
+        call = ToolCall("call_1", "add_roaming", arguments)
+        asked = Message(Role.ASSISTANT, "", (call,))
+        told = Message(Role.TOOL, "{}", tool_call_id="call_1")
+        messages = [user("roaming"), asked, told, assistant("Done."), user("sorry, I meant Chile")]
+        return VALUES.narrow(messages)
+
+    plain = after('{"country": "peru", "days": 5}')
+    assert parameters(plain, "add_roaming")["properties"]["days"]["enum"] == [5]
+    assert after(f'{{"days":{" " * 9_000}5, "country": "peru"}}') is plain
+    assert parameters(after("{half"), "add_roaming")["properties"].keys() == {"country"}

@@ -5,9 +5,12 @@ from random import Random
 import numpy as np
 import pytest
 
-from gateway.speech.worker.resample import Resampler
+from gateway.speech.resample import Resampler
 
-RATES = [(8_000, 24_000), (16_000, 24_000), (22_050, 24_000), (44_100, 24_000), (24_000, 16_000)]
+RATES = [
+    *((8_000, 24_000), (16_000, 24_000), (22_050, 24_000), (44_100, 24_000), (24_000, 16_000)),
+    *((24_000, 8_000), (8_000, 16_000)),
+]
 
 
 def tone(hz: float, rate_hz: int) -> np.ndarray:
@@ -41,9 +44,22 @@ def test_pieces_make_the_same_sound_as_the_whole(from_hz: int, to_hz: int) -> No
     assert np.abs(made - np.frombuffer(expected, "<i2")).max() <= 1  # sums in another order
 
 
-def test_what_the_lower_rate_cannot_hold_is_taken_away() -> None:
-    resampler = Resampler(24_000, 16_000)
-
-    out = resampler.feed(tone(10_000, 24_000).astype("<i2").tobytes())
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(24_000, 16_000), (24_000, 8_000)])
+def test_what_the_lower_rate_cannot_hold_is_taken_away(from_hz: int, to_hz: int) -> None:
+    out = Resampler(from_hz, to_hz).feed(tone(0.625 * to_hz, from_hz).astype("<i2").tobytes())
 
     assert np.abs(np.frombuffer(out, "<i2"))[100:].max() < 30
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(8_000, 16_000), (24_000, 16_000), (24_000, 8_000)])
+def test_live_sound_comes_out_in_full_length_and_a_little_later(from_hz: int, to_hz: int) -> None:
+    resampler, out = Resampler(from_hz, to_hz, is_live=True), b""
+    pcm = tone(1000, from_hz).astype("<i2").tobytes()
+    frame = 2 * from_hz // 50
+    for at in range(0, len(pcm), frame):
+        out += resampler.feed(pcm[at : at + frame])
+        assert len(out) * from_hz == (at + frame) * to_hz
+
+    made = np.frombuffer(out, "<i2")
+    late = 16 * to_hz // min(from_hz, to_hz)
+    assert np.abs(made[late:] - tone(1000, to_hz)[: len(made) - late])[200:].max() < 3

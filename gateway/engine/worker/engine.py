@@ -208,9 +208,7 @@ class Engine:
         plan = self.scheduler.plan_step(
             time.monotonic(), prefill_tokens=self.pace.prefill_tokens_in(self._inter_token_budget_s)
         )
-        for key in plan.expired:
-            generation = self._generations[key]
-            self._end(generation, generation.end(FinishReason.EXPIRED))
+        self._end_expired(plan.expired)
         for move in plan.moves:
             self.model.kv.move(move)
         if plan.decode:
@@ -219,6 +217,15 @@ class Engine:
         ended, self._ended = self._ended, []
         failed, self._failed = self._failed, []
         self.scheduler.commit(plan, ended, failed)
+
+    def expire(self) -> None:
+        """End what waited too long, while no steps are made."""
+        self._end_expired(self.scheduler.expire(time.monotonic()))
+
+    def _end_expired(self, keys: tuple[int, ...]) -> None:
+        for key in keys:
+            generation = self._generations[key]
+            self._end(generation, generation.end(FinishReason.EXPIRED))
 
     def take_events(self) -> tuple[tuple[int, GenerationEvent], ...]:
         """The events since the last call, in order."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import select
 import socket
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.engine.frames import Batch, Cancel, Load, Prepare, Start, Submit
+from gateway.engine.frames import Batch, Cancel, Capacity, Load, Prepare, Start, Submit
 from gateway.runtime.frames import encode
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class EngineLoop:
         self._num_submits_seen = 0
         self._reported: tuple[object, ...] = ()
         self._reported_s = 0.0
+        self._rests_until_s = 0.0
 
     def run(self, pending: list[SiteFrame]) -> None:
         """Handle the frames that came with Start, then loop. Returns when the site is gone."""
@@ -114,15 +116,30 @@ class EngineLoop:
             while True:
                 self._receive()
                 self._engine.admit_compiled()
-                if not self._engine.is_idle and not self._outbox.is_full:
-                    self._engine.step()
+                if self._may_step:
+                    self._step()
+                elif self._rests_until_s == inf:
+                    self._engine.expire()
                 self._send()
         except (SiteGone, ConnectionError):
             return
 
+    @property
+    def _may_step(self) -> bool:
+        return not (
+            self._engine.is_idle or self._outbox.is_full or time.monotonic() < self._rests_until_s
+        )
+
+    def _step(self) -> None:
+        """One step, and the rest that the site's capacity owes for it."""
+        began_s = time.monotonic()
+        self._engine.step()
+        ended_s = time.monotonic()
+        self._rests_until_s = ended_s + self._engine.pace.rest_s(ended_s - began_s)
+
     def _receive(self) -> None:
         """Read what is there; wait only if no step can be made."""
-        waits = self._engine.is_idle or self._outbox.is_full
+        waits = not self._may_step
         readers: list[socket.socket | Wake] = [self._sock, self._wake]
         writers = [] if self._outbox.is_empty else [self._sock]
         patience_s = self._patience_s if waits else 0.0
@@ -142,8 +159,11 @@ class EngineLoop:
         """How long to wait when no step can be made."""
         if self._engine.is_resting:
             return self._engine.pace.recheck_in_s
-        expiry_in_s = self._engine.next_expiry_s - time.monotonic()
-        return max(0.0, min(_STEADY_LOAD_INTERVAL_S, expiry_in_s))
+        now_s = time.monotonic()
+        waits_s = [_STEADY_LOAD_INTERVAL_S, self._engine.next_expiry_s - now_s]
+        if self._rests_until_s > now_s:
+            waits_s.append(self._rests_until_s - now_s)
+        return max(0.0, min(waits_s))
 
     def _handle(self, frames: list[SiteFrame]) -> None:
         for frame in frames:
@@ -153,6 +173,9 @@ class EngineLoop:
                     self._engine.submit(key, request, is_resubmission=is_resubmission)
                 case Prepare(constraint):
                     self._engine.prepare(constraint)
+                case Capacity(ratio):
+                    self._engine.pace.capacity_ratio = ratio
+                    self._rests_until_s = 0.0 if ratio else inf
                 case Cancel(key):
                     self._engine.cancel(key)
                 case Start():
@@ -178,11 +201,12 @@ class EngineLoop:
             engine.num_measured,
             engine.scheduler.num_active,
             engine.backlog,
+            engine.pace.capacity_ratio,
         )
         passed_s = time.monotonic() - self._reported_s
         changed = figures != self._reported
         if (changed and (engine.is_idle or passed_s >= _LOAD_INTERVAL_S)) or (
             not engine.is_resting and passed_s >= _STEADY_LOAD_INTERVAL_S
         ):
-            self._outbox.put(Load(self._engine.load(), self._num_submits_seen))
+            self._outbox.put(Load(engine.pace.with_rests(engine.load()), self._num_submits_seen))
             self._reported, self._reported_s = figures, time.monotonic()

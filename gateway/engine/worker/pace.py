@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from math import inf
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from gateway.core.generation import EngineLoad
+
 _WEIGHT = 0.1  # of a new measurement; about the last ten count
 _WHOLE_CHUNK_TOKENS = 64  # a shorter chunk says less of the cost of a token
 _REMEASURED_WEIGHT = 0.5
 _FIRST_ANSWER_TOKENS = 64.0  # assumed until answers have been seen
 _SLOW_RATIO = 1.5
 _FIRST_RECHECK_S, _LAST_RECHECK_S = 0.25, 8.0
+_LEAST_RATIO = 0.001
+"""A capacity of nothing is a thousandth in figures that have to be finite."""
 
 
 class Pace:
@@ -24,6 +34,8 @@ class Pace:
         self.answer_tokens = _FIRST_ANSWER_TOKENS
         self.cached_ratio = 0.0
         """Prompt tokens that came from the cache, of all that arrived lately."""
+        self.capacity_ratio = 1.0
+        """The share of the time in which steps may run. What is measured here is without rests."""
         self._fastest_prefill_s = 0.0
         self._recheck_s = _FIRST_RECHECK_S
 
@@ -42,7 +54,23 @@ class Pace:
         """Prompt tokens that fit into a step of so long beside its decode; None: not known yet."""
         if self.prefill_s_per_token == 0.0:
             return None
-        return max(0, int((step_s - self.decode_step_s) / self.prefill_s_per_token))
+        working_s = step_s * self.capacity_ratio
+        return max(0, int((working_s - self.decode_step_s) / self.prefill_s_per_token))
+
+    def rest_s(self, worked_s: float) -> float:
+        """How long to rest after a step of so long; infinite where nothing may run."""
+        return worked_s / self.capacity_ratio - worked_s if self.capacity_ratio else inf
+
+    def with_rests(self, load: EngineLoad) -> EngineLoad:
+        """A load of speeds measured here, as whoever waits for the engine sees it."""
+        if self.capacity_ratio == 1.0:
+            return load
+        ratio = max(_LEAST_RATIO, self.capacity_ratio)
+        return msgspec.structs.replace(
+            load,
+            prefill_s_per_token=load.prefill_s_per_token / ratio,
+            decode_step_s=load.decode_step_s / ratio,
+        )
 
     def decoded(self, took_s: float) -> None:
         """A decode step ran, at the present number of rows."""
@@ -65,7 +93,7 @@ class Pace:
     def recheck_in_s(self) -> float | None:
         """How long an idle engine may wait until it should measure itself; None: no need."""
         slow = self.prefill_s_per_token > _SLOW_RATIO * self._fastest_prefill_s
-        return self._recheck_s if slow else None
+        return self._recheck_s if slow and self.capacity_ratio else None
 
     def remaining_tokens(self, num_left: int) -> float:
         """What a running generation with `num_left` tokens allowed is expected to produce still.

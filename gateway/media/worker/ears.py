@@ -41,7 +41,7 @@ class Ears:
         self, terms: AudioTerms, hearing: Hearing, tell: Callable[[Digit], None], *, now_s: float
     ) -> None:
         self.num_broken = 0
-        self._terms = terms
+        self.terms = terms
         self._hearing = hearing
         self._tell = tell
         self._decoder = decoder_of(terms.codec)
@@ -76,9 +76,9 @@ class Ears:
         parsed = parse(packet)
         if parsed is None:
             self.num_broken += 1
-        elif parsed.payload_type == self._terms.payload_type:
+        elif parsed.payload_type == self.terms.payload_type:
             self._sound(parsed, arrived_s)
-        elif parsed.payload_type in self._terms.telephone_events:
+        elif parsed.payload_type in self.terms.telephone_events:
             digit = self._keys.feed(parsed.timestamp, parsed.payload)
             if digit is not None:
                 self._tell(Digit(digit, self._num_samples / HEARD_HZ))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from gateway.core.voice_line import HEARD_HZ, SAID_HZ
-from gateway.media.worker.resample import Resampler, as_pcm
+from gateway.speech.resample import Resampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class G711Decoder:
 
     def __init__(self, law: Law) -> None:
         self._law: Law = law
-        self._resampler = Resampler(CLOCK_HZ, HEARD_HZ)
+        self._resampler = Resampler(CLOCK_HZ, HEARD_HZ, is_live=True)
         self._last = np.zeros(0, np.int16)
 
     def ticks(self, payload: bytes) -> int:
@@ -76,7 +76,7 @@ class G711Decoder:
     def decode(self, payload: bytes) -> bytes:
         """A packet's sound."""
         self._last = expand(payload, self._law)
-        return self._resampled(self._last)
+        return self._resampler.feed(self._last.tobytes())
 
     def recover(self, following: bytes, ticks: int) -> bytes:
         """As `conceal`: G.711 has no redundancy."""
@@ -87,10 +87,7 @@ class G711Decoder:
         if not len(self._last):
             self._last = np.zeros(ticks, np.int16)
         self._last = np.resize(self._last, ticks) // np.int16(2)
-        return self._resampled(self._last)
-
-    def _resampled(self, samples: NDArray[np.int16]) -> bytes:
-        return as_pcm(self._resampler.feed(samples.astype(np.float32)))
+        return self._resampler.feed(self._last.tobytes())
 
 
 class G711Encoder:
@@ -100,16 +97,14 @@ class G711Encoder:
 
     def __init__(self, law: Law) -> None:
         self._law: Law = law
-        self._resampler = Resampler(SAID_HZ, CLOCK_HZ)
+        self._resampler = Resampler(SAID_HZ, CLOCK_HZ, is_live=True)
 
     def adapt(self, loss_ratio: float) -> None:
         """G.711 has nothing to adapt."""
 
     def encode(self, pcm: bytes) -> bytes:
         """The packet of one frame."""
-        samples = np.frombuffer(pcm, "<i2").astype(np.float32)
-        low = np.frombuffer(as_pcm(self._resampler.feed(samples)), "<i2")
-        return compress(low, self._law)
+        return compress(np.frombuffer(self._resampler.feed(pcm), "<i2"), self._law)
 
     def silence(self, last: bytes) -> bytes:
         """A packet of silence as long as `last`."""

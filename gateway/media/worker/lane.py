@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gateway.core.call_errors import InvalidOffer
 from gateway.core.voice_line import HEARD_HZ, SAID_HZ, LineChange, LineState
 from gateway.media.frames import LaneFormat, LaneSound
 from gateway.media.worker.g711 import G711Decoder, G711Encoder
 from gateway.media.worker.hearing import Hearing
 from gateway.media.worker.mouth import Mouth
-from gateway.media.worker.resample import Resampler, as_pcm
+from gateway.speech.resample import Resampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +49,7 @@ class Lane:
         self._newest = -1
         self.mouth = Mouth(self, frame_s=_FRAME_S, num_tail_frames=0, tell=tell)
         tell(LineChange(LineState.CONNECTED))
+        self.mouth.open(time.monotonic())
 
     def feed(self, sound: bytes) -> None:
         """The caller's next sound."""
@@ -104,14 +103,14 @@ class _Pcm24:
     """16-bit samples at 24 kHz, whose pieces may end within a sample."""
 
     def __init__(self) -> None:
-        self._resampler = Resampler(SAID_HZ, HEARD_HZ)
+        self._resampler = Resampler(SAID_HZ, HEARD_HZ, is_live=True)
         self._half = b""
 
     def hear(self, sound: bytes) -> bytes:
         sound = self._half + sound
         end = len(sound) - len(sound) % 2
         self._half = sound[end:]
-        return as_pcm(self._resampler.feed(np.frombuffer(sound[:end], "<i2").astype(np.float32)))
+        return self._resampler.feed(sound[:end])
 
 
 def _coders(

@@ -10,6 +10,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from gateway.core.voice_line import LineChange, LineState
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -137,11 +139,21 @@ class Lines:
                     line.advance(now_s)
                 if (self._num_ticks + number) % _REPORTED_EVERY == 0:
                     line.report(now_s)
-            except Exception:  # noqa: BLE001 -- whatever it is, the other lines go on
+            except Exception:  # noqa: BLE001 (a defect of one line; the others go on)
                 _log.exception("line %d failed", number)
-                line.close("the line failed")
+                self._abandon(number, line)
         if self._num_ticks % _JUDGED_EVERY == 0:
             self._judge_all()
+
+    def _abandon(self, number: int, line: Line) -> None:
+        """End a line that fails, whatever its end does."""
+        try:
+            line.close("the line failed")
+        except Exception:  # noqa: BLE001 (as above)
+            _log.exception("line %d does not end", number)
+        if number in self._lines:  # else it has told of its end itself
+            self._tell(number, LineChange(LineState.CLOSED, "the line failed"))
+            self.remove(number)
 
     def _judge_all(self) -> None:
         ready = {

@@ -20,6 +20,7 @@ EARLY_S: Final = 0.0015
 """A frame leaves so much before its time rather than a whole timer tick after it."""
 _MAX_BEHIND_S = 0.1
 """Sound that is later than this is not caught up with: the pace begins anew."""
+_NEVER_S = float("inf")
 
 
 class Carrier(Protocol):
@@ -35,7 +36,7 @@ class Carrier(Protocol):
 
 
 class Mouth:
-    """One line's saying. Instants are monotonic seconds, passed in.
+    """One line's saying, while it is `open`. Instants are monotonic seconds, passed in.
 
     `step` must be called when `due_s` has come, or soon after. After the last word come
     `num_tail_frames` of silence, which push it out of a client's buffer.
@@ -54,13 +55,26 @@ class Mouth:
         self._num_tail_frames = num_tail_frames
         self._silence = bytes(2 * round(SAID_HZ * frame_s))
         self._utterances = Utterances(frame_bytes=len(self._silence), tell=tell)
+        self._is_open = False
         self._is_held = False
         self._num_tail = 0
         self._last = -1
-        self.due_s = float("inf")
+        self._free_s = 0.0
+        """When what has left is over, with the frame that announces a pause."""
+        self.due_s = _NEVER_S
         """When the next frame leaves; infinite while nothing is being said."""
         self.num_late = 0
         """Frames that left more than a frame after their time."""
+
+    def open(self, now_s: float) -> None:
+        """Somebody can hear from now on."""
+        self._is_open = True
+        self._wake(now_s)
+
+    def shut(self) -> None:
+        """Nobody hears; what is to be said is kept."""
+        self._is_open = False
+        self._rest()
 
     def say(self, utterance: int, pcm: bytes, *, is_last: bool, now_s: float) -> None:
         """More of an utterance; see `core.voice_line`."""
@@ -101,10 +115,10 @@ class Mouth:
 
     def _wake(self, now_s: float) -> None:
         """Begin at once where nothing was being said."""
-        if self._is_held or not self._utterances.has_frame:
+        if self._is_held or not self._is_open or not self._utterances.has_frame:
             return
-        if self.due_s > now_s + self._frame_s:
-            self.due_s = now_s
+        if self.due_s == _NEVER_S:
+            self.due_s = max(now_s, self._free_s)
             self.step(now_s)
 
     def _speak(self, now_s: float) -> None:
@@ -115,6 +129,7 @@ class Mouth:
         self._utterances.left(frame, now_s)
 
     def _rest(self) -> None:
-        if self.due_s != float("inf"):
-            self.due_s = float("inf")
+        if self.due_s != _NEVER_S:
+            self._free_s = self.due_s + self._frame_s
+            self.due_s = _NEVER_S
             self._carrier.pause()

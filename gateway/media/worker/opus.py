@@ -29,7 +29,8 @@ _TICKS_PER_HEARD = CLOCK_HZ // HEARD_HZ
 _MAX_TICKS = 120 * CLOCK_HZ // 1000  # the longest packet there is
 _STEP_TICKS = CLOCK_HZ // 400  # concealment comes in units of 2.5 ms
 _MAX_PACKET_BYTES = 1275
-_VOIP = 2048
+_AUDIO = 2049
+"""The application that leaves the choice between the codec's halves to the signal's kind."""
 _VOICE, _MUSIC = 3001, 3002
 _SET_BITRATE, _SET_COMPLEXITY, _SET_FEC, _SET_LOSS = 4002, 4010, 4012, 4014
 _SET_DTX, _SET_SIGNAL = 4016, 4024
@@ -122,7 +123,7 @@ class OpusEncoder:
     def __init__(self, *, bitrate_bps: int, complexity: int) -> None:
         self._opus = library()
         self._state = ctypes.create_string_buffer(self._opus.opus_encoder_get_size(1))
-        self._opus.opus_encoder_init(self._state, SAID_HZ, 1, _VOIP)
+        self._opus.opus_encoder_init(self._state, SAID_HZ, 1, _AUDIO)
         self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
         self._set(_SET_BITRATE, bitrate_bps)
         self._set(_SET_COMPLEXITY, complexity)

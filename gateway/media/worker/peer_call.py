@@ -236,7 +236,8 @@ class PeerCall:
         if packet is None:
             return False
         self._hear(now_s)
-        self._events.rtp(packet, now_s)
+        if self.state is not CallState.CLOSED:
+            self._events.rtp(packet, now_s)
         return True
 
     def take_rtcp(self, datagram: bytes, now_s: float) -> bool:
@@ -245,7 +246,8 @@ class PeerCall:
         if packet is None:
             return False
         self._hear(now_s)
-        self._events.rtcp(packet)
+        if self.state is not CallState.CLOSED:
+            self._events.rtcp(packet)
         return True
 
     def sweep(self, now_s: float) -> None:

@@ -115,6 +115,8 @@ def read_offer(text: str) -> Offer:
         raise InvalidOffer("the offer has no audio section over DTLS-SRTP", param="m=audio")
     if audio.first("rtcp-mux") is None:
         raise InvalidOffer("RTP and RTCP must share a port", param="a=rtcp-mux")
+    if session.first("ice-lite") is not None:
+        raise InvalidOffer("two ICE-lite agents never check and so never meet", param="a=ice-lite")
     bundled = _bundled_with(audio, session)
     data = next((s for s in sections if _is_data(s) and s.mid in bundled), None)
     return Offer(

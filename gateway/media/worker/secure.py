@@ -25,9 +25,13 @@ MAX_DATAGRAM_BYTES: Final = 1200
 _DTLS_1_2: Final = 0xFEFD
 _RECORD_HEADER_BYTES: Final = 13
 _MAX_RECORD_BYTES: Final = 1 << 14
+_READ_BYTES: Final = 4096
+"""More than a flight of a handshake, and no strain on the allocator."""
 _MAX_NUM_SOURCES: Final = 8
 """Synchronization sources of one client: libsrtp keeps each until the call ends."""
 _REPLAY_WINDOW_PACKETS: Final = 1024
+_MAX_NUM_REPEATS: Final = 8
+"""Of a flight, on a client's demand: what comes to more than that is no loss but a flood."""
 _CERTIFICATE_DAYS: Final = 3650
 """Longer than any worker runs: clients go by the fingerprint."""
 _CIPHERS: Final = (
@@ -104,6 +108,9 @@ class SecureLink:
         self._inward: pylibsrtp.Session
         self._outward: pylibsrtp.Session
         self._sources: set[bytes] = set()
+        self._flight: list[bytes] = []
+        self._num_repeats = 0
+        self._is_answer_due = False
         self._tls = SSL.Connection(identity.context)
         self._tls.set_ciphertext_mtu(MAX_DATAGRAM_BYTES)
         if is_server:
@@ -123,6 +130,7 @@ class SecureLink:
         self._tls.bio_write(datagram)
         if self.state is LinkState.HANDSHAKE:
             self._shake_hands()
+            self._is_answer_due = self._is_server
         return list(self._application_data()) if self.state is LinkState.OPEN else []
 
     def send(self, data: bytes) -> None:
@@ -145,11 +153,34 @@ class SecureLink:
 
     def to_send(self) -> list[bytes]:
         """Datagrams that must go out now."""
-        try:
-            stream = self._tls.bio_read(1 << 17)
-        except SSL.WantReadError:
+        is_answer_due, self._is_answer_due = self._is_answer_due, False
+        stream = self._read_out()
+        if not stream:
+            return self._repeat() if is_answer_due else []
+        sent = list(datagrams(stream))
+        if self.state is LinkState.HANDSHAKE:
+            self._flight = sent
+        return sent
+
+    def _read_out(self) -> bytes:
+        stream = b""
+        while len(stream) % _READ_BYTES == 0:
+            try:
+                stream += self._tls.bio_read(_READ_BYTES)
+            except SSL.WantReadError:
+                break
+        return stream
+
+    def _repeat(self) -> list[bytes]:
+        """Our last flight, for a client that says again what we have answered: it was lost.
+
+        OpenSSL waits for its own timer, a second; browsers ask again after 50 ms. Where the client
+        was merely slow, it knows the records by their numbers and drops them.
+        """
+        if self.state is not LinkState.HANDSHAKE or self._num_repeats == _MAX_NUM_REPEATS:
             return []
-        return list(datagrams(stream))
+        self._num_repeats += 1
+        return self._flight
 
     def timeout_s(self) -> float | None:
         """In how many seconds `try_again` is due unless something comes; None: never."""

@@ -229,10 +229,7 @@ class UdpPort:
         call = self._by_address.get(address)
         if call is None:
             self.counters.strangers += 1
-        elif call.num_taken >= _MAX_PER_SWEEP:
-            self.counters.flooded += 1
-        else:
-            call.num_taken += 1
+        elif self._has_room(call):
             self._take_from(call, kind, datagram)
 
     def _take_from(self, call: PeerCall, kind: int, datagram: bytes) -> None:
@@ -255,8 +252,15 @@ class UdpPort:
         call = self._by_name.get(request.username.partition(":")[0])
         if call is None:
             self.counters.unknown_names += 1
-        elif call.take_check(request, address, self._clock()) in (Verdict.FORGED, Verdict.COPIED):
-            self.counters.forged += 1
+        elif self._has_room(call):
+            verdict = call.take_check(request, address, self._clock())
+            self.counters.forged += verdict in (Verdict.FORGED, Verdict.COPIED)
+
+    def _has_room(self, call: PeerCall) -> bool:
+        call.num_taken += 1
+        is_flood = call.num_taken > _MAX_PER_SWEEP
+        self.counters.flooded += is_flood
+        return not is_flood
 
 
 def _ip(host: str) -> IPv4Address | IPv6Address:

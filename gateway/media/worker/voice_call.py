@@ -32,18 +32,24 @@ class VoiceCall:
     `tell` gets the call's events; after the last, LineState.CLOSED, there are none.
     """
 
-    def __init__(self, sound: SoundSettings, tell: Callable[[LineEvent], None]) -> None:
+    def __init__(
+        self,
+        sound: SoundSettings,
+        tell: Callable[[LineEvent], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.hearing = Hearing()
         self._settings = sound
         self._tell = tell
+        self._monotonic = monotonic
         self._peer: PeerCall
 
     def begin(self, peer: PeerCall) -> None:
         """The transport is there; before, nothing of the call may be used."""
         self._peer = peer
         self._terms = peer.audio
-        self.ears = Ears(peer.audio, self.hearing, self._tell, now_s=time.monotonic())
-        self._stream = _Stream(peer, self._settings)
+        self.ears = Ears(peer.audio, self.hearing, self._tell, now_s=self._monotonic())
+        self._stream = _Stream(peer, self._settings, now_s=self._monotonic())
         self.mouth = Mouth(
             self._stream,
             frame_s=peer.audio.packet_s,
@@ -83,7 +89,9 @@ class VoiceCall:
 
     def restart(self, offer_sdp: str) -> str:
         """Another offer of the same client; its answer. Raises OfferRefused."""
-        return self._peer.restart(offer_sdp)
+        answer = self._peer.restart(offer_sdp)
+        self._terms = self.ears.terms = self._stream.terms = self._peer.audio
+        return answer
 
     def close(self, reason: str) -> None:
         """End the call; its last events follow."""
@@ -107,14 +115,16 @@ class VoiceCall:
     def connected(self) -> None:
         """From the transport."""
         self._tell(LineChange(LineState.CONNECTED))
+        self.mouth.open(self._monotonic())
 
     def lost(self) -> None:
         """From the transport."""
+        self.mouth.shut()
         self._tell(LineChange(LineState.LOST))
 
     def closed(self, reason: str) -> None:
         """From the transport: nothing will be said any more."""
-        self.mouth.hush(time.monotonic())
+        self.mouth.hush(self._monotonic())
         self._tell(LineChange(LineState.CLOSED, reason))
 
     @property
@@ -126,10 +136,10 @@ class VoiceCall:
 class _Stream:
     """Frames as RTP packets of one source; nothing is sent in silence, and time goes on."""
 
-    def __init__(self, peer: PeerCall, sound: SoundSettings) -> None:
+    def __init__(self, peer: PeerCall, sound: SoundSettings, *, now_s: float) -> None:
         terms: AudioTerms = peer.audio
         self._peer = peer
-        self._terms = terms
+        self.terms = terms
         limit_bps = int(terms.peer_fmtp.get("maxaveragebitrate", "0") or 0)
         self._encoder = encoder_of(
             terms.codec,
@@ -137,7 +147,7 @@ class _Stream:
             complexity=sound.complexity,
         )
         self._sequence = secrets.randbits(15)
-        self._begun_s = time.monotonic()
+        self._begun_s = now_s
         self._first_ticks = secrets.randbits(31)
         self._last = b""
         self._was_quiet = True
@@ -158,7 +168,7 @@ class _Stream:
         """No frame follows for now."""
         if self._last and not self._was_quiet:
             quiet = self._encoder.silence(self._last)
-            self._emit(quiet, self._last_s + self._terms.packet_s, marker=False)
+            self._emit(quiet, self._last_s + self.terms.packet_s, marker=False)
         self._was_quiet = True
 
     def adapt(self, loss_ratio: float) -> None:
@@ -170,21 +180,21 @@ class _Stream:
         """The compound RTCP packet of now."""
         sent = rtcp.Sent(now_s, self._ticks(now_s), self.num_packets, self.num_bytes)
         return rtcp.build(
-            self._terms.ssrc,
-            self._terms.cname.encode(),
+            self.terms.ssrc,
+            self.terms.cname.encode(),
             sent=sent if self.num_packets else None,
             heard=heard,
         )
 
     def _emit(self, payload: bytes, at_s: float, *, marker: bool) -> None:
-        if not self._terms.can_send:
+        if not self.terms.can_send:
             return
         packet = rtp.RtpPacket(
-            self._terms.payload_type,
+            self.terms.payload_type,
             marker,
             self._sequence,
             self._ticks(at_s),
-            self._terms.ssrc,
+            self.terms.ssrc,
             payload,
         )
         self._peer.send_rtp(rtp.build(packet))

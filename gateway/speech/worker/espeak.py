@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.errors import SetupError
 from gateway.core.voice_line import SAID_HZ
 from gateway.speech.port import SpeechGrade, Spoken
+from gateway.speech.resample import Resampler
 from gateway.speech.worker.port import EngineFailed
-from gateway.speech.worker.resample import Resampler
 
 if TYPE_CHECKING:
     from typing import IO

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from gateway.core.errors import SetupError
 from gateway.core.voice_line import SAID_HZ
 from gateway.speech.port import SpeechGrade, Spoken, TimedWord
+from gateway.speech.resample import Resampler
 from gateway.speech.worker.port import EngineFailed
-from gateway.speech.worker.resample import Resampler
 
 if TYPE_CHECKING:
     from gateway.speech.worker.port import Emit

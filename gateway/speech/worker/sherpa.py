@@ -10,8 +10,8 @@ import numpy as np
 from gateway.core.errors import SetupError
 from gateway.core.voice_line import HEARD_HZ, SAID_HZ
 from gateway.speech.port import Heard, SpeechGrade, Spoken
+from gateway.speech.resample import Resampler
 from gateway.speech.worker.port import EngineFailed
-from gateway.speech.worker.resample import Resampler
 from gateway.speech.worker.sherpa_files import EarKind, VoiceKind, ear_files, voice_files
 
 if TYPE_CHECKING:

@@ -1,0 +1,68 @@
+"""A WebRTC caller whose packets come with the kernel's instants of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from loadtests.kernel_time import receive, stamp_arrivals
+from loadtests.voice_peer import VoicePeer, attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.media.worker.secure import Identity
+
+_CHECK_EVERY_S: Final = 5.0
+_MAX_READS: Final = 64
+_RTCP_TYPES: Final = range(192, 224)
+
+
+class WebRtcCaller:
+    """One call. `take` gets its RTP packets, decrypted, with their arrival: CLOCK_REALTIME, ns."""
+
+    def __init__(self, identity: Identity, take: Callable[[bytes, int], None]) -> None:
+        self._peer = VoicePeer(identity)
+        self._take = take
+        self._checking: asyncio.TimerHandle | None = None
+
+    @property
+    def offer(self) -> str:
+        """What is offered: Opus both ways."""
+        return self._peer.offer()
+
+    async def connect(self, answer: str) -> None:
+        """Connect to where the answer says; returns when packets can flow."""
+        await self._peer.connect(answer)
+        host, port = attribute(answer, "candidate").split()[4:6]
+        self._peer.sock.connect((host, int(port)))
+        stamp_arrivals(self._peer.sock)
+        asyncio.get_running_loop().add_reader(self._peer.sock, self._read)
+        self._check()
+
+    def send(self, packet: bytes) -> None:
+        """Send an RTP packet."""
+        self._peer.sock.send(self._peer.link.protect(packet))
+
+    def close(self) -> None:
+        """Leave; the site notices."""
+        if self._checking is not None:
+            self._checking.cancel()
+        asyncio.get_running_loop().remove_reader(self._peer.sock)
+        self._peer.close()
+
+    def _check(self) -> None:
+        """Ask for consent, as often as a browser does."""
+        self._peer.sock.send(self._peer.check())
+        self._checking = asyncio.get_running_loop().call_later(_CHECK_EVERY_S, self._check)
+
+    def _read(self) -> None:
+        for _ in range(_MAX_READS):
+            try:
+                datagram, at_ns, _ = receive(self._peer.sock)
+            except BlockingIOError:
+                return
+            if datagram[0] >= 128 and datagram[1] not in _RTCP_TYPES:
+                packet = self._peer.link.unprotect(datagram)
+                if packet is not None:
+                    self._take(packet, at_ns)
