@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.grid import FabricPlace, Grid
+from gateway.config.realtime import Realtime
 from gateway.config.speech import Speech
 from gateway.config.voice import Voice
 from gateway.core.budget import BudgetDefaults
@@ -333,7 +334,7 @@ class SiteLimits(msgspec.Struct, frozen=True):
         Meta(
             gt=0,
             le=86_400,
-            description="A gRPC session in which nobody says anything for this long is ended.",
+            description="A session in which nobody says anything for this long is ended.",
             extra={"unit": "s"},
         ),
     ] = 600.0
@@ -435,3 +436,4 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     auth: Auth = Auth()
     telemetry: Telemetry = Telemetry()
     account: Account = Account()
+    realtime: Realtime = Realtime()
