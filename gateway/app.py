@@ -27,6 +27,10 @@ from gateway.edge.grid_events import grid_events_route
 from gateway.edge.grid_view import GridFigures, grid_view
 from gateway.edge.http_app import build_http_app
 from gateway.edge.own_turns import own_turn_route
+from gateway.edge.realtime.live_session import SessionLimits
+from gateway.edge.realtime.site import RealtimeSite
+from gateway.edge.realtime.voices import Voices
+from gateway.edge.realtime.websocket import REALTIME_PATH
 from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.loop_lag import watch_loop_lag
@@ -92,7 +96,8 @@ async def _serve(config: SiteConfig, announce: Announce) -> None:
             core = core_tier(config, stack)
             start = upstream_backend if config.upstream.url else engine_backend
             backend = await start(config, core, stack)
-            site = _Site(config, backend, core)
+            voices = await Voices.begin(config, stack)
+            site = _Site(config, backend, core, voices)
             stack.push_async_callback(site.telemetry.close)
             await site.serve(listeners, connections, asked, announce)
 
@@ -109,7 +114,9 @@ def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]
 class _Site:
     """A started site, before its ports are open."""
 
-    def __init__(self, config: SiteConfig, backend: Backend, core: CoreTier | None) -> None:
+    def __init__(
+        self, config: SiteConfig, backend: Backend, core: CoreTier | None, voices: Voices
+    ) -> None:
         self._config = config
         self._backend = backend
         self._started_s = time.monotonic()
@@ -137,6 +144,15 @@ class _Site:
             alternates=backend.grid.alternates if backend.grid else tuple,
             pseudonym=self.telemetry.pseudonyms.of,
         )
+        limits, realtime = config.limits, config.realtime
+        self.realtime = RealtimeSite(
+            self.desk,
+            voices=voices,
+            limits=SessionLimits(limits.session_idle_limit_s, realtime.session_limit_s),
+            max_sessions=realtime.max_sessions,
+            max_starts_per_s=realtime.max_starts_per_s,
+            stall_limit_s=limits.stall_limit_s,
+        )
 
     async def serve(
         self,
@@ -161,13 +177,19 @@ class _Site:
                 readiness=self._backend.is_available,
                 max_body_bytes=limits.max_body_bytes,
                 stall_limit_s=limits.stall_limit_s,
-                routes=[own_turn_route(self.desk, self.telemetry.ring), events],
+                routes=[
+                    own_turn_route(self.desk, self.telemetry.ring),
+                    events,
+                    *self.realtime.routes,
+                ],
                 answers_this_machine_only=not config.auth.keys_file,
             ),
             listeners["http"],
             tls=tls_files,
             drain_timeout_s=_CUT_OFF_S,
             max_connections=connections.http,
+            websocket_paths=frozenset({REALTIME_PATH.encode()}),
+            max_message_bytes=limits.max_body_bytes,
         )
         admin = http_server.HttpServer(
             build_admin_app(
@@ -205,6 +227,7 @@ class _Site:
             besides = [
                 self._reload_keys(asked.reload),
                 watch_loop_lag(self.telemetry.observe_loop_lag),
+                self.realtime.calls.run(),
                 *([] if grid is None else [grid.meet(), grid.follow_capacity(), grid.keep_pace()]),
             ]
             running = [serving.create_task(one) for one in besides]
@@ -228,6 +251,7 @@ class _Site:
             _log.info(words, self.desk.num_active, extra={"timeout_s": timeout_s})
         grid = self._backend.grid
         self.desk.drain()
+        self.realtime.sessions.drain()
         public.drain()
         if grid is not None:
             grid.drain()

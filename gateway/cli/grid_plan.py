@@ -21,6 +21,8 @@ PORTS_OF_SITE = 10
 """From one site's ports to the next site's."""
 HTTP_OFFSET, GRPC_OFFSET, PEER_OFFSET, ADMIN_OFFSET, FABRIC_OFFSET = 0, 1, 2, 3, 4
 """From a site's first port to each listener."""
+CALLS_OFFSET, CALL_PORTS_OF_SITE = 12_000, 100
+"""UDP: from a grid's first port to its first site's calls, and from one site's to the next's."""
 MAX_SITES = 16
 DEFAULT_SITES = 3
 CORE = "core"
@@ -95,7 +97,7 @@ def plan(
         shared["FIRSTHOP_CORE_MODEL"] = core_model.name
     sites = _edges(num_sites, port_base, arguments, shared)
     if has_core:
-        own = {"FIRSTHOP_SITE_ID": CORE}
+        own = {"FIRSTHOP_SITE_ID": CORE, "FIRSTHOP_VOICE_WORKERS": "0"}
         command = _command(core_base, ("--model", core_model.directory) if core_model else ())
         told = {name: value for name, value in core.items() if not _is_of_edges(name)}
         sites.append(PlannedSite(CORE, core_base, command, {**told, **own}))
@@ -108,9 +110,13 @@ def _edges(
     bases = {name: port_base + PORTS_OF_SITE * k for k, name in enumerate(edge_names(num_sites))}
     has_fabric = num_sites > 1 and not any(name.startswith(_FABRIC_KEYS) for name in shared)
     sites = []
-    for name, base in bases.items():
+    for number, (name, base) in enumerate(bases.items()):
         links = [f"{one}=127.0.0.1:{at + PEER_OFFSET}" for one, at in bases.items() if one != name]
-        own = {"FIRSTHOP_SITE_ID": name, "FIRSTHOP_GRID_PEERS": ",".join(links)}
+        own = {
+            "FIRSTHOP_SITE_ID": name,
+            "FIRSTHOP_GRID_PEERS": ",".join(links),
+            "FIRSTHOP_VOICE_PORT": str(port_base + CALLS_OFFSET + CALL_PORTS_OF_SITE * number),
+        }
         if has_fabric:
             # All are routers of it, each connected to those before: it outlives any of them.
             met = [_fabric_endpoint(at) for at in bases.values() if at < base]

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from gateway import __version__
 from gateway.cli.grid_plan import (
     ADMIN_OFFSET,
+    CALLS_OFFSET,
     CORE,
     DEFAULT_SITES,
     GRPC_OFFSET,
@@ -251,6 +252,8 @@ def local_site(
     if accelerator is not None:
         overrides["model.accelerator"] = accelerator
     presets = {"model.aliases": Given(_CLIENT_HABITS, "firsthop up")}
+    if port_base is not None:
+        presets["voice.port"] = Given(port_base + CALLS_OFFSET, "firsthop up")
     return load_site(presets=presets, overrides=overrides)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.grid import FabricPlace, Grid
+from gateway.config.realtime import Realtime
 from gateway.config.speech import Speech
 from gateway.config.telemetry import Slo, Telemetry
 from gateway.config.voice import Voice
@@ -334,7 +335,7 @@ class SiteLimits(msgspec.Struct, frozen=True):
         Meta(
             gt=0,
             le=86_400,
-            description="A gRPC session in which nobody says anything for this long is ended.",
+            description="A session in which nobody says anything for this long is ended.",
             extra={"unit": "s"},
         ),
     ] = 600.0
@@ -417,3 +418,4 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     auth: Auth = Auth()
     telemetry: Telemetry = Telemetry()
     account: Account = Account()
+    realtime: Realtime = Realtime()

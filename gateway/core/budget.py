@@ -52,6 +52,8 @@ class Budget(msgspec.Struct, frozen=True):
     call_deadline_s: float | None = None
     was_asked_for: bool = False
     """The caller set it; otherwise it is the class's."""
+    promised_s: float | None = None
+    """What the turn is judged by, where it may take longer than that; None: it may not."""
 
     @property
     def first_token_deadline_s(self) -> float | None:
@@ -62,6 +64,18 @@ class Budget(msgspec.Struct, frozen=True):
         """What is left to the first content; 0 when spent, None when unlimited."""
         deadline_s = self.first_token_deadline_s
         return None if deadline_s is None else max(0.0, deadline_s - now_s)
+
+    def late_by(self, passed_s: float) -> Budget:
+        """The budget of a turn that was asked only so long after it began.
+
+        Whoever has spoken waits for an answer, however long it took to be sure that he had
+        finished: it may come as much later, and is judged by what was promised.
+        """
+        if self.first_token_s is None:
+            return self
+        return msgspec.structs.replace(
+            self, first_token_s=self.first_token_s + passed_s, promised_s=self.first_token_s
+        )
 
 
 def budget_for(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -22,7 +22,7 @@ from gateway.core.turn import Message, Role, ServerToolRun, TextDelta, ToolCall
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_GIVEN_UP = '{"error":"cancelled_by_caller"}'
+GIVEN_UP: Final = '{"error":"cancelled_by_caller"}'
 """What the model reads as the result of a call that the caller did not run."""
 
 
@@ -230,7 +230,7 @@ class Dialogue:
 
     def _result_messages(self) -> list[Message]:
         return [
-            Message(Role.TOOL, _GIVEN_UP if content is None else content, tool_call_id=call_id)
+            Message(Role.TOOL, GIVEN_UP if content is None else content, tool_call_id=call_id)
             for call_id, content in self._results.items()
         ]
 

@@ -9,7 +9,7 @@
     │   ├── UnsupportedTools    tools or instructions this model cannot follow
     │   ├── PayloadTooLarge
     │   ├── UnsupportedEncoding the body is compressed
-    │   ├── UnsupportedMediaType  the body is declared as something else than JSON
+    │   ├── UnsupportedMediaType  the body is declared as something else than what is taken
     │   ├── RegionNotAllowed    the request may not be answered there
     │   ├── RecordNotFound      no turn with that id is kept here
     │   └── SessionNotFound     no site of the grid has that session any more
@@ -152,12 +152,12 @@ class UnsupportedEncoding(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The request body is declared as something else than JSON."""
+    """The request body is declared as something else than what is taken."""
 
     code = "unsupported_media_type"
 
-    def __init__(self, given: str) -> None:
-        super().__init__(f"send content-type: application/json, not {quoted(given)}")
+    def __init__(self, given: str, *, wanted: str = "application/json") -> None:
+        super().__init__(f"send content-type: {wanted}, not {quoted(given)}")
         self.given = given
 
 

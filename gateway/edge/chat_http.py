@@ -7,8 +7,6 @@ what fails after that ends the stream with an error event and without `[DONE]`.
 from __future__ import annotations
 
 import logging
-import math
-import re
 import time
 import uuid
 from contextlib import aclosing
@@ -18,11 +16,9 @@ from gateway.core.budget import TurnClass
 from gateway.core.errors import (
     ClientStalled,
     GatewayError,
-    InvalidRequest,
     TurnCutOff,
     UnsupportedEncoding,
     UnsupportedMediaType,
-    quoted,
 )
 from gateway.core.stages import Stage
 from gateway.core.turn import TurnEnd, is_content
@@ -32,6 +28,7 @@ from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.http_errors import error_body, error_headers
 from gateway.edge.http_exchange import Exchange
 from gateway.edge.sse import SSE_HEADERS, sse_event
+from gateway.edge.wish_headers import budget_s_of, turn_class_of, wants_server_tools
 from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
@@ -44,9 +41,6 @@ if TYPE_CHECKING:
     from gateway.edge.http_errors import HttpHeader
 
 _logger = logging.getLogger(__name__)
-
-_DAY_MS = 86_400_000.0
-_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?", re.ASCII)
 
 
 class ChatCompletions:
@@ -97,7 +91,7 @@ class ChatCompletions:
             budget=budget,
             turn_class=turn_class,
             principal=visit.principal,
-            server_tools=_wants_server_tools(exchange),
+            server_tools=wants_server_tools(exchange.header(b"x-firsthop-tools")),
         )
         answer = self._stream if chat.stream else self._whole
         await exchange.while_connected(answer(exchange, visit, turn, chat))
@@ -171,36 +165,9 @@ def _check_media_type(exchange: Exchange) -> None:
 
 
 def _class_and_budget(exchange: Exchange, visit: Visit) -> tuple[TurnClass, Budget]:
-    class_given = exchange.header(b"x-firsthop-class")
-    try:
-        turn_class = TurnClass.AGENT if class_given is None else TurnClass(class_given)
-    except ValueError:
-        raise InvalidRequest(
-            f"x-firsthop-class is one of {', '.join(TurnClass)}, not {quoted(class_given or '')}",
-            param="x-firsthop-class",
-        ) from None
-    budget_given = exchange.header(b"x-slo-ttft-ms")
-    requested_s = None if budget_given is None else _budget_s(budget_given)
+    turn_class = turn_class_of(exchange.header(b"x-firsthop-class")) or TurnClass.AGENT
+    requested_s = budget_s_of(exchange.header(b"x-slo-ttft-ms"))
     return turn_class, visit.budget(turn_class, requested_s=requested_s)
-
-
-def _budget_s(given_ms: str) -> float:
-    budget_ms = float(given_ms) if _DECIMAL.fullmatch(given_ms) else math.nan
-    if not 0.0 < budget_ms < _DAY_MS:
-        raise InvalidRequest(
-            f"x-slo-ttft-ms takes milliseconds above 0 and below a day, not {quoted(given_ms)}",
-            param="x-slo-ttft-ms",
-        )
-    return budget_ms / 1e3
-
-
-def _wants_server_tools(exchange: Exchange) -> bool:
-    given = exchange.header(b"x-firsthop-tools") or "client"
-    if given not in ("client", "server"):
-        raise InvalidRequest(
-            f"x-firsthop-tools is client or server, not {quoted(given)}", param="x-firsthop-tools"
-        )
-    return given == "server"
 
 
 def _now_unix_s() -> int:

@@ -25,6 +25,7 @@ from gateway.core.turn import (
     Turn,
     check_calls_and_results,
 )
+from gateway.wire.json_faults import named_fault
 
 if TYPE_CHECKING:
     from gateway.core.budget import Budget, TurnClass
@@ -180,12 +181,8 @@ _HINTS = {
     "tools.type": "only function tools are served",
 }
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM}
-_MISSING = re.compile(r"Object missing required field `(\w+)`")
-_INDEX = re.compile(r"\[[^\]]*\]")
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u)")
 """The first of two escapes that make one character, without the second."""
-_MAX_REASON_CHARS = 300
-"""A reason quotes the offending value, which may be as long as the body."""
 
 _decoder = msgspec.json.Decoder(ChatRequest)
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -197,7 +194,7 @@ def decode_chat(body: bytes) -> ChatRequest:
     try:
         chat = _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _named_fault(str(error)) from None
+        raise named_fault(str(error), _HINTS) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Near the body's end the decoder takes half a pair for a body that was cut off.
         reason = str(error)
@@ -241,20 +238,6 @@ def turn_of(
         max_tokens=next((limit for limit in limits if limit is not None), None),
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
     )
-
-
-def _named_fault(fault: str) -> InvalidRequest:
-    """From msgspec's "what - at `$.path`" or "what - at `key` in `$.path`"."""
-    reason, at, place = fault.rpartition(" - at ")
-    if not at:
-        reason, place = fault, ""
-    path = place.removeprefix("`key` in ").strip("`").removeprefix("$").removeprefix(".")
-    if missing := _MISSING.match(reason):
-        path = f"{path}.{missing[1]}" if path else missing[1]
-    hint = _HINTS.get(_INDEX.sub("", path))
-    where = f"{path}: " if path else ""
-    what = f"{reason[:_MAX_REASON_CHARS]} ({hint})" if hint else reason[:_MAX_REASON_CHARS]
-    return InvalidRequest(where + what, param=path or None)
 
 
 def _messages(given: list[_MessageGiven]) -> tuple[Message, ...]:

@@ -21,14 +21,19 @@ from gateway.core.turn import (
     Usage,
     name_and_digest,
 )
+from gateway.edge.firsthop_word import (
+    FirsthopWord,
+    ToolRunWord,
+    final_word,
+    root_span,
+    stages_ms,
+    tool_run_word,
+)
 from gateway.edge.sse import DONE, sse_event
-from gateway.edge.turn_view import ms, optional_ms
-from gateway.telemetry.trace_context import TurnTrace
 
 if TYPE_CHECKING:
     from gateway.core.stages import TurnTrail
     from gateway.edge.http_errors import HttpHeader
-    from gateway.telemetry.trace_context import TraceContext
 
 
 class _TopLogprob(msgspec.Struct):
@@ -99,35 +104,6 @@ class _Usage(msgspec.Struct):
     prompt_tokens_details: _PromptDetails
 
 
-class _ToolRun(msgspec.Struct):
-    id: str
-    name: str
-    arguments: str
-    result: str
-
-
-class _Firsthop(msgspec.Struct, kw_only=True):
-    """The extension object; everything but `tool_run(s)` only on the last chunk or the body."""
-
-    request_id: str | UnsetType = UNSET
-    trace_id: str | UnsetType = UNSET
-    site: str | UnsetType = UNSET
-    path: list[str] | UnsetType = UNSET
-    requested_model: str | UnsetType = UNSET
-    model: str | UnsetType = UNSET
-    escalation: str | UnsetType = UNSET
-    """Why the core tier answered, or was to; left out when the turn stayed."""
-    escalation_error: str | UnsetType = UNSET
-    turn_class: str | UnsetType = msgspec.field(default=UNSET, name="class")
-    finish: str | UnsetType = UNSET
-    stages: dict[str, float] | UnsetType = UNSET
-    """Milliseconds by stage, in the order in which they were first entered."""
-    ttft_ms: float | UnsetType | None = UNSET
-    budget_ms: float | UnsetType | None = UNSET
-    tool_run: _ToolRun | UnsetType = UNSET
-    tool_runs: list[_ToolRun] | UnsetType = UNSET
-
-
 class _Envelope(msgspec.Struct, kw_only=True):
     id: str
     object: str
@@ -136,7 +112,7 @@ class _Envelope(msgspec.Struct, kw_only=True):
     system_fingerprint: str | None
     choices: list[_ChunkChoice] | list[_Choice]
     usage: _Usage | UnsetType | None = UNSET
-    firsthop: _Firsthop | UnsetType = UNSET
+    firsthop: FirsthopWord | UnsetType = UNSET
 
 
 _encoder = msgspec.json.Encoder()
@@ -149,7 +125,7 @@ def turn_headers(trail: TurnTrail) -> list[HttpHeader]:
     """
     headers = [
         (b"x-request-id", trail.request_id.encode()),
-        (b"traceresponse", _root_span(trail).traceparent.encode()),
+        (b"traceresponse", root_span(trail).traceparent.encode()),
     ]
     if trail.site:
         headers.append((b"x-firsthop-site", trail.site.encode()))
@@ -159,7 +135,7 @@ def turn_headers(trail: TurnTrail) -> list[HttpHeader]:
         headers.append((b"x-firsthop-model", trail.model.encode()))
     if trail.escalation:
         headers.append((b"x-firsthop-escalation", trail.escalation.encode()))
-    stages = _stages_ms(trail)
+    stages = stages_ms(trail)
     if stages:
         timing = ", ".join(f"{stage};dur={duration_ms:g}" for stage, duration_ms in stages.items())
         headers.append((b"server-timing", timing.encode()))
@@ -186,7 +162,7 @@ class ChatStream:
             case ToolCallDelta():
                 return self._open() + self._chunk(_Delta(tool_calls=[_call_delta(event)]))
             case ServerToolRun():
-                ran = _Firsthop(tool_run=_tool_run(event))
+                ran = FirsthopWord(tool_run=tool_run_word(event))
                 return self._open() + self._chunk(_Delta(), firsthop=ran)
             case TurnEnd():
                 return self._open() + self._close(event)
@@ -198,7 +174,7 @@ class ChatStream:
         return self._chunk(_Delta(role="assistant", content=""))
 
     def _close(self, end: TurnEnd) -> bytes:
-        final = _final_word(self._trail, end)
+        final = final_word(self._trail, end.finish)
         finish = end.finish.value
         if not self._include_usage:
             return self._chunk(_Delta(), finish_reason=finish, firsthop=final) + DONE
@@ -211,7 +187,7 @@ class ChatStream:
         *,
         finish_reason: str | None = None,
         logprobs: _Logprobs | None = None,
-        firsthop: _Firsthop | UnsetType = UNSET,
+        firsthop: FirsthopWord | UnsetType = UNSET,
     ) -> bytes:
         choice = _ChunkChoice(delta, finish_reason, logprobs)
         # With include_usage every chunk but the last says `"usage": null`, as at OpenAI.
@@ -223,7 +199,7 @@ class ChatStream:
         choices: list[_ChunkChoice],
         *,
         usage: _Usage | UnsetType | None,
-        firsthop: _Firsthop | UnsetType,
+        firsthop: FirsthopWord | UnsetType,
     ) -> bytes:
         model, digest = name_and_digest(self._trail.model)
         chunk = _Envelope(
@@ -248,7 +224,7 @@ class ChatBody:
         self._texts: list[str] = []
         self._logprobs: list[LogprobEntry] = []
         self._calls: dict[int, list[ToolCallDelta]] = {}
-        self._tool_runs: list[_ToolRun] = []
+        self._tool_runs: list[ToolRunWord] = []
 
     def add(self, event: TextDelta | ToolCallDelta | ServerToolRun) -> None:
         """Take one event, in order."""
@@ -261,12 +237,12 @@ class ChatBody:
             case ToolCallDelta():
                 self._calls.setdefault(event.index, []).append(event)
             case ServerToolRun():
-                self._tool_runs.append(_tool_run(event))
+                self._tool_runs.append(tool_run_word(event))
 
     def render(self, end: TurnEnd) -> bytes:
         """The whole body."""
         model, digest = name_and_digest(self._trail.model)
-        firsthop = _final_word(self._trail, end)
+        firsthop = final_word(self._trail, end.finish)
         firsthop.tool_runs = self._tool_runs or UNSET
         return _encoder.encode(
             _Envelope(
@@ -307,10 +283,6 @@ def _whole_call(deltas: list[ToolCallDelta]) -> _ToolCall:
     return _ToolCall(id=first.call_id, type="function", function=_Function(arguments, first.name))
 
 
-def _tool_run(run: ServerToolRun) -> _ToolRun:
-    return _ToolRun(run.call.call_id, run.call.name, run.call.arguments, run.result)
-
-
 def _usage(usage: Usage) -> _Usage:
     return _Usage(
         usage.prompt_tokens,
@@ -334,30 +306,3 @@ def _logprobs(entries: tuple[LogprobEntry, ...]) -> _Logprobs | None:
             for entry in entries
         ]
     )
-
-
-def _final_word(trail: TurnTrail, end: TurnEnd) -> _Firsthop:
-    return _Firsthop(
-        request_id=trail.request_id,
-        trace_id=_root_span(trail).trace_hex,
-        site=trail.site,
-        path=list(trail.path),
-        requested_model=trail.requested_model,
-        model=trail.model,
-        escalation=trail.escalation or UNSET,
-        escalation_error=trail.escalation_error or UNSET,
-        turn_class=trail.turn_class.value,
-        finish=end.finish.value,
-        stages=_stages_ms(trail),
-        ttft_ms=optional_ms(trail.clock.ttft_s),
-        budget_ms=optional_ms(trail.budget_s),
-    )
-
-
-def _stages_ms(trail: TurnTrail) -> dict[str, float]:
-    durations_s = trail.clock.durations_s()
-    return {stage.value: ms(duration_s) for stage, duration_s in durations_s.items()}
-
-
-def _root_span(trail: TurnTrail) -> TraceContext:
-    return TurnTrace.of(trail.request_id, trail.clock.started_s, trail.traceparent).root

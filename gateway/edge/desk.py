@@ -117,8 +117,12 @@ class Desk:
         request_id: str | None = None,
         traceparent: str = "",
         session: str = "",
+        clock: StageClock | None = None,
     ) -> Visit:
-        """Begin a turn now, of that session. Raises InvalidRequest for a malformed request id."""
+        """Begin a turn of that session now, or when `clock` began: when a caller fell silent.
+
+        Raises InvalidRequest for a malformed request id.
+        """
         if request_id is not None and not is_request_id(request_id):
             raise InvalidRequest(
                 "x-request-id takes up to 128 letters, digits and . _ : / -", param="x-request-id"
@@ -126,7 +130,7 @@ class Desk:
         caller = TraceContext.parse(traceparent) if traceparent else None
         trail = TurnTrail(
             request_id=request_id or uuid.uuid4().hex,
-            clock=StageClock(self.monotonic()),
+            clock=clock or StageClock(self.monotonic()),
             interface=interface,
             traceparent="" if caller is None else caller.traceparent,
             session=session,
@@ -283,7 +287,8 @@ class Visit:
         trail = self.trail
         trail.turn_class = turn.turn_class
         trail.requested_model = turn.model[:MAX_NAME_CHARS]
-        trail.budget_s = turn.budget.first_token_s
+        promised_s = turn.budget.promised_s
+        trail.budget_s = turn.budget.first_token_s if promised_s is None else promised_s
         self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
         trail.clock.mark(Stage.INGRESS, self._desk.monotonic())
         async with aclosing(self._desk.runner.run(turn, trail)) as events:

@@ -73,7 +73,7 @@ def build_http_app(
 
     async def chat_first(scope: Scope, receive: Receive, send: Send) -> None:
         """The hot path answers whatever happens: it needs neither routing nor error handlers."""
-        is_chat = scope["path"] == CHAT_PATH and scope["method"] == "POST"
+        is_chat = scope["path"] == CHAT_PATH and scope.get("method") == "POST"
         await (chat if is_chat else app)(scope, receive, send)
 
     return for_this_machine(chat_first) if answers_this_machine_only else chat_first

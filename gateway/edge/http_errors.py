@@ -7,6 +7,7 @@ import math
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gateway.core.call_errors import CallsTooFast
 from gateway.core.errors import (
     GatewayError,
     PayloadTooLarge,
@@ -23,7 +24,7 @@ from gateway.wire.status import param_of, status_of
 
 HttpHeader = tuple[bytes, bytes]
 
-_TIMED = (SloUnattainable, RateLimited, UpstreamBusy)
+_TIMED = (SloUnattainable, RateLimited, UpstreamBusy, CallsTooFast)
 """Errors that say when to come again."""
 _RETRIED_BY_CLIENTS = frozenset({408, 409, 429})
 """What the openai clients retry of themselves, besides every 5xx."""

@@ -3,7 +3,8 @@
 - Connections have places; see `connection_places`.
 - A request head has a size and a time limit, so that half a request holds nothing for long. What
   frames a body in chunks has the same size limit, and in a drain the body a time limit.
-- An offer of another protocol is declined: the request is served over HTTP/1.1.
+- An offer of WebSocket is taken where the site has one (`websocket_paths`); every other offer is
+  declined: the request is served over HTTP/1.1.
 - A client that ends its side of the connection after the request still gets its answer.
 - The application may cut a connection whose client no longer reads.
 - A lost connection is noticed by the request that runs, also when another was pipelined behind it.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.core.errors import GatewayError
     from gateway.edge.connection_places import ConnectionPlaces
     from gateway.edge.http_exchange import Connection
+    from gateway.edge.websocket_protocol import SiteWebSocketProtocol
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEAD_S: Final = 20.0
@@ -67,10 +70,18 @@ class SiteHttpProtocol(HttpToolsProtocol):
     _is_offer = False
     _give_up: Callable[[], object] | None = None
     """Ends the handshake that comes first."""
+    _is_websocket = False
 
-    def __init__(self, *args: Any, places: ConnectionPlaces, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        places: ConnectionPlaces,
+        websocket_paths: frozenset[bytes] = frozenset(),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._places = places
+        self._websocket_paths = websocket_paths
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, and expect a first request soon."""
@@ -193,6 +204,9 @@ class SiteHttpProtocol(HttpToolsProtocol):
         self._in_body = True
         self._framing_bytes -= self._head_bytes
         self._is_offer = self.parser.should_upgrade()
+        self._is_websocket = self._is_offer and self._is_websocket_offer()
+        if self._is_websocket and not self._refused:
+            super().on_headers_complete()  # notes the method, and begins no answer
         if not self._refused and not self._is_offer:
             self._places.begin_answer(self)
             super().on_headers_complete()
@@ -228,10 +242,26 @@ class SiteHttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            self._decline_offer(data[offer.args[0] :])
+            if self._is_websocket and not self._refused:
+                self._become_websocket()
+            else:
+                self._decline_offer(data[offer.args[0] :])
         except httptools.HttpParserError:
             if not self._refused:
                 self._refuse(b"400 Bad Request", InvalidRequest("this is not an HTTP/1.1 request"))
+
+    def _is_websocket_offer(self) -> bool:
+        path = self.url.partition(b"?")[0]
+        is_get = self.parser.get_method() == b"GET"
+        return is_get and path in self._websocket_paths and self._get_upgrade() == b"websocket"
+
+    def _become_websocket(self) -> None:
+        """Hand the connection over, with its place; it never waits for a request any more."""
+        self._end_body()
+        self._places.begin_answer(self)
+        self.handle_websocket_upgrade()
+        taken_over = cast("SiteWebSocketProtocol", self.transport.get_protocol())
+        taken_over.on_lost = partial(self._places.leave, self)
 
     def _decline_offer(self, rest: bytes) -> None:
         """Read the request again without its offer, which the parser takes for accepted."""

@@ -20,6 +20,7 @@ from gateway.core.errors import PortInUse, SetupError
 from gateway.edge.connection_places import ConnectionPlaces
 from gateway.edge.http_protocol import SiteHttpProtocol
 from gateway.edge.tls_listener import accept_tls, tls_context
+from gateway.edge.websocket_protocol import SiteWebSocketProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -70,7 +71,8 @@ class HttpServer:
     """Serves one ASGI application on one listener, which it closes in the end.
 
     Beyond `max_connections` a new connection takes the place of one that waits for a request, or
-    is refused when all are being answered.
+    is refused when all are being answered. On `websocket_paths`, WebSocket is spoken where a client
+    offers it, in messages of at most `max_message_bytes`.
     """
 
     def __init__(
@@ -81,18 +83,23 @@ class HttpServer:
         tls: TlsFiles | None = None,
         drain_timeout_s: float = 30.0,
         max_connections: int = MAX_CONNECTIONS,
+        websocket_paths: frozenset[bytes] = frozenset(),
+        max_message_bytes: int = 1 << 20,
     ) -> None:
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self._tls = tls
         self._places = ConnectionPlaces(max_connections)
-        protocol = partial(SiteHttpProtocol, places=self._places)
+        self._websocket_paths = websocket_paths
+        protocol = partial(SiteHttpProtocol, places=self._places, websocket_paths=websocket_paths)
         self._server = _EmbeddedServer(
             uvicorn.Config(
                 app,
                 # uvicorn only ever calls it, with its own arguments.
                 http=cast("type[asyncio.Protocol]", protocol),
-                ws="none",
+                ws=SiteWebSocketProtocol,
+                ws_max_size=max_message_bytes,
+                ws_per_message_deflate=False,  # sound in base64 gains little and costs CPU
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
@@ -130,7 +137,8 @@ class HttpServer:
     def drain(self) -> None:
         """Close idle connections now, the others after their answer; new ones are still served."""
         for connection in list(self._server.server_state.connections):
-            connection.shutdown()
+            if isinstance(connection, SiteHttpProtocol):  # sessions end when they are asked to
+                connection.shutdown()
 
     def stop(self) -> None:
         """Accept nothing new, close idle connections, let `serve` return when the rest is done."""
@@ -148,7 +156,11 @@ class HttpServer:
     def _protocol(self) -> SiteHttpProtocol:
         server = self._server
         return SiteHttpProtocol(
-            server.config, server.server_state, server.lifespan.state, places=self._places
+            server.config,
+            server.server_state,
+            server.lifespan.state,
+            places=self._places,
+            websocket_paths=self._websocket_paths,
         )
 
 

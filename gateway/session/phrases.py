@@ -50,3 +50,15 @@ WHICH_WINDOW = "Sure, in the morning, in the afternoon or in the evening?"
 WHICH_VISIT = "Would you like to book a technician visit, or to cancel one?"
 FOR_WHOM = "Sure, for the kids, for guests or for everyone?"
 """The caller has not said a value that the call needs."""
+
+SAY_AGAIN = "I'm sorry, I did not catch that. Could you say it again?"
+"""A caller's words were lost: the recogniser failed."""
+
+STILL_THERE = "Are you still there?"
+"""Nobody has said anything for a while."""
+
+AI_NOTICE = "Hello, you are talking to an AI assistant. What can I do for you?"
+"""The first thing a caller hears, where it is told that no human speaks."""
+
+NO_ANSWER = "I'm sorry, I cannot answer just now. Please try again in a moment."
+"""A caller's turn was shed or failed."""

@@ -14,6 +14,7 @@ from gateway.core.errors import (
     UnknownModel,
     UnsupportedTools,
 )
+from gateway.core.realtime_errors import VoiceMissing
 
 if TYPE_CHECKING:
     from gateway.core.errors import GatewayError
@@ -46,6 +47,14 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "region_not_allowed": WireStatus(403, "permission_error", _PRECONDITION),
     "request_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
     "session_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
+    "call_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
+    "item_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
+    "conversation_already_has_active_response": WireStatus(
+        409, "invalid_request_error", _PRECONDITION
+    ),
+    "response_cancel_not_active": WireStatus(409, "invalid_request_error", _PRECONDITION),
+    "input_audio_buffer_commit_empty": WireStatus(400, "invalid_request_error", _PRECONDITION),
+    "voice_missing": WireStatus(501, "invalid_request_error", _PRECONDITION),
     "session_moved": WireStatus(409, "invalid_request_error", _ABORTED),
     "turn_failed": WireStatus(503, "server_error", _UNAVAILABLE),
     "forbidden": WireStatus(403, "permission_error", _DENIED),
@@ -54,6 +63,7 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "invalid_api_key": WireStatus(401, "authentication_error", _UNAUTHENTICATED),
     "rate_limit_exceeded": WireStatus(429, "rate_limit_error", _EXHAUSTED),
     "slo_unattainable": WireStatus(503, "overloaded_error", _UNAVAILABLE),
+    "session_expired": WireStatus(408, "timeout_error", _ABORTED),
     "site_draining": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "turn_cut_off": WireStatus(503, "overloaded_error", _UNAVAILABLE),
     "unavailable": WireStatus(503, "overloaded_error", _UNAVAILABLE),
@@ -82,7 +92,7 @@ def status_of(error: GatewayError) -> WireStatus:
 def param_of(error: GatewayError) -> str | None:
     """Which field of the request, or which header, the caller must change; None: none of them."""
     match error:
-        case InvalidRequest() | UnsupportedTools():
+        case InvalidRequest() | UnsupportedTools() | VoiceMissing():
             return error.param
         case UnknownModel():
             return "model"

@@ -128,3 +128,12 @@ def test_a_remainder_that_is_no_time_is_refused(absurd_s: float) -> None:
 
 def test_a_forwarded_turn_may_have_no_budget() -> None:
     assert forwarded_budget(None, one_way_s=0.1, received_s=5.0).first_token_s is None
+
+
+def test_a_turn_that_was_heard_late_may_be_late_and_is_judged_by_the_promise() -> None:
+    spoken = budget_for(TurnClass.VOICE, BudgetDefaults(), started_s=10.0)
+    late = spoken.late_by(0.7)
+    assert late.remaining_s(10.7) == pytest.approx(0.5)
+    assert late.promised_s == 0.5
+    waiting = budget_for(TurnClass.BATCH, BudgetDefaults(), started_s=10.0)
+    assert waiting.late_by(0.7) == waiting

@@ -30,9 +30,14 @@ from gateway.core.turn import (
 from gateway.edge.desk import Desk
 from gateway.edge.http_app import build_http_app
 from gateway.edge.http_server import HttpServer, bind_listener
+from gateway.edge.realtime.live_session import SessionLimits
+from gateway.edge.realtime.site import RealtimeSite
+from gateway.edge.realtime.websocket import REALTIME_PATH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from gateway.edge.realtime.voices import Voices
 
 MODEL = ModelInfo(
     model_id="tiny",
@@ -158,6 +163,9 @@ class Site:
         max_body_bytes: int,
         drain_timeout_s: float,
         max_connections: int,
+        session_idle_s: float,
+        max_sessions: int,
+        voices: Voices | None,
     ) -> None:
         self.runner = ScriptedRunner()
         self.gate = Gate()
@@ -170,11 +178,20 @@ class Site:
             defaults=BudgetDefaults(),
             region="eu-north",
         )
+        self.realtime = RealtimeSite(
+            self.desk,
+            voices=voices,
+            limits=SessionLimits(idle_s=session_idle_s),
+            max_sessions=max_sessions,
+            max_starts_per_s=100.0,
+            stall_limit_s=stall_limit_s,
+        )
         self._app = build_http_app(
             self.desk,
             readiness=lambda: self.ready,
             max_body_bytes=max_body_bytes,
             stall_limit_s=stall_limit_s,
+            routes=self.realtime.routes,
         )
         listener = bind_listener("127.0.0.1", 0)
         self.server = HttpServer(
@@ -182,6 +199,8 @@ class Site:
             listener,
             drain_timeout_s=drain_timeout_s,
             max_connections=max_connections,
+            websocket_paths=frozenset({REALTIME_PATH.encode()}),
+            max_message_bytes=max_body_bytes,
         )
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
         """On which the server runs."""
@@ -194,6 +213,7 @@ class Site:
 
         async def drain() -> None:
             self.desk.drain()
+            self.realtime.sessions.drain()
             self.server.drain()
 
         loop = self.loop.result(timeout=WAIT_S)
@@ -226,6 +246,9 @@ def serve(
     max_body_bytes: int = 1 << 20,
     drain_timeout_s: float = 2.0,
     max_connections: int = 64,
+    session_idle_s: float = 30.0,
+    max_sessions: int = 16,
+    voices: Voices | None = None,
 ) -> Iterator[Site]:
     """A site that answers until the block is left; fails when its server does."""
     site = Site(
@@ -233,12 +256,21 @@ def serve(
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout_s,
         max_connections=max_connections,
+        session_idle_s=session_idle_s,
+        max_sessions=max_sessions,
+        voices=voices,
     )
+
+    async def serve_all() -> None:
+        async with asyncio.TaskGroup() as serving:
+            calls = serving.create_task(site.realtime.calls.run())
+            await site.server.serve()
+            calls.cancel()
 
     def run() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             site.loop.set_result(runner.get_loop())
-            runner.run(site.server.serve())
+            runner.run(serve_all())
 
     with ThreadPoolExecutor(1, thread_name_prefix="site") as threads:
         served = threads.submit(run)

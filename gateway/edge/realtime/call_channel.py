@@ -1,0 +1,87 @@
+"""A call: its line, and its events on the data channel and on the WebSockets of who watches it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.errors import ClientStalled
+from gateway.runtime.inbox import Inbox
+from gateway.wire.realtime.server_events import encode_event
+
+if TYPE_CHECKING:
+    from gateway.edge.realtime.channel import Channel
+    from gateway.edge.realtime.session_terms import SessionTerms
+    from gateway.media.lines import CallLine
+    from gateway.wire.realtime.server_events import AnyServerEvent
+
+_MAX_UNREAD: Final = 256
+"""Events of the client's that the session has not come to; with more the call ends."""
+
+
+class CallChannel:
+    """What a call's client and its watchers say is one stream, and all of them get every event."""
+
+    def __init__(self, line: CallLine) -> None:
+        self._line = line
+        self._texts: Inbox[str | None] = Inbox()
+        self._num_unread = 0
+        self._watchers: set[Channel] = set()
+
+    async def send(self, event: AnyServerEvent) -> None:
+        """See `Channel`. A watcher that does not read is left behind."""
+        self._line.write(encode_event(event))
+        for watcher in tuple(self._watchers):
+            try:
+                await watcher.send(event)
+            except ClientStalled:
+                self._watchers.discard(watcher)
+
+    async def receive(self) -> str | None:
+        """See `Channel`."""
+        text = await self._texts.next()
+        self._num_unread -= 1
+        return text
+
+    def wrote(self, text: str) -> None:
+        """An event of the client's, or of a watcher's."""
+        self._num_unread += 1
+        if self._num_unread == _MAX_UNREAD:
+            self._line.close("too many events at once")
+        self._texts.put(text)
+
+    def closed(self) -> None:
+        """The line is closed."""
+        self._texts.put(None)
+
+    async def watch(self, watcher: Channel) -> None:
+        """Pass on what a watcher says, and everything to it, until it leaves.
+
+        Raises InvalidRequest for what is no text.
+        """
+        self._watchers.add(watcher)
+        try:
+            while (text := await watcher.receive()) is not None:
+                self.wrote(text)
+        finally:
+            self._watchers.discard(watcher)
+
+
+@dataclass(slots=True, eq=False)
+class OngoingCall:
+    """A call, as its HTTP resource knows it."""
+
+    call_id: str
+    tenant: str
+    line: CallLine
+    channel: CallChannel
+    terms: SessionTerms
+    ice_name: str
+    """The client's, of its last offer: another one restarts ICE."""
+    answer: str
+
+    @property
+    def tag(self) -> str:
+        """The entity tag of its ICE session (RFC 9725, 4.3.1)."""
+        return f'"{hashlib.sha256(self.ice_name.encode()).hexdigest()[:16]}"'

@@ -1,0 +1,115 @@
+"""The calls of a site: each is a session on a WebRTC line, and lives until the line is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.errors import GatewayError
+from gateway.core.realtime_errors import CallNotFound, VoiceMissing
+from gateway.edge.realtime.call_channel import CallChannel, OngoingCall
+from gateway.edge.realtime.live_session import LiveSession
+from gateway.edge.realtime.session_terms import NO_VOICE, SessionTerms
+from gateway.session import phrases
+from gateway.wire.realtime.items import fresh_id
+
+if TYPE_CHECKING:
+    from gateway.edge.desk import Desk
+    from gateway.edge.realtime.caller import Caller
+    from gateway.edge.realtime.live_session import SessionLimits
+    from gateway.edge.realtime.sessions import Sessions
+    from gateway.edge.realtime.voices import Voices
+
+_logger = logging.getLogger(__name__)
+_ICE_NAME: Final = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
+
+
+class Calls:
+    """All of them; `run` owns their tasks."""
+
+    def __init__(
+        self, desk: Desk, sessions: Sessions, voices: Voices | None, limits: SessionLimits
+    ) -> None:
+        self._desk = desk
+        self._sessions = sessions
+        self._voices = voices
+        self._limits = limits
+        self._ongoing: dict[str, OngoingCall] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Have calls until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            await self._over.wait()
+
+    async def place(
+        self, caller: Caller, initial: dict[str, Any], offer: str, *, notice: bool
+    ) -> OngoingCall:
+        """A new call, answered. With `notice`, the caller is told first that an AI speaks.
+
+        Raises Unauthenticated, VoiceMissing, LinesBusy, OfferRefused, and what the session's
+        settings may be refused for.
+        """
+        caller.check(self._desk)
+        voices = self._voices
+        if voices is None or voices.missing or self._tasks is None:
+            raise VoiceMissing(NO_VOICE if voices is None else voices.missing)
+        terms = SessionTerms(self._desk, caller, voices)
+        await terms.update(initial)
+        with ExitStack() as places:
+            places.enter_context(self._sessions.place())
+            line, answer = await voices.lines.accept(offer)
+            tenant = self._desk.gatekeeper.authenticate(caller.authorization).tenant
+            call = OngoingCall(
+                fresh_id("rtc"), tenant, line, CallChannel(line), terms, _ice_name(offer), answer
+            )
+            live = LiveSession(
+                call.channel,
+                desk=self._desk,
+                caller=caller,
+                terms=terms,
+                limits=self._limits,
+                voices=voices,
+                call=call,
+                notice=phrases.AI_NOTICE if notice else "",
+            )
+            self._ongoing[call.call_id] = call
+            self._tasks.create_task(self._serve(call, live, places.pop_all()))
+        return call
+
+    def find(self, call_id: str, caller: Caller) -> OngoingCall:
+        """A call of the same tenant's. Raises Unauthenticated, CallNotFound."""
+        tenant = self._desk.gatekeeper.authenticate(caller.authorization).tenant
+        call = self._ongoing.get(call_id)
+        if call is None or call.tenant != tenant:
+            raise CallNotFound(call_id)
+        return call
+
+    async def take_up(self, call: OngoingCall, offer: str) -> None:
+        """Go on with a call over another connection of its client. Raises OfferRefused."""
+        call.answer = await call.line.take_up(offer)
+        call.ice_name = _ice_name(offer)
+
+    async def _serve(self, call: OngoingCall, live: LiveSession, places: ExitStack) -> None:
+        reason = ""
+        try:
+            with places, self._sessions.living(live):
+                error = await live.run()
+                reason = "" if error is None else error.message
+        except GatewayError as error:
+            reason = error.message
+        except Exception:
+            _logger.exception("call failed", extra={"call": call.call_id})
+            reason = "the site failed on this call"
+        finally:
+            del self._ongoing[call.call_id]
+            call.line.close(reason)
+
+
+def _ice_name(offer: str) -> str:
+    found = _ICE_NAME.search(offer)
+    return found[1] if found else ""

@@ -1,0 +1,209 @@
+"""One response: a turn at the desk, told as the events of its items."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import UNSET
+
+from gateway.core.errors import ClientStalled, GatewayError
+from gateway.core.turn import (
+    ServerToolRun,
+    TextDelta,
+    ToolCallDelta,
+    TurnEnd,
+    TurnFinish,
+    Usage,
+    is_content,
+)
+from gateway.edge.firsthop_word import final_word
+from gateway.edge.realtime.answer_items import AnswerItems
+from gateway.wire.realtime import response_events as out
+from gateway.wire.realtime.items import fresh_id
+from gateway.wire.status import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.stages import StageClock
+    from gateway.core.turn import Message, TurnEvent
+    from gateway.edge.desk import Desk, Visit
+    from gateway.edge.realtime.answer_items import Mouth, Send
+    from gateway.edge.realtime.caller import Caller
+    from gateway.edge.realtime.conversation import Conversation
+    from gateway.wire.realtime.session_config import SessionConfig
+
+_logger = logging.getLogger(__name__)
+
+StopReason = Literal["client_cancelled", "turn_detected"]
+Status = Literal["completed", "cancelled", "failed", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseTerms:
+    """What one response is made with."""
+
+    config: SessionConfig
+    """The session's, with what `response.create` wants different."""
+    messages: tuple[Message, ...]
+    metadata: dict[str, str] | None = None
+    clock: StageClock | None = None
+    """Of a turn that was spoken: it began when the caller fell silent."""
+    voice: str | None = None
+    sentence: str = ""
+    """Said in place of a turn's answer: the session speaks, and no model."""
+
+
+class ResponseRun:
+    """A response while it is made. `conversation` None: it stands beside the conversation."""
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        desk: Desk,
+        caller: Caller,
+        terms: ResponseTerms,
+        conversation: Conversation | None,
+        new_mouth: Callable[[str, StageClock], Mouth] | None = None,
+    ) -> None:
+        self.response_id = fresh_id("resp")
+        self._send = send
+        self._desk = desk
+        self._caller = caller
+        self._terms = terms
+        self._conversation = conversation
+        self._visit = desk.visit(
+            interface="realtime",
+            request_id=self.response_id,
+            traceparent=caller.traceparent,
+            clock=terms.clock,
+        )
+        self._mouth = None
+        if new_mouth is not None:
+            self._mouth = new_mouth(self.response_id, self._visit.trail.clock)
+        self.items = AnswerItems(
+            send, self.response_id, conversation=conversation, mouth=self._mouth
+        )
+        self._waiting: asyncio.Timeout | None = None
+        self._stopped: StopReason | None = None
+        self._end: TurnEnd | None = None
+
+    def stop(self, reason: StopReason) -> None:
+        """Have it end where it is. Once is enough."""
+        if self._stopped is None:
+            self._stopped = reason
+            if self._waiting is not None:
+                self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def run(self) -> Status:
+        """Tell the whole response, and how it ended. Raises what the channel raises."""
+        await self._send(out.ResponseCreated(response=self._facts("in_progress")))
+        status, details = await self._answered()
+        if status in ("cancelled", "failed"):
+            if self._mouth is not None:
+                self._mouth.hush()
+            await self.items.break_off()
+        await self._send(out.ResponseDone(response=self._facts(status, details)))
+        return status
+
+    async def _answered(self) -> tuple[Status, out.StatusDetails | None]:
+        try:
+            async with asyncio.timeout(None if self._stopped is None else 0.0) as waiting:
+                self._waiting = waiting
+                if self._terms.sentence:
+                    await self._recite(self._terms.sentence)
+                else:
+                    with self._visit as visit:
+                        await self._answer(visit)
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            return "cancelled", out.StatusDetails(type="cancelled", reason=self._stopped)
+        except ClientStalled:
+            raise
+        except GatewayError as error:
+            return "failed", _failure(error)
+        except Exception:
+            _logger.exception("response failed", extra={"request_id": self.response_id})
+            return "failed", _failure(GatewayError("the site failed on this response"))
+        finally:
+            self._waiting = None
+        if self._end is not None and self._end.finish is TurnFinish.LENGTH:
+            return "incomplete", out.StatusDetails(type="incomplete", reason="max_output_tokens")
+        return "completed", None
+
+    async def _answer(self, visit: Visit) -> None:
+        visit.authenticate(self._caller.authorization)
+        turn = self._caller.turn(visit, self._terms.config, self._terms.messages)
+        has_content = False
+        async with aclosing(visit.run(turn)) as events:
+            async for event in events:
+                await self._tell(event)
+                is_heard = self._mouth is not None and isinstance(event, TextDelta)
+                if is_content(event) and not (is_heard or has_content):
+                    has_content = True
+                    visit.content_out()
+        if self._mouth is not None:
+            await self._mouth.first_heard()
+        visit.trail.clock.end(self._desk.monotonic())
+
+    async def _recite(self, sentence: str) -> None:
+        await self._tell(TextDelta(sentence))
+        await self._tell(TurnEnd(TurnFinish.STOP, Usage()))
+
+    async def _tell(self, event: TurnEvent) -> None:
+        match event:
+            case TextDelta(text=text, is_acknowledgement=True):
+                await self.items.acknowledge(text)
+            case TextDelta(text=text) if text:
+                await self.items.say(text)
+            case ToolCallDelta():
+                await self.items.call(event)
+            case ServerToolRun():
+                await self.items.ran(event)
+            case TurnEnd():
+                self._end = event
+                await self.items.finish(event.calls)
+
+    def _facts(
+        self,
+        status: Literal["in_progress"] | Status,
+        details: out.StatusDetails | None = None,
+    ) -> out.Response:
+        config, trail = self._terms.config, self._visit.trail
+        is_done = status != "in_progress"
+        finish = self._end.finish if self._end is not None else None
+        sound = out.AudioOutputFacts(config.audio.output.format, self._terms.voice)
+        return out.Response(
+            id=self.response_id,
+            status=status,
+            status_details=details,
+            output_modalities=config.output_modalities,
+            output=self.items.items,
+            conversation_id=self._conversation.id if self._conversation is not None else None,
+            max_output_tokens=config.max_output_tokens,
+            metadata=self._terms.metadata,
+            audio=out.ResponseAudio(sound) if self._mouth is not None else UNSET,
+            usage=self._usage() if is_done else None,
+            firsthop=final_word(trail, finish) if is_done else UNSET,
+        )
+
+    def _usage(self) -> out.ResponseUsage:
+        trail = self._visit.trail
+        return out.ResponseUsage(
+            input_tokens=trail.prompt_tokens,
+            output_tokens=trail.completion_tokens,
+            total_tokens=trail.prompt_tokens + trail.completion_tokens,
+            input_token_details=out.InputTokens(trail.prompt_tokens, trail.cached_tokens),
+            output_token_details=out.TextTokens(trail.completion_tokens),
+        )
+
+
+def _failure(error: GatewayError) -> out.StatusDetails:
+    said = out.StatusError(status_of(error).openai_type, error.code, error.message)
+    return out.StatusDetails(type="failed", error=said)

@@ -1,0 +1,247 @@
+"""A Realtime session: what each of the client's events does to it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.errors import InvalidRequest
+from gateway.core.realtime_errors import (
+    ResponseActive,
+    ResponseNotActive,
+)
+from gateway.edge.realtime.conversation import Conversation, checked, messages_of
+from gateway.edge.realtime.responses import ResponseRun, ResponseTerms
+from gateway.edge.realtime.spoken_side import SpokenSide
+from gateway.session import phrases
+from gateway.wire.realtime import client_events as given
+from gateway.wire.realtime import server_events as said
+from gateway.wire.realtime.items import fresh_id
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from gateway.core import turn as core
+    from gateway.core.stages import StageClock
+    from gateway.edge.desk import Desk
+    from gateway.edge.realtime.answer_items import Send
+    from gateway.edge.realtime.call_channel import OngoingCall
+    from gateway.edge.realtime.caller import Caller
+    from gateway.edge.realtime.responses import StopReason
+    from gateway.edge.realtime.session_terms import SessionTerms
+    from gateway.edge.realtime.voices import Voices
+
+_MAX_ASIDE: Final = 4
+"""Responses beside the conversation at the same time."""
+
+
+class RealtimeSession:
+    """Takes events one after the other; responses are made beside them, in `tasks`."""
+
+    def __init__(
+        self,
+        send: Send,
+        tasks: asyncio.TaskGroup,
+        *,
+        desk: Desk,
+        caller: Caller,
+        terms: SessionTerms,
+        voices: Voices | None,
+        call: OngoingCall | None,
+        limit_s: float,
+        on_response_end: Callable[[], None],
+    ) -> None:
+        self.session_id = fresh_id("sess")
+        self.send = send
+        self.conversation = Conversation()
+        self.terms = terms
+        self._tasks = tasks
+        self._desk = desk
+        self._caller = caller
+        self._expires_at = _unix_s(limit_s)
+        self._spoken = SpokenSide(
+            send,
+            self,
+            tasks,
+            voices=voices,
+            call=call,
+            conversation=self.conversation,
+            terms=terms,
+            max_call_s=limit_s,
+        )
+        self._deferred: StageClock | None = None
+        """Of the turn that is answered next."""
+        self._on_response_end = on_response_end
+        self._active: ResponseRun | None = None
+        self._aside: dict[str, ResponseRun] = {}
+        self._is_call = call is not None
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a response is being made."""
+        return self._active is not None or bool(self._aside)
+
+    async def begin(self, notice: str = "") -> None:
+        """Tell what the session is; in a call, listen. `notice` is said first."""
+        await self.send(said.SessionCreated(session=self._facts()))
+        conversation = said.ConversationFacts(self.conversation.id)
+        await self.send(said.ConversationCreated(conversation=conversation))
+        if self._is_call:
+            await self._spoken.begin()
+        if notice:
+            await self.say(notice)
+
+    async def take(self, event: given.ClientEvent) -> None:
+        """Do what the client asks. Raises GatewayError for what cannot be done; nothing is then."""
+        match event:
+            case given.SessionUpdate(session=changes):
+                await self._update(changes)
+            case given.ItemCreate() | given.ItemDelete() | given.ItemRetrieve():
+                await self._take_item(event)
+            case given.ResponseCreate(response=wishes):
+                await self._create_response(wishes)
+            case given.ResponseCancel(response_id=response_id):
+                self._cancel(response_id)
+            case _:
+                await self._take_sound(event)
+
+    async def answer_turn(self, clock: StageClock) -> None:
+        """Answer what the caller has said; after the response that is being made, if there is."""
+        if self._active is not None:
+            self._deferred = clock
+            return
+        config = self.terms.config
+        messages = self.terms.messages(config, self.conversation.messages())
+        await self._start(ResponseTerms(config=config, messages=messages, clock=clock))
+
+    async def say(self, sentence: str) -> None:
+        """Respond with a sentence of the session's own, unless something is being answered."""
+        if self._active is None:
+            terms = ResponseTerms(config=self.terms.config, messages=(), sentence=sentence)
+            await self._start(terms)
+
+    def stop(self, reason: StopReason) -> None:
+        """End the response in the conversation, if there is one."""
+        if self._active is not None:
+            self._active.stop(reason)
+
+    def end(self) -> None:
+        """Abandon what is being made: the client is gone."""
+        self._spoken.end()
+        for task in self._running:
+            task.cancel()
+
+    def _facts(self) -> dict[str, object]:
+        return self.terms.facts(self.session_id, self._expires_at)
+
+    async def _update(self, changes: dict[str, Any]) -> None:
+        await self.terms.update(changes, check=self._spoken.check)
+        self._spoken.configure()
+        await self.send(said.SessionUpdated(session=self._facts()))
+
+    async def _take_item(
+        self, event: given.ItemCreate | given.ItemDelete | given.ItemRetrieve
+    ) -> None:
+        conversation = self.conversation
+        match event:
+            case given.ItemCreate(item=item, previous_item_id=previous):
+                made = conversation.create(item, previous)
+                before = conversation.previous_id(made.id or "")
+                await self.send(said.ItemAdded(item=made, previous_item_id=before))
+                await self.send(said.ItemDone(item=made, previous_item_id=before))
+            case given.ItemDelete(item_id=item_id):
+                conversation.delete(item_id)
+                await self.send(said.ItemDeleted(item_id=item_id))
+            case given.ItemRetrieve(item_id=item_id):
+                await self.send(said.ItemRetrieved(item=conversation.get(item_id)))
+
+    async def _take_sound(self, event: given.ClientEvent) -> None:
+        match event:
+            case given.AudioAppend(audio=sound):
+                await self._spoken.append(sound)
+            case given.AudioCommit():
+                await self._spoken.commit()
+            case given.AudioClear():
+                await self._spoken.clear()
+            case given.OutputClear():
+                self._spoken.hush()
+            case given.ItemTruncate(item_id=item_id, content_index=index, audio_end_ms=end_ms):
+                await self._spoken.truncate(item_id, index, end_ms / 1e3)
+                await self.send(
+                    said.ItemTruncated(item_id=item_id, content_index=index, audio_end_ms=end_ms)
+                )
+
+    async def _create_response(self, wishes: given.ResponseWishes | None) -> None:
+        is_aside = wishes is not None and wishes.conversation == "none"
+        if not is_aside and self._active is not None:
+            raise ResponseActive(self._active.response_id)
+        if len(self._aside) >= _MAX_ASIDE:
+            raise InvalidRequest(f"{_MAX_ASIDE} responses beside the conversation are being made")
+        clock = await self._spoken.settled()
+        config = await self.terms.of_response(wishes)
+        messages = self.terms.messages(config, self._asked(wishes))
+        if not messages:
+            raise InvalidRequest("nothing was said yet; create an item first", param="response")
+        metadata = wishes.metadata if wishes is not None else None
+        terms = ResponseTerms(config=config, messages=messages, metadata=metadata, clock=clock)
+        await self._start(terms, is_aside=is_aside)
+
+    def _asked(self, wishes: given.ResponseWishes | None) -> tuple[core.Message, ...]:
+        if wishes is None or wishes.input is None:
+            return self.conversation.messages()
+        return messages_of(
+            self.conversation.get(item.id, param="response.input")
+            if isinstance(item, given.ItemReference)
+            else checked(item)
+            for item in wishes.input
+        )
+
+    async def _start(self, terms: ResponseTerms, *, is_aside: bool = False) -> None:
+        voice = await self._spoken.begin() if terms.config.wants_audio else None
+        run = ResponseRun(
+            self.send,
+            desk=self._desk,
+            caller=self._caller,
+            terms=terms,
+            conversation=None if is_aside else self.conversation,
+            new_mouth=None if voice is None else voice.mouth,
+        )
+        if is_aside:
+            self._aside[run.response_id] = run
+        else:
+            self._active = run
+        task = self._tasks.create_task(self._run(run, terms))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, run: ResponseRun, terms: ResponseTerms) -> None:
+        status = None
+        try:
+            status = await run.run()
+        finally:
+            if self._active is run:
+                self._active = None
+            self._aside.pop(run.response_id, None)
+            self._on_response_end()
+        for item in run.items.items:
+            self._spoken.cut(item.id or "")
+        await self.send(said.RateLimitsUpdated())
+        clock, self._deferred = self._deferred, None
+        if clock is not None:
+            await self.answer_turn(clock)
+        elif status == "failed" and terms.config.wants_audio and not terms.sentence:
+            await self.say(phrases.NO_ANSWER)
+
+    def _cancel(self, response_id: str | None) -> None:
+        run = self._active
+        if response_id is not None and (run is None or run.response_id != response_id):
+            run = self._aside.get(response_id)
+        if run is None:
+            raise ResponseNotActive
+        run.stop("client_cancelled")
+
+
+def _unix_s(from_now_s: float) -> int:
+    return int(time.time() + from_now_s)  # noqa: TID251 - `expires_at` is wall-clock time

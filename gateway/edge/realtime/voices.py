@@ -1,0 +1,123 @@
+"""A site's voice, as sessions need it: engines that hear and speak, and lines to callers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+from gateway.core.call_errors import VoiceUnavailable
+from gateway.media.client import VoiceWorkers
+from gateway.media.frames import SoundSettings, Start
+from gateway.session.voice.endings import load_endings
+from gateway.speech.client import SpeechService
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from gateway.config.site import SiteConfig
+    from gateway.config.voice import Voice
+    from gateway.core.completeness import Endings
+    from gateway.media.frames import LaneFormat
+    from gateway.media.lines import CallLine, LaneLine
+    from gateway.speech.client import EngineState
+    from gateway.speech.port import Recogniser, Synthesiser
+
+_Part = TypeVar("_Part")
+_log = logging.getLogger(__name__)
+
+
+class Lines(Protocol):
+    """Where lines come from: `media.client.VoiceWorkers`."""
+
+    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
+        """A call and the answer to its offer. Raises OfferRefused."""
+        ...
+
+    async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
+        """A line whose sound comes and goes in pieces. Raises OfferRefused."""
+        ...
+
+
+class Voices:
+    """All of it, once it has begun; `missing` says in a few words why a site has none."""
+
+    def __init__(
+        self,
+        lines: Lines | None,
+        recogniser: Recogniser | None,
+        synthesiser: Synthesiser | None,
+        *,
+        endings: Endings | None = None,
+        missing: str = "",
+    ) -> None:
+        self._lines = lines
+        self._recogniser = recogniser
+        self._synthesiser = synthesiser
+        self.endings = endings
+        """What whole requests of the assistant's callers look like."""
+        self.missing = missing
+
+    @classmethod
+    async def begin(cls, config: SiteConfig, stack: AsyncExitStack) -> Self:
+        """Start engines and workers as configured. What is `auto` and not to be had is missing.
+
+        Raises SetupError for an engine that is named and not to be had.
+        """
+        if not config.voice.workers:
+            return cls(None, None, None, missing="voice.workers is 0")
+        speech = await stack.enter_async_context(SpeechService(config.speech))
+        if speech.recogniser is None or speech.synthesiser is None:
+            states = {"recogniser": speech.recogniser_state, "voice": speech.voice_state}
+            reasons = (_reason(name, state) for name, state in states.items())
+            missing = "; ".join(reason for reason in reasons if reason)
+            _log.warning("sessions are in text only: %s", missing)
+            return cls(None, None, None, missing=missing)
+        try:
+            lines = await stack.enter_async_context(VoiceWorkers(_starts(config.voice)))
+        except VoiceUnavailable as error:
+            _log.warning("sessions are in text only: %s", error)
+            return cls(None, None, None, missing=error.message)
+        endings = load_endings(config.speech.hearing_path)
+        return cls(lines, speech.recogniser, speech.synthesiser, endings=endings)
+
+    @property
+    def lines(self) -> Lines:
+        """Lines to callers. Only where nothing is missing, as the engines."""
+        return _there(self._lines)
+
+    @property
+    def recogniser(self) -> Recogniser:
+        """Hears."""
+        return _there(self._recogniser)
+
+    @property
+    def synthesiser(self) -> Synthesiser:
+        """Speaks."""
+        return _there(self._synthesiser)
+
+
+def _reason(name: str, state: EngineState) -> str:
+    """Why there is no such engine; empty when there is."""
+    return "" if state.name else state.problem or f"speech.{name} is none"
+
+
+def _starts(config: Voice) -> list[Start]:
+    return [
+        Start(
+            host=config.host,
+            port=config.port + number if config.port else 0,
+            advertised_host=config.advertised_host,
+            max_num_calls=config.max_calls,
+            calls_per_s=config.calls_per_s,
+            lost_s=config.lost_s,
+            grace_s=config.grace_s,
+            sound=SoundSettings(config.bitrate_bps, config.complexity),
+        )
+        for number in range(config.workers)
+    ]
+
+
+def _there(part: _Part | None) -> _Part:
+    if part is None:
+        raise RuntimeError("this site has no voice")
+    return part
