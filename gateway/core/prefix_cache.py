@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.prefix_index import PrefixIndex
 from gateway.core.rows import Move, RowTable, check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from gateway.core.prefix_index import PrefixIndex
 
 
 class PrefixCache:
@@ -30,9 +31,9 @@ class PrefixCache:
     Keys of generations are not negative; parked rows get keys of their own, which are.
     """
 
-    def __init__(self, num_slots: int, *, num_spare_rows: int, block_tokens: int) -> None:
+    def __init__(self, num_slots: int, *, num_spare_rows: int, index: PrefixIndex) -> None:
         self.table = RowTable(num_slots, num_spare_rows)
-        self._index = PrefixIndex(block_tokens)
+        self._index = index
         self._worth: dict[int, int] = {}
         """By parked key."""
         self._floor = 0

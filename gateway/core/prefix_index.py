@@ -39,7 +39,7 @@ class PrefixIndex:
     def __init__(self, block_tokens: int) -> None:
         self.block_tokens = block_tokens
         self._root = _Node()
-        self._tokens: dict[int, tuple[int, ...]] = {}
+        self._tokens: dict[int, Sequence[int]] = {}
 
     def __contains__(self, key: int) -> bool:
         return key in self._tokens

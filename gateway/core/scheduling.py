@@ -13,7 +13,7 @@ Resumed tokens are not prefilled: they go through decode like generated ones.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +22,7 @@ import msgspec
 from gateway.core.budget import TurnClass
 from gateway.core.generation import CLASS_RANK, Backlog
 from gateway.core.prefix_cache import PrefixCache, check_cache
+from gateway.core.prefix_index import PrefixIndex
 from gateway.core.rows import Move
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class StepPlan(msgspec.Struct, frozen=True, gc=False):
 @dataclass(slots=True)
 class _Job:
     rank: Rank
-    prompt: tuple[int, ...]
+    prompt: Sequence[int]
     prefilled_tokens: int = 0
     """In a slot, what its row holds; before, what the cache held when it was queued."""
     may_expire: bool = True
@@ -86,7 +87,8 @@ class Scheduler:
 
     `chunk_tokens` is the longest stretch of prompt in a step and a multiple of `grid_tokens`,
     where prompts may be cut (0: only at chunks). `num_spare_rows` KV rows keep prompts beside
-    those of the slots. `batches_prompts` allows several whole prompts in one run.
+    those of the slots. `batches_prompts` allows several whole prompts in one run. `index` finds
+    cached prompts; without one they are found by blocks of the grid.
     """
 
     num_slots: int
@@ -95,6 +97,7 @@ class Scheduler:
     grid_tokens: int = 0
     num_spare_rows: int = 0
     batches_prompts: bool = False
+    index: InitVar[PrefixIndex | None] = None
     cache: PrefixCache = field(init=False)
     table: RowTable = field(init=False)
     """Which row belongs to whom."""
@@ -108,13 +111,15 @@ class Scheduler:
     _moves: list[Move] = field(init=False, default_factory=list)
     _num_arrived: int = field(init=False, default=0)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, index: PrefixIndex | None) -> None:
         """Begin with every row free. Raises ValueError for a grid that does not fit the chunk."""
         self.grid_tokens = self.grid_tokens or self.chunk_tokens
         if self.chunk_tokens % self.grid_tokens:
             raise ValueError(f"chunks of {self.chunk_tokens} are cut at {self.grid_tokens}")
         self.cache = PrefixCache(
-            self.num_slots, num_spare_rows=self.num_spare_rows, block_tokens=self.grid_tokens
+            self.num_slots,
+            num_spare_rows=self.num_spare_rows,
+            index=index or PrefixIndex(self.grid_tokens),
         )
         self.table = self.cache.table
 
@@ -165,7 +170,8 @@ class Scheduler:
     ) -> None:
         """Queue a generation of at least one prompt token under a new key.
 
-        `deadline_s` is the instant until which it may wait for a slot; None means any time.
+        `deadline_s` is the instant until which it may wait for a slot; None means any time. The
+        prompt is kept as it is: nobody may change it.
         """
         rank = Rank(
             CLASS_RANK[turn_class],
@@ -175,7 +181,7 @@ class Scheduler:
         )
         self._num_arrived += 1
         cached_tokens = self.cache.cached_tokens(prompt)
-        self._jobs[key] = _Job(rank, tuple(prompt), cached_tokens)
+        self._jobs[key] = _Job(rank, prompt, cached_tokens)
         self._prompt_tokens[rank.class_rank] += len(prompt) - cached_tokens
         insort(self._queue, rank)
 
@@ -201,8 +207,7 @@ class Scheduler:
         """
         if not self._queue and not self._prefilling:
             return StepPlan((), (), self.take_moves(), self.table.decoding, ())
-        expired = self.expire(now_s)
-        preempted = self._preempt()
+        expired, preempted = self.expire(now_s), self._preempt()
         decode = self.table.decoding
         limit = self.chunk_tokens
         if decode and prefill_tokens is not None:
@@ -267,6 +272,8 @@ class Scheduler:
 
         Part of every plan; to be called where none is made for long.
         """
+        if not self._queue:
+            return ()
         late = [
             rank
             for rank in self._queue
@@ -304,7 +311,7 @@ class Scheduler:
         under_way = self._prefilling[0] if self._prefilling else None
         if head is None or (under_way is not None and under_way < head):
             return (self._chunk(under_way.key, limit, is_first=False),) if under_way else ()
-        together = self._together(limit)
+        together = self._together(limit) if self.batches_prompts else [head]
         for rank in together:
             del self._queue[0]
             insort(self._prefilling, rank)
@@ -328,7 +335,7 @@ class Scheduler:
     def _together(self, limit: int) -> list[Rank]:
         """The heads of the queue that can be prefilled in one run; at least the first."""
         chosen = self._queue[:1]
-        if not self.batches_prompts or not self._fits(self._queue[0], limit):
+        if not self._fits(self._queue[0], limit):
             return chosen
         shortest = longest = len(self._jobs[chosen[0].key].prompt)
         for rank in self._queue[1 : self.table.num_free]:

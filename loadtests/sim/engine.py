@@ -10,8 +10,8 @@ several prompts prefilled in one run, and the measurements an idle engine makes.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,9 @@ from gateway.core.generation import (
     EngineLoad,
     add_backlogs,
 )
-from gateway.core.prefix_cache import PrefixCache
 from gateway.core.scheduling import Scheduler
 from loadtests.sim.step_costs import StepCosts
+from loadtests.sim.unlike_prompts import UnlikePrompts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,18 +110,6 @@ class _Generation:
     has_first_token: bool = False
 
 
-def _scheduler(
-    num_slots: int, chunk_tokens: int, max_num_queued: int, grid_tokens: int
-) -> Scheduler:
-    """The shipped one, but its prefix cache counts whole chunks: only a preempted generation ever
-    finds anything there, and filling it for every cut of the grid would take a third of a run.
-    """
-    scheduler = Scheduler(num_slots, chunk_tokens, max_num_queued, grid_tokens)
-    scheduler.cache = PrefixCache(num_slots, num_spare_rows=0, block_tokens=chunk_tokens)
-    scheduler.table = scheduler.cache.table
-    return scheduler
-
-
 class Engine:
     """One engine. Instants are seconds on the driver's clock."""
 
@@ -134,8 +122,8 @@ class Engine:
         "_expiries",
         "_generations",
         "_inbox",
-        "_inbox_backlog",
         "_last_steps",
+        "_load",
         "_num_decode_steps",
         "_plan",
         "_prefill_s_per_token",
@@ -161,13 +149,17 @@ class Engine:
         self._costs = StepCosts(times, num_slots=num_slots, chunk_tokens=chunk_tokens)
         self.num_slots = num_slots
         self.max_num_queued = max_num_queued
-        self.scheduler = _scheduler(num_slots, chunk_tokens, max_num_queued, grid_tokens)
+        # Cached prompts count in whole chunks: only a preempted generation finds one, its own.
+        index = UnlikePrompts(chunk_tokens)
+        self.scheduler = Scheduler(
+            num_slots, chunk_tokens, max_num_queued, grid_tokens, index=index
+        )
         self.wake_at_s = inf
         self.num_steps = 0
         self._slowness = 1.0
         self._generations: dict[int, _Generation] = {}
         self._inbox: list[EngineEvent] = []
-        self._inbox_backlog = NO_BACKLOG
+        self._load: EngineLoad | None = None
         self._plan: StepPlan | None = None
         self._started_s = 0.0
         self._stretch_steps = 1
@@ -182,11 +174,15 @@ class Engine:
 
     def load(self, now_s: float) -> EngineLoad:
         """What the engine says of itself; what waits in its inbox counts as queued."""
+        load = self._load
+        if load is not None and load.as_of_s == now_s:
+            return load
         scheduler = self.scheduler
         backlog = scheduler.backlog
-        if self._inbox:
-            backlog = add_backlogs(backlog, self._inbox_backlog)
-        return EngineLoad(
+        for event in self._inbox:
+            if isinstance(event, Submit):
+                backlog = add_backlogs(backlog, backlog_of(event.turn_class, event.prompt_tokens))
+        self._load = load = EngineLoad(
             now_s,
             self.num_slots,
             scheduler.num_active,
@@ -197,13 +193,12 @@ class Engine:
             backlog,
             chunk_tokens=scheduler.chunk_tokens,
         )
+        return load
 
     def receive(self, event: EngineEvent, now_s: float) -> Sequence[EngineEffect]:
         """Take a submission or a cancellation."""
         self._inbox.append(event)
-        if isinstance(event, Submit):
-            added = backlog_of(event.turn_class, event.prompt_tokens)
-            self._inbox_backlog = add_backlogs(self._inbox_backlog, added)
+        self._load = None
         if self._plan is not None:
             self._cut(self._plan, now_s)
             return ()
@@ -217,9 +212,10 @@ class Engine:
         What follows begins at its computed end: a late wake-up does not make the engine slower.
         """
         effects: list[EngineEffect] = []
-        at_s = self.wake_at_s
-        if self._plan is not None:
-            self._finish(self._plan, at_s, effects)
+        at_s, plan = self.wake_at_s, self._plan
+        if plan is not None:
+            self._load = None
+            self._finish(plan, at_s, effects)
             self._begin(at_s, effects)
         return effects
 
@@ -232,6 +228,7 @@ class Engine:
         if is_known:
             self._prefill_s_per_token *= factor / self._slowness
             self._decode_step_s *= factor / self._slowness
+            self._load = None
         if self._plan is not None:
             self._cut(self._plan, now_s)
         self._slowness = factor
@@ -251,7 +248,7 @@ class Engine:
         if self._inbox:
             self._take_inbox(now_s, effects)
         scheduler = self.scheduler
-        if scheduler.is_idle:
+        if not self._generations:
             self._plan, self.wake_at_s = None, inf
             return
         plan = scheduler.plan_step(now_s, prefill_tokens=self._prefill_tokens())
@@ -271,7 +268,7 @@ class Engine:
     def _prefill_tokens(self) -> int:
         """What fits into a step beside its decode, by the engine's own figures."""
         left_s = INTER_TOKEN_BUDGET_S - self._decode_step_s
-        return max(0, int(left_s / self._prefill_s_per_token))
+        return int(left_s / self._prefill_s_per_token) if left_s > 0.0 else 0
 
     def _take_inbox(self, now_s: float, effects: list[EngineEffect]) -> None:
         for event in self._inbox:
@@ -284,16 +281,14 @@ class Engine:
                 continue
             self.scheduler.submit(
                 key,
-                # No two prompts begin alike: nothing of another is found in the prefix cache.
-                prompt=(key, *(0,) * (event.prompt_tokens - 1)),
+                prompt=range(key, key + event.prompt_tokens),  # no two begin alike
                 turn_class=turn_class,
                 deadline_s=deadline_s,
             )
             self._generations[key] = _Generation(event)
             if deadline_s is not None:
-                heapq.heappush(self._expiries, (deadline_s, key))
+                heappush(self._expiries, (deadline_s, key))
         self._inbox.clear()
-        self._inbox_backlog = NO_BACKLOG
 
     def _forget(self, key: int) -> None:
         generation = self._generations.pop(key, None)
@@ -321,13 +316,13 @@ class Engine:
         """Decode steps until a row ends or something waiting for a slot expires."""
         last_steps = self._last_steps
         while not self._is_running(*last_steps[0]):
-            heapq.heappop(last_steps)
+            heappop(last_steps)
         num_steps = last_steps[0][0] - self._num_decode_steps
         if not self.scheduler.num_queued:
             return num_steps
         expiries = self._expiries
         while expiries and not self._is_waiting(expiries[0][1]):
-            heapq.heappop(expiries)
+            heappop(expiries)
         if not expiries:
             return num_steps
         return min(num_steps, self._steps_done_after(plan, expiries[0][0] - now_s) + 1)
@@ -387,7 +382,7 @@ class Engine:
         self._context_tokens += len(plan.decode) * num_steps
         last_steps = self._last_steps
         while last_steps and last_steps[0][0] <= self._num_decode_steps:
-            last_step, key = heapq.heappop(last_steps)
+            last_step, key = heappop(last_steps)
             if self._is_running(last_step, key):
                 ended.append(key)
                 self._context_tokens -= self._context_of(self._generations[key])
@@ -411,5 +406,5 @@ class Engine:
             ended.append(chunk.key)
             return
         generation.last_step = self._num_decode_steps + output_tokens - 1
-        heapq.heappush(self._last_steps, (generation.last_step, chunk.key))
+        heappush(self._last_steps, (generation.last_step, chunk.key))
         self._context_tokens += self._context_of(generation)

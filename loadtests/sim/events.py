@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -32,11 +32,10 @@ class Events:
 
     def at(self, when_s: float, call: Callable[[Any], None], argument: object = None) -> None:
         """Plan `call(argument)`; an instant in the past means now."""
-        self._num_planned += 1
-        heapq.heappush(
-            self._heap,
-            (when_s if when_s > self.now_s else self.now_s, self._num_planned, call, argument),
-        )
+        self._num_planned = number = self._num_planned + 1
+        if when_s < self.now_s:
+            when_s = self.now_s
+        heappush(self._heap, (when_s, number, call, argument))
 
     def run(
         self,
@@ -46,7 +45,7 @@ class Events:
         arrive: Callable[[int], None] | None = None,
     ) -> None:
         """Let everything up to and including `until_s` happen; `arrive(i)` at `arrivals_s[i]`."""
-        heap, pop = self._heap, heapq.heappop
+        heap = self._heap
         num_arrivals = len(arrivals_s) if arrive is not None else 0
         index = 0
         next_s = arrivals_s[0] if num_arrivals else inf
@@ -56,7 +55,7 @@ class Events:
                 when_s = heap[0][0]
                 if when_s > until_s:
                     break
-                self.now_s, _, call, argument = pop(heap)
+                self.now_s, _, call, argument = heappop(heap)
                 call(argument)
             elif arrive is not None and next_s <= until_s and index < num_arrivals:
                 self.now_s = next_s

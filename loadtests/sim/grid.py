@@ -166,7 +166,8 @@ class Grid(SitesInView):
         if node.is_alive:
             entry, here = self._entry[key], self._submission(key, site)
             received = node.received.get(entry, NOTHING_RECEIVED)
-            node.received[entry] = with_turn(received, here.turn_class, here.prompt_tokens)
+            received = with_turn(received, here.turn_class, here.prompt_tokens)
+            node.received = {**node.received, entry: received}
         self._accept(key)
 
     def _backlog_of(self, key: int) -> ClassBacklogs:

@@ -6,23 +6,25 @@ received, round trips it has measured. Only references look at the exact state o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
+from gateway.core.budget import TurnClass
 from gateway.core.estimate import estimate_first_token_s
+from gateway.core.generation import EngineLoad
+from gateway.core.load_report import ByClass
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping, Sequence
-
-    from gateway.core.budget import TurnClass
-    from gateway.core.generation import EngineLoad
-    from gateway.core.load_report import ByClass
+    from collections.abc import Sequence
 
 NOWHERE = -1
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """A request at the site it entered."""
 
     key: int
@@ -37,7 +39,7 @@ class Ask(NamedTuple):
     """Whether it may be offered to one more."""
 
 
-class Report(NamedTuple):
+class Report(msgspec.Struct, frozen=True):
     """What a site said of itself, at `at_s`."""
 
     load: EngineLoad

@@ -15,7 +15,7 @@ from loadtests.sim.reports import Mailboxes
 from loadtests.sim.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.core.load_report import ByClass
     from gateway.core.step_time import StepTimes
@@ -48,8 +48,9 @@ class Node:
         self.coming = NO_BACKLOG
         """Offers on their way here."""
         self.num_starts = 0
-        self.received: dict[int, ByClass] = {}
-        """Offers that have come from other sites since the start."""
+        self.received: Mapping[int, ByClass] = {}
+        """Offers that have come from other sites since the start. Replaced, never changed: it is in
+        reports."""
 
 
 class SitesInView:
@@ -114,8 +115,7 @@ class SitesInView:
         """What a site knows of itself."""
         node, now_s = self.nodes[site], self.events.now_s
         load = node.site.engine.load(now_s)
-        received = dict(node.received)
-        return Report(load, now_s, node.site.is_draining, node.num_starts, received)
+        return Report(load, now_s, node.site.is_draining, node.num_starts, node.received)
 
     def exact(self, site: int) -> Report | None:
         """The true state of a site now, offers on their way included; None if it is down."""
