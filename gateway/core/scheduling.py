@@ -207,7 +207,10 @@ class Scheduler:
         """
         if not self._queue and not self._prefilling:
             return StepPlan((), (), self.take_moves(), self.table.decoding, ())
-        expired, preempted = self.expire(now_s), self._preempt()
+        expired: tuple[int, ...] = ()
+        preempted: tuple[int, ...] = ()
+        if self._queue:
+            expired, preempted = self.expire(now_s), self._preempt()
         decode = self.table.decoding
         limit = self.chunk_tokens
         if decode and prefill_tokens is not None:
@@ -272,8 +275,6 @@ class Scheduler:
 
         Part of every plan; to be called where none is made for long.
         """
-        if not self._queue:
-            return ()
         late = [
             rank
             for rank in self._queue
@@ -291,7 +292,7 @@ class Scheduler:
         The victim, the last in the order of service, waits again; its prompt stays in the cache
         and its tokens are computed again as they were.
         """
-        if not self._queue or self._queue[0].class_rank != _VOICE or self.table.num_free:
+        if not self._queue or self.table.num_free or self._queue[0].class_rank != _VOICE:
             return ()
         victim = max(self._jobs[key].rank for key in self.active)
         if victim.class_rank != _BATCH:
@@ -311,20 +312,23 @@ class Scheduler:
         under_way = self._prefilling[0] if self._prefilling else None
         if head is None or (under_way is not None and under_way < head):
             return (self._chunk(under_way.key, limit, is_first=False),) if under_way else ()
-        together = self._together(limit) if self.batches_prompts else [head]
-        for rank in together:
-            del self._queue[0]
-            insort(self._prefilling, rank)
-            self._jobs[rank.key].may_expire = False
+        together = self._together(limit) if self.batches_prompts else ()
         if len(together) > 1:
             for rank in together:
-                self._hold_prefilled(rank, 0)
+                self._leave_queue(rank, 0)
             self._moves += self.cache.take_together([rank.key for rank in together])
             return tuple(self._chunk(rank.key, limit, is_first=True) for rank in together)
         cached_tokens, moves = self.cache.take(head.key, self._jobs[head.key].prompt)
-        self._hold_prefilled(head, cached_tokens)
+        self._leave_queue(head, cached_tokens)
         self._moves += moves
         return (self._chunk(head.key, limit, is_first=True),)
+
+    def _leave_queue(self, head: Rank, cached_tokens: int) -> None:
+        """The head of the queue has a slot, and so much of its prompt."""
+        del self._queue[0]
+        insort(self._prefilling, head)
+        self._jobs[head.key].may_expire = False
+        self._hold_prefilled(head, cached_tokens)
 
     def _hold_prefilled(self, rank: Rank, num_tokens: int) -> None:
         """So much of a prompt need not be prefilled, whatever was expected."""

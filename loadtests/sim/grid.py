@@ -261,11 +261,11 @@ class Grid(SitesInView):
 
     def _wake(self, site: int) -> None:
         """A step may be over. One that was moved since, or a frozen site, has nothing to do."""
-        node = self.nodes[site]
+        node, now_s = self.nodes[site], self.events.now_s
         engine = node.site.engine
-        if engine.wake_at_s > self.events.now_s or node.frozen_since_s is not None:
+        if engine.wake_at_s > now_s or node.frozen_since_s is not None:
             return
-        effects = engine.wake(self.events.now_s)
+        effects = engine.wake(now_s)
         if effects:
             self._apply(site, effects)
         self._plan(site, node)
