@@ -167,8 +167,14 @@ class PeerView:
         """Something else came from the peer: it lives."""
         self._hear(now_s)
 
-    def connected(self, now_s: float) -> None:
-        """The link is up, for the first time or again; work on the old one is accounted anew."""
+    def connected(self, epoch: int, now_s: float) -> None:
+        """The link to this start of the peer is up; work on the old one is accounted anew.
+
+        What another start said is void, also where its epoch was higher: the peer's clock may have
+        been set back meanwhile.
+        """
+        if epoch != self.epoch:
+            self.report = None
         self.is_connected = True
         self._hear(now_s)
         self._resync = True

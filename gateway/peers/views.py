@@ -55,7 +55,7 @@ class PeerViews:
         if view is None or view.region != hello.region:
             view = PeerView(site, region=hello.region)
             self.known.add(view)
-        view.connected(self._monotonic())
+        view.connected(hello.epoch, self._monotonic())
         self._addresses[site] = hello.addresses
 
     def timed(self, site: str, rtt_s: float) -> None:

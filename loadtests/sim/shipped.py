@@ -164,7 +164,7 @@ class _Desk:
             return  # it left before the connection broke
         arrived_s = report.at_s + self._way_s[site]
         if not peer.is_connected:
-            peer.connected(arrived_s)
+            peer.connected(report.num_starts, arrived_s)
         peer.take(
             report_load(
                 report.load,

@@ -89,10 +89,21 @@ def test_a_new_connection_accounts_anew() -> None:
     view.book(TurnClass.AGENT, 500)
     view.lost()
     assert view.health(0.1) == "lost"
-    view.connected(0.2)
+    view.connected(1, 0.2)
     assert view.health(0.2) == ""
     view.take(report(seq=2), 0.2)
     assert view.estimate_s(AGENT, 100) == pytest.approx(idle_s)
+
+
+def test_a_peer_whose_clock_was_set_back_is_believed_again() -> None:
+    view = peer("b", FULL)
+    view.take(report(FULL, epoch=9, seq=5), 0.1)
+    view.lost()
+    view.connected(3, 0.2)
+    assert view.health(0.2) == "unknown"
+    assert view.take(report(IDLE, epoch=3), 0.3)
+    assert view.health(0.3) == ""
+    assert view.estimate_s(AGENT, 100) == peer("b").estimate_s(AGENT, 100)
 
 
 def test_claiming_more_than_was_sent_hides_no_other_work() -> None:
