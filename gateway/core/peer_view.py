@@ -211,10 +211,13 @@ class PeerView:
         self._note_first_token(turn_class, estimate_s, waited_s)
 
     def refused(self, now_s: float, *, was_certain: bool) -> None:
-        """It answered that it will not: it lives. `was_certain`: by its figures it had room."""
+        """It will not, or no longer: it lives. `was_certain`: by its figures or word it had room.
+
+        Who drains breaks no word.
+        """
         self._hear(now_s)
         self.num_errors = 0
-        self._num_refusals += was_certain
+        self._num_refusals += was_certain and self.state is not _DRAINING
 
     def failed(self) -> None:
         """A transport error, or no answer in time."""

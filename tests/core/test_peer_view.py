@@ -192,12 +192,13 @@ def test_first_tokens_far_later_than_estimated_eject() -> None:
 
 def test_a_peer_that_claims_room_and_refuses_is_ejected_and_a_crowded_one_is_not() -> None:
     liar, crowded = peer("liar"), peer("crowded")
-    peers = Peers([liar, crowded])
+    ending = peer("ending", state=SiteState.DRAINING)
+    peers = Peers([liar, crowded, ending])
     for _ in range(20):
         liar.refused(0.0, was_certain=True)
         crowded.refused(0.0, was_certain=False)
-    assert peers.judge(liar, 0.0)
-    assert not peers.judge(crowded, 0.0)
+        ending.refused(0.0, was_certain=True)
+    assert [peers.judge(view, 0.0) for view in (ending, crowded, liar)] == [False, False, True]
 
 
 @given(st.integers(1, 20))
