@@ -186,6 +186,8 @@ class PeerTurns:
         except PeerLost as error:
             if not error.was_sent:
                 peer.unbook(turn_class, len(request.prompt))
+            if not error.is_over:
+                peer.failed()
             raise
         finally:
             self._peers.known.judge(peer, self._monotonic())
@@ -204,6 +206,5 @@ class PeerTurns:
             async with asyncio.timeout(_ANSWER_LIMIT_S):
                 return await anext(items)
         except TimeoutError:
-            peer.failed()
             message = f"no answer within {_ANSWER_LIMIT_S:g} s"
             raise PeerLost(peer.name, message, is_over=False) from None

@@ -119,6 +119,7 @@ def test_a_peer_that_says_nothing_to_an_offer_is_given_up_and_blamed(
     "last",
     [
         PeerRefused("b", reason="changed_its_mind"),
+        PeerLost("b", "it sends no more tokens", is_over=False),
         GenerationEnd(FinishReason.FAILED, 3, 1, error="out of memory"),
         GenerationEnd(FinishReason.EXPIRED, 3, 1, refusal=Refusal.QUEUE_FULL),
     ],
