@@ -318,7 +318,9 @@ class PeerConnection:
         if turn is None:
             return  # cancelled while this was on its way
         match frame:
-            case Accept():
+            case Accept(_, path):
+                if path[0] != self._site:
+                    raise FrameError(f"it says that {path[0]} took a turn offered to it")
                 turn.receive_accept(frame)
             case Tokens():
                 turn.receive_tokens(frame.frame)

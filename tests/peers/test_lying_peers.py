@@ -179,6 +179,7 @@ WIDE = TokenFrame(0, tuple(range(WINDOW_TOKENS)))
         ((ACCEPT, Tokens(1, TokenFrame(0, tuple(range(9))))), "more than the 8 tokens"),
         ((End(1, END),), "not begun"),
         ((ACCEPT, ACCEPT), "accepted once"),
+        ((Accept(1, ("edge-c",)),), "says that edge-c took"),
         ((hello_of("edge-b"),), "hello once"),
         ((Beat(99),), "was not sent"),
     ],
