@@ -32,7 +32,7 @@ class Trust(msgspec.Struct, frozen=True):
     silent_after_s: float = 0.75
     """Heard nothing for so long, a peer gets no new work: three heartbeats."""
     max_num_errors: int = 3
-    """Transport errors in a row that eject it."""
+    """Turns in a row that failed there that eject it."""
     outlier_ratio: float = 3.0
     """First tokens that take this many times the estimate eject it,"""
     outlier_s: float = 0.05
@@ -199,12 +199,16 @@ class PeerView:
     ) -> None:
         """A first token came from there, `actual_s` after it was asked for."""
         self._hear(now_s)
-        self.num_errors = self._num_refusals = 0
+        self._num_refusals = 0
         self.retries.succeeded()
         trust = self._trust
         is_late = self._note_first_token(turn_class, estimate_s, actual_s)
         if not is_late and self.num_ejections and now_s > self.ejected_until_s + trust.ejection_s:
             self.num_ejections -= 1
+
+    def finished(self) -> None:
+        """A turn came to its end there: only that shows that it does what it begins."""
+        self.num_errors = 0
 
     def outrun(self, turn_class: TurnClass, estimate_s: float, waited_s: float) -> None:
         """Another peer, asked later, had the first token before: it would have taken longer."""
@@ -220,7 +224,7 @@ class PeerView:
         self._num_refusals += was_certain and self.state is not _DRAINING
 
     def failed(self) -> None:
-        """A transport error, or no answer in time."""
+        """An error there, or no answer or token in time."""
         self.num_errors += 1
         self.retries.failed()
 

@@ -193,12 +193,13 @@ class PeerTurns:
             self._peers.known.judge(peer, self._monotonic())
 
     def _check_end(self, end: GenerationEnd, peer: PeerView, way: Way) -> None:
-        """Raises PeerError for an end that a generation need not have elsewhere."""
+        """A peer has done its work. Raises PeerError for an end that need not be so elsewhere."""
         if end.reason is FinishReason.FAILED and end.refusal is not Refusal.INVALID_SCHEMA:
             peer.failed()
             raise PeerLost(peer.name, f"its engine failed: {end.error[:_MAX_CAUSE_CHARS]}")
         if end.reason is FinishReason.EXPIRED and way.budget.remaining_s(self._monotonic()) != 0.0:
             raise PeerRefused(peer.name, reason=end.refusal or "gave_up_early")
+        peer.finished()
 
     async def _answer(self, peer: PeerView, items: AsyncGenerator[Item, None]) -> Item:
         """The first that the peer says of a turn. Raises PeerLost if that is nothing."""

@@ -99,6 +99,7 @@ class Shipped:
         match news:
             case News.FIRST_TOKEN:
                 peer.answered(sent.turn_class, sent.estimate_s, now_s - sent.at_s, now_s)
+                peer.finished()
             case News.REFUSED:
                 peer.refused(now_s, was_certain=sent.was_certain)
             case News.UNANSWERED:

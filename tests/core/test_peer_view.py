@@ -179,6 +179,17 @@ def test_failures_in_a_row_eject_and_each_time_for_longer() -> None:
     assert lengths == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
 
 
+def test_first_tokens_do_not_hide_that_nothing_is_finished() -> None:
+    broken, unlucky = peer("broken"), peer("unlucky")
+    peers = Peers([broken, unlucky])
+    for _ in range(3):
+        for view in (broken, unlucky):
+            view.answered(TurnClass.AGENT, 0.1, 0.1, 0.0)
+            view.failed()
+        unlucky.finished()
+    assert [peers.judge(view, 0.0) for view in (broken, unlucky)] == [True, False]
+
+
 def test_first_tokens_far_later_than_estimated_eject() -> None:
     views = [peer(name) for name in "ab"]
     peers = Peers(views)
