@@ -82,7 +82,7 @@ def run_site(config: SiteConfig, announce: Announce) -> None:
     `announce` is called once, when the site takes requests, with the ports that were bound.
     Raises SetupError when the site cannot start.
     """
-    configure_logging(config.telemetry.log_format)
+    configure_logging(config.site.id, config.telemetry.log_format)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, announce))

@@ -89,8 +89,8 @@ class FabricPlace(msgspec.Struct, frozen=True):
         Meta(
             ge=0,
             le=256,
-            description="Links to sites that the fabric shows, the nearest first; those of "
-            "`grid.peers` come on top.",
+            description="Links to sites that the fabric shows, the nearest first, a quarter of "
+            "them in other regions; those of `grid.peers` come on top.",
         ),
     ] = 8
 

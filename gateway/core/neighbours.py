@@ -1,4 +1,5 @@
-"""Which sites of a large grid to be linked to: the nearest that answer."""
+"""Which sites of a large grid to be linked to: the nearest that answer, and some that do not share
+their fate. Sites of one region have their bursts, floods and power cuts together."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 _GAIN_RATIO, _GAIN_S = 0.2, 0.001
 """How much nearer a site must be to take another's place: links must not come and go with the
 noise of round trips."""
+_ELSEWHERE_RATIO = 0.25
+"""Of the places, for sites of other regions than one's own, each of another."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -25,15 +28,25 @@ class Candidate(msgspec.Struct, frozen=True):
     """A link is kept to it, up or not."""
     is_failing: bool = False
     """It was tried, for long enough, in vain."""
+    region: str = ""
 
 
-def choose_neighbours(candidates: Iterable[Candidate], max_num: int) -> list[str]:
-    """The sites to be linked to, nearest first, at most `max_num`.
+def choose_neighbours(
+    candidates: Iterable[Candidate], max_num: int, *, region: str = ""
+) -> list[str]:
+    """The sites to be linked to, nearest first, at most `max_num`; `region` is one's own.
 
     Those that were not measured come after those that were, those that fail after all others:
     while there is room even they are tried.
     """
-    return [one.site for one in sorted(candidates, key=_distance)[:max_num]]
+    nearest = sorted(candidates, key=_distance)
+    by_region: dict[str, Candidate] = {}
+    for one in nearest:
+        if one.region != region and not one.is_failing:
+            by_region.setdefault(one.region, one)
+    elsewhere = list(by_region.values())[: int(_ELSEWHERE_RATIO * max_num)]
+    rest = [one for one in nearest if one not in elsewhere][: max_num - len(elsewhere)]
+    return [one.site for one in sorted((*elsewhere, *rest), key=_distance)]
 
 
 def _distance(candidate: Candidate) -> tuple[bool, float, str]:

@@ -32,7 +32,7 @@ class Trust(msgspec.Struct, frozen=True):
     silent_after_s: float = 0.75
     """Heard nothing for so long, a peer gets no new work: three heartbeats."""
     max_num_errors: int = 3
-    """Transport errors in a row that eject it."""
+    """Turns in a row that failed there that eject it."""
     outlier_ratio: float = 3.0
     """First tokens that take this many times the estimate eject it,"""
     outlier_s: float = 0.05
@@ -167,8 +167,14 @@ class PeerView:
         """Something else came from the peer: it lives."""
         self._hear(now_s)
 
-    def connected(self, now_s: float) -> None:
-        """The link is up, for the first time or again; work on the old one is accounted anew."""
+    def connected(self, epoch: int, now_s: float) -> None:
+        """The link to this start of the peer is up; work on the old one is accounted anew.
+
+        What another start said is void, also where its epoch was higher: the peer's clock may have
+        been set back meanwhile.
+        """
+        if epoch != self.epoch:
+            self.report = None
         self.is_connected = True
         self._hear(now_s)
         self._resync = True
@@ -193,25 +199,32 @@ class PeerView:
     ) -> None:
         """A first token came from there, `actual_s` after it was asked for."""
         self._hear(now_s)
-        self.num_errors = self._num_refusals = 0
+        self._num_refusals = 0
         self.retries.succeeded()
         trust = self._trust
         is_late = self._note_first_token(turn_class, estimate_s, actual_s)
         if not is_late and self.num_ejections and now_s > self.ejected_until_s + trust.ejection_s:
             self.num_ejections -= 1
 
+    def finished(self) -> None:
+        """A turn came to its end there: only that shows that it does what it begins."""
+        self.num_errors = 0
+
     def outrun(self, turn_class: TurnClass, estimate_s: float, waited_s: float) -> None:
         """Another peer, asked later, had the first token before: it would have taken longer."""
         self._note_first_token(turn_class, estimate_s, waited_s)
 
     def refused(self, now_s: float, *, was_certain: bool) -> None:
-        """It answered that it will not: it lives. `was_certain`: by its figures it had room."""
+        """It will not, or no longer: it lives. `was_certain`: by its figures or word it had room.
+
+        Who drains breaks no word.
+        """
         self._hear(now_s)
         self.num_errors = 0
-        self._num_refusals += was_certain
+        self._num_refusals += was_certain and self.state is not _DRAINING
 
     def failed(self) -> None:
-        """A transport error, or no answer in time."""
+        """An error there, or no answer or token in time."""
         self.num_errors += 1
         self.retries.failed()
 

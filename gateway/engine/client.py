@@ -138,14 +138,20 @@ class EngineClient:
         return None if self._worker is None else self._worker.pid
 
     def load(self) -> EngineLoad:
-        """The engine's last report plus what was submitted since. Raises EngineUnavailable."""
+        """The engine's last report plus what was submitted since. Raises EngineUnavailable.
+
+        An engine at rest has nothing to report: what it said last is true until it gets work.
+        """
         load = self._load
         if load is None:
             raise EngineUnavailable("the engine has not been started")
+        now_s = time.monotonic()
+        has_work = self._waiting_since_s is not None or load.num_active > 0
         return msgspec.structs.replace(
             load,
+            as_of_s=load.as_of_s if has_work or self._worker is None else now_s,
             backlog=add_backlogs(load.backlog, self._streams.backlog),
-            available_in_s=self._available_in_s(time.monotonic()),
+            available_in_s=self._available_in_s(now_s),
         )
 
     def _available_in_s(self, now_s: float) -> float:

@@ -268,6 +268,15 @@ class PeerConnection:
             is_late = now_s - sent_s > 2 * BEAT_INTERVAL_S
             if not is_late and now_s - self.heard_s > _SILENCE_LIMIT_S:
                 raise PeerLost(self._site, f"silent for {now_s - self.heard_s:.2f} s")
+            if not is_late:
+                self._give_up_stalled(now_s)
+
+    def _give_up_stalled(self, now_s: float) -> None:
+        """A peer may beat and yet do nothing for its turns."""
+        for key in [key for key, turn in self._turns.items() if turn.is_stalled(now_s)]:
+            lost = PeerLost(self._site, "it sends no more tokens", is_over=False)
+            self._turns.pop(key).fail(lost)
+            self._outbox.put(Cancel(key))
 
     def _send_beat(self) -> float:
         number, sent_s = next(self._beat_numbers), self._monotonic()
@@ -309,7 +318,9 @@ class PeerConnection:
         if turn is None:
             return  # cancelled while this was on its way
         match frame:
-            case Accept():
+            case Accept(_, path):
+                if path[0] != self._site:
+                    raise FrameError(f"it says that {path[0]} took a turn offered to it")
                 turn.receive_accept(frame)
             case Tokens():
                 turn.receive_tokens(frame.frame)

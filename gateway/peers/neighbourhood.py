@@ -1,4 +1,4 @@
-"""Links to the nearest of the sites that the fabric shows, beside the configured ones.
+"""Links to some of the sites that the fabric shows, beside the configured ones.
 
 How near a site is, is how long a TCP connection to its peer port takes to stand: one round trip of
 the network, without any work of the peer. It is only where to look first: whether a site is what it
@@ -44,6 +44,7 @@ class _Known:
     """A site that could be linked to."""
 
     address: str
+    region: str
     rtt_s: float | None = None
     measure_at_s: float = -inf
     is_linked: bool = False
@@ -118,19 +119,19 @@ class Neighbourhood:
 
     def _look(self, membership: Membership) -> None:
         """Know the sites that could serve our turns, remembered ones too."""
-        addresses = {}
+        cards: dict[str, SiteCard] = {}
         for member in membership:
             if member.report is not None and self._is_eligible(member.report.card):
-                addresses[member.site] = member.report.card.peer_address
+                cards[member.site] = member.report.card
         usable = self._links.usable()
         for site, known in list(self._known.items()):
-            address = addresses.get(site)
-            if address is None and site in usable:
+            card = cards.get(site)
+            if card is None and site in usable:
                 continue  # the fabric was away for long; what answers does not need it
-            if address != known.address and self._unlink(site):
+            if (card is None or card.peer_address != known.address) and self._unlink(site):
                 del self._known[site]
-        for site, address in addresses.items():
-            self._known.setdefault(site, _Known(address))
+        for site, card in cards.items():
+            self._known.setdefault(site, _Known(card.peer_address, card.region))
 
     def _is_eligible(self, card: SiteCard) -> bool:
         serves_ours = not set(self._card.models).isdisjoint(card.models)
@@ -150,7 +151,7 @@ class Neighbourhood:
 
     def _relink(self) -> None:
         candidates = [self._candidate(site, known) for site, known in self._known.items()]
-        chosen = choose_neighbours(candidates, self._max_num_neighbours)
+        chosen = choose_neighbours(candidates, self._max_num_neighbours, region=self._card.region)
         for site in self._known.keys() - set(chosen):
             self._unlink(site)
         for site in chosen:
@@ -175,4 +176,10 @@ class Neighbourhood:
         elif known.is_linked and now_s - known.up_s > _FAILS_AFTER_S:
             known.shunned_until_s = now_s + _SHUNNED_S
         is_failing = now_s < known.shunned_until_s
-        return Candidate(site, known.rtt_s, is_linked=known.is_linked, is_failing=is_failing)
+        return Candidate(
+            site,
+            known.rtt_s,
+            is_linked=known.is_linked,
+            is_failing=is_failing,
+            region=known.region,
+        )

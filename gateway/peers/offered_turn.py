@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.core.budget import TurnClass
 from gateway.core.generation import MAX_TOP_LOGPROBS, FinishReason, GenerationEnd
 from gateway.core.hops import Admitted
 from gateway.runtime.inbox import Inbox
-from gateway.wire.peer_frames import WINDOW_TOKENS, FrameError
+from gateway.wire.peer_frames import BEAT_INTERVAL_S, WINDOW_TOKENS, FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from gateway.core.peer_errors import PeerError
     from gateway.core.stages import TurnTrail
     from gateway.wire.peer_frames import Accept, End
+
+_LATE_S = 1.0
+"""A first token that is overdue, and of which nothing was heard for so long, does not come."""
+_PATIENCE_S = {TurnClass.VOICE: 4.0, TurnClass.AGENT: 4.0, TurnClass.BATCH: 60.0}
+"""Nor does another token after so long. Batch work gives its slot to others and waits again."""
 
 
 class OfferedTurn:
@@ -31,12 +37,16 @@ class OfferedTurn:
         self._request = request
         self._trail = trail
         self._vocab_size = vocab_size
-        self._is_accepted = False
+        self._num_sites = 0
+        """That the turn goes through from here; 0 until it is accepted."""
         self._next_index = len(request.resume)
         self._room_tokens = WINDOW_TOKENS
         self._read_tokens = 0
         """Since room was last granted."""
         self._items: Inbox[Admitted | GenerationEvent] = Inbox()
+        self._seen_index = self._next_index
+        self._num_quiet = 0
+        """Looks in a row at which nothing was new."""
 
     async def next(self) -> Admitted | GenerationEvent:
         """What comes next. Raises the error that ended the turn."""
@@ -45,6 +55,22 @@ class OfferedTurn:
     def fail(self, error: PeerError) -> None:
         """Nothing more will come."""
         self._items.fail(error)
+
+    def is_stalled(self, now_s: float) -> bool:
+        """Whether the peer keeps the turn and its consumer waiting for what will not come.
+
+        To be asked every `BEAT_INTERVAL_S`, which is cheaper than a timer for each token. Whoever
+        is nearer to the end of the way gives up sooner, so that the right one is blamed.
+        """
+        if not self._num_sites or not self._items.is_empty or self._next_index != self._seen_index:
+            self._seen_index, self._num_quiet = self._next_index, 0
+            return False
+        self._num_quiet += 1
+        quiet_s = self._num_quiet * BEAT_INTERVAL_S / self._num_sites
+        deadline_s = self._request.first_token_deadline_s
+        if deadline_s is not None and self._next_index == len(self._request.resume):
+            return now_s > deadline_s and quiet_s >= _LATE_S
+        return quiet_s >= _PATIENCE_S[self._request.turn_class]
 
     def grant(self, num_tokens: int) -> int:
         """The consumer has read so many; how much room to grant the peer now, often none."""
@@ -57,14 +83,14 @@ class OfferedTurn:
 
     def receive_accept(self, frame: Accept) -> None:
         """The turn was taken."""
-        if self._is_accepted:
+        if self._num_sites:
             raise FrameError("a turn is accepted once")
-        self._is_accepted = True
+        self._num_sites = len(frame.path)
         self._items.put(Admitted(frame.path))
 
     def receive_tokens(self, frame: TokenFrame) -> None:
         """More tokens: those right after the last."""
-        if not self._is_accepted or self._room_tokens <= 0:
+        if not self._num_sites or self._room_tokens <= 0:
             raise FrameError("tokens came before there was room for them")
         if not frame.ids or frame.first_index != self._next_index:
             raise FrameError(f"tokens came from {frame.first_index}, not {self._next_index}")
@@ -84,7 +110,7 @@ class OfferedTurn:
     def receive_end(self, frame: End) -> None:
         """The turn is over; counts are our own where we can count."""
         end, prompt_tokens = frame.end, len(self._request.prompt)
-        if not self._is_accepted or end.reason is FinishReason.CANCELLED:
+        if not self._num_sites or end.reason is FinishReason.CANCELLED:
             raise FrameError("a turn ended that was not begun, or was not cancelled here")
         self._trail.peer_stages += frame.stages
         self._items.put(

@@ -52,10 +52,11 @@ class PeerViews:
     def linked(self, site: str, hello: Hello) -> None:
         """See `PeerObserver`."""
         view = self.known.get(site)
-        if view is None or view.region != hello.region:
-            view = PeerView(site, region=hello.region)
+        if view is None:
+            view = PeerView(site)
             self.known.add(view)
-        view.connected(self._monotonic())
+        view.region = hello.region
+        view.connected(hello.epoch, self._monotonic())
         self._addresses[site] = hello.addresses
 
     def timed(self, site: str, rtt_s: float) -> None:

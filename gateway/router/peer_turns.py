@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.generation import TokenFrame
+from gateway.core.generation import FinishReason, GenerationEnd, Refusal, TokenFrame
 from gateway.core.hops import Admitted
 from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.retry_budget import MAX_LOST, hedges, retries
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _ANSWER_LIMIT_S = 1.0
 """A peer says at once whether it takes a turn; one that says nothing for so long is passed over."""
+_MAX_CAUSE_CHARS = 200
+"""Of what a peer says went wrong there."""
 
 
 class _Racer:
@@ -170,21 +172,34 @@ class PeerTurns:
                 yield await self._answer(peer, items)
                 is_accepted = True
                 async for item in items:
-                    if not is_answered and isinstance(item, TokenFrame) and not request.resume:
+                    if isinstance(item, GenerationEnd):
+                        self._check_end(item, peer, way)
+                    elif not is_answered and isinstance(item, TokenFrame) and not request.resume:
                         now_s = self._monotonic()
                         peer.answered(turn_class, estimate_s, now_s - asked_s, now_s)
                     is_answered = True
                     yield item
         except PeerRefused:
-            if not is_accepted:
-                peer.refused(self._monotonic(), was_certain=was_certain)
+            # What it took and gives back breaks its word more than what it did not take.
+            peer.refused(self._monotonic(), was_certain=was_certain or is_accepted)
             raise
         except PeerLost as error:
             if not error.was_sent:
                 peer.unbook(turn_class, len(request.prompt))
+            if not error.is_over:
+                peer.failed()
             raise
         finally:
             self._peers.known.judge(peer, self._monotonic())
+
+    def _check_end(self, end: GenerationEnd, peer: PeerView, way: Way) -> None:
+        """A peer has done its work. Raises PeerError for an end that need not be so elsewhere."""
+        if end.reason is FinishReason.FAILED and end.refusal is not Refusal.INVALID_SCHEMA:
+            peer.failed()
+            raise PeerLost(peer.name, f"its engine failed: {end.error[:_MAX_CAUSE_CHARS]}")
+        if end.reason is FinishReason.EXPIRED and way.budget.remaining_s(self._monotonic()) != 0.0:
+            raise PeerRefused(peer.name, reason=end.refusal or "gave_up_early")
+        peer.finished()
 
     async def _answer(self, peer: PeerView, items: AsyncGenerator[Item, None]) -> Item:
         """The first that the peer says of a turn. Raises PeerLost if that is nothing."""
@@ -192,6 +207,5 @@ class PeerTurns:
             async with asyncio.timeout(_ANSWER_LIMIT_S):
                 return await anext(items)
         except TimeoutError:
-            peer.failed()
             message = f"no answer within {_ANSWER_LIMIT_S:g} s"
             raise PeerLost(peer.name, message, is_over=False) from None

@@ -20,6 +20,11 @@ class Inbox(Generic[_Item]):
         self._error: Exception | None = None
         self._changed = asyncio.Event()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the consumer has all that came."""
+        return not self._items
+
     def put(self, item: _Item) -> None:
         """Add an item."""
         self._items.append(item)

@@ -45,6 +45,7 @@ def turn_in_logs(request_id: str, trace: TurnTrace) -> Iterator[None]:
 
 
 def configure_logging(
+    site: str,
     log_format: LogFormat = "console",
     *,
     level: int = logging.INFO,
@@ -52,18 +53,27 @@ def configure_logging(
 ) -> None:
     """Send every logger's lines to `stream` (stderr), replacing what was set up before."""
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonLines() if log_format == "json" else ConsoleLines())
+    handler.setFormatter(JsonLines(site) if log_format == "json" else ConsoleLines(site))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line: ts, level, logger, event, the turn's ids, fields, exception."""
+class _SiteLines(logging.Formatter):
+    """The lines of one site, which each of them names."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__()
+        self._site = site
+
+
+class JsonLines(_SiteLines):
+    """One JSON object a line: ts, level, site, logger, event, the turn's ids, fields, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         line: dict[str, object] = {
             "ts": _instant(record).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
+            "site": self._site,
             "logger": record.name,
             "event": record.getMessage(),
             **_fields(record),
@@ -73,14 +83,15 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=repr).decode()
 
 
-class ConsoleLines(logging.Formatter):
-    """For people: time, level, event, then field=value; a traceback on lines of its own."""
+class ConsoleLines(_SiteLines):
+    """For people: time, level, site, event, then field=value; a traceback on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         fields = "".join(f" {name}={_plain(value)}" for name, value in _fields(record).items())
         time = _instant(record).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        line = f"{time} {record.levelname.lower():<8} {record.getMessage()}{fields}"
+        head = f"{time} {record.levelname.lower():<8} {self._site:<7}"
+        line = f"{head} {record.getMessage()}{fields}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

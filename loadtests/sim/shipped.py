@@ -99,6 +99,7 @@ class Shipped:
         match news:
             case News.FIRST_TOKEN:
                 peer.answered(sent.turn_class, sent.estimate_s, now_s - sent.at_s, now_s)
+                peer.finished()
             case News.REFUSED:
                 peer.refused(now_s, was_certain=sent.was_certain)
             case News.UNANSWERED:
@@ -164,7 +165,7 @@ class _Desk:
             return  # it left before the connection broke
         arrived_s = report.at_s + self._way_s[site]
         if not peer.is_connected:
-            peer.connected(arrived_s)
+            peer.connected(report.num_starts, arrived_s)
         peer.take(
             report_load(
                 report.load,

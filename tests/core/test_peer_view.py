@@ -89,10 +89,21 @@ def test_a_new_connection_accounts_anew() -> None:
     view.book(TurnClass.AGENT, 500)
     view.lost()
     assert view.health(0.1) == "lost"
-    view.connected(0.2)
+    view.connected(1, 0.2)
     assert view.health(0.2) == ""
     view.take(report(seq=2), 0.2)
     assert view.estimate_s(AGENT, 100) == pytest.approx(idle_s)
+
+
+def test_a_peer_whose_clock_was_set_back_is_believed_again() -> None:
+    view = peer("b", FULL)
+    view.take(report(FULL, epoch=9, seq=5), 0.1)
+    view.lost()
+    view.connected(3, 0.2)
+    assert view.health(0.2) == "unknown"
+    assert view.take(report(IDLE, epoch=3), 0.3)
+    assert view.health(0.3) == ""
+    assert view.estimate_s(AGENT, 100) == peer("b").estimate_s(AGENT, 100)
 
 
 def test_claiming_more_than_was_sent_hides_no_other_work() -> None:
@@ -168,6 +179,17 @@ def test_failures_in_a_row_eject_and_each_time_for_longer() -> None:
     assert lengths == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
 
 
+def test_first_tokens_do_not_hide_that_nothing_is_finished() -> None:
+    broken, unlucky = peer("broken"), peer("unlucky")
+    peers = Peers([broken, unlucky])
+    for _ in range(3):
+        for view in (broken, unlucky):
+            view.answered(TurnClass.AGENT, 0.1, 0.1, 0.0)
+            view.failed()
+        unlucky.finished()
+    assert [peers.judge(view, 0.0) for view in (broken, unlucky)] == [True, False]
+
+
 def test_first_tokens_far_later_than_estimated_eject() -> None:
     views = [peer(name) for name in "ab"]
     peers = Peers(views)
@@ -181,12 +203,13 @@ def test_first_tokens_far_later_than_estimated_eject() -> None:
 
 def test_a_peer_that_claims_room_and_refuses_is_ejected_and_a_crowded_one_is_not() -> None:
     liar, crowded = peer("liar"), peer("crowded")
-    peers = Peers([liar, crowded])
+    ending = peer("ending", state=SiteState.DRAINING)
+    peers = Peers([liar, crowded, ending])
     for _ in range(20):
         liar.refused(0.0, was_certain=True)
         crowded.refused(0.0, was_certain=False)
-    assert peers.judge(liar, 0.0)
-    assert not peers.judge(crowded, 0.0)
+        ending.refused(0.0, was_certain=True)
+    assert [peers.judge(view, 0.0) for view in (ending, crowded, liar)] == [False, False, True]
 
 
 @given(st.integers(1, 20))

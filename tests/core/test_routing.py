@@ -53,6 +53,14 @@ def test_what_fits_comfortably_here_looks_at_no_peer() -> None:
     assert (choice.verdict, choice.reason, choice.considered) == (Verdict.HERE, Reason.FITS, ())
 
 
+def test_without_a_free_slot_here_peers_are_looked_at_however_short_the_wait() -> None:
+    nearly_done = msgspec.structs.replace(
+        IDLE, num_active=IDLE.num_slots, prefill_s_per_token=1e-5, mean_remaining_tokens=1.0
+    )
+    assert first_token_s(nearly_done, TEXT.prompt_tokens, AGENT) < NEVER.comfort_s
+    assert decide(peer("b"), load=nearly_done).considered
+
+
 def test_what_is_late_here_goes_to_a_peer_in_which_it_fits() -> None:
     choice = decide(peer("b"))
     assert (choice.verdict, choice.reason) == (Verdict.PEER, Reason.SOONER)

@@ -141,6 +141,26 @@ def test_an_engine_without_work_may_be_silent(
     run_bounded(main())
 
 
+def test_the_figures_of_an_engine_age_only_while_it_has_work(
+    workers: asyncio.Queue[ScriptedWorker],
+) -> None:
+    async def main() -> None:
+        async with EngineClient(Start("")) as engine, asyncio.TaskGroup() as group:
+            worker = await workers.get()
+            assert time.monotonic() - engine.load().as_of_s < 1.0
+            said_s = time.monotonic()
+            worker.say([Load(msgspec.structs.replace(_LOAD, as_of_s=said_s, num_active=1), 0)])
+            assert engine.load().as_of_s == said_s
+            worker.say([Load(msgspec.structs.replace(_LOAD, as_of_s=said_s), 0)])
+            assert engine.load().as_of_s > said_s
+            asked = group.create_task(events_of(engine, make_request(1)))
+            await load_when(engine, lambda load: load.num_queued == 1)
+            assert engine.load().as_of_s == said_s
+            asked.cancel()
+
+    run_bounded(main())
+
+
 def test_of_a_dead_engines_work_nothing_is_counted_twice(
     workers: asyncio.Queue[ScriptedWorker],
 ) -> None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from gateway.core.budget import TurnClass
 from gateway.core.generation import FinishReason, GenerationEnd, TokenFrame, TokenLogprob
 from gateway.core.hops import Admitted, Hops
 from gateway.core.load_report import Credits, report_load
 from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.stages import StageClock, TurnTrail
+from gateway.peers import offered_turn
 from gateway.peers.link import PeerLink, PeerSite
 from gateway.peers.port import HandedTurn
 from gateway.wire.peer_frames import (
@@ -23,6 +25,7 @@ from gateway.wire.peer_frames import (
     WINDOW_TOKENS,
     Accept,
     Beat,
+    Cancel,
     End,
     Hello,
     Offer,
@@ -176,6 +179,7 @@ WIDE = TokenFrame(0, tuple(range(WINDOW_TOKENS)))
         ((ACCEPT, Tokens(1, TokenFrame(0, tuple(range(9))))), "more than the 8 tokens"),
         ((End(1, END),), "not begun"),
         ((ACCEPT, ACCEPT), "accepted once"),
+        ((Accept(1, ("edge-c",)),), "says that edge-c took"),
         ((hello_of("edge-b"),), "hello once"),
         ((Beat(99),), "was not sent"),
     ],
@@ -247,6 +251,20 @@ async def test_a_peer_that_falls_silent_is_given_up_with_its_turns() -> None:
         assert isinstance(items[-1], PeerLost)
         assert time.monotonic() - began_s < 1.2
         assert "silent" in bench.complaint
+
+
+@on_uvloop
+async def test_a_turn_leaves_a_peer_that_takes_it_and_does_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(offered_turn._PATIENCE_S, TurnClass.AGENT, 0.5)
+    async with linked() as bench:
+        items = await bench.hear(ACCEPT, Tokens(1, TokenFrame(0, (7,))))
+        assert isinstance(lost := items[-1], PeerLost)
+        assert not lost.is_over
+        while not isinstance(await bench.peer.heard.get(), Cancel):
+            pass
+        assert bench.link.is_usable
 
 
 @on_uvloop

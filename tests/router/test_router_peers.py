@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.budget import Budget
-from gateway.core.errors import SloUnattainable
+from gateway.core.errors import InvalidSchema, SloUnattainable
 from gateway.core.generation import (
     CLASS_RANK,
     FinishReason,
     GenerationEnd,
     GenerationRequest,
+    Refusal,
     TokenFrame,
 )
 from gateway.core.hops import Admitted
 from gateway.core.load_report import SiteState
-from gateway.core.peer_errors import PeerLost
+from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
 from gateway.core.route_choice import Here
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 
 REQUEST = GenerationRequest("r", (1, 2, 3), 16)
 AGENT = CLASS_RANK[REQUEST.turn_class]
-BLAMED_AT_ONCE = Trust(max_num_errors=1)
+BLAMED_AT_ONCE = Trust(max_num_errors=1, max_num_refusals=1)
 NEVER_SENT, CUT = PeerLost("b", "not linked", was_sent=False), PeerLost("b", "cut")
-Step = Admitted | TokenFrame | GenerationEnd | PeerLost | None
+Step = Admitted | TokenFrame | GenerationEnd | PeerError | None
 
 
 class ScriptedPeers:
@@ -57,7 +58,7 @@ class ScriptedPeers:
         for step in self._script:
             if step is None:
                 await asyncio.Event().wait()
-            elif isinstance(step, PeerLost):
+            elif isinstance(step, PeerError):
                 raise step
             else:
                 yield step
@@ -112,6 +113,32 @@ def test_a_peer_that_says_nothing_to_an_offer_is_given_up_and_blamed(
         bench.ask()
     assert shed.value.reason == "nothing_fits"
     assert bench.view.ejected_until_s > bench.clock.now_s
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        PeerRefused("b", reason="changed_its_mind"),
+        PeerLost("b", "it sends no more tokens", is_over=False),
+        GenerationEnd(FinishReason.FAILED, 3, 1, error="out of memory"),
+        GenerationEnd(FinishReason.EXPIRED, 3, 1, refusal=Refusal.QUEUE_FULL),
+    ],
+)
+def test_what_a_peer_took_and_does_not_finish_goes_on_and_the_peer_is_blamed(last: Step) -> None:
+    bench = Bench(Admitted(("b",)), TokenFrame(0, (7,)), last)
+    assert bench.ask() == [7, 8]
+    assert bench.trail.num_resumes == 1
+    assert bench.view.num_ejections == 1
+
+
+def test_a_schema_that_a_peer_cannot_use_is_nobodys_fault_but_the_callers() -> None:
+    refusal = Refusal.INVALID_SCHEMA
+    bench = Bench(
+        Admitted(("b",)), GenerationEnd(FinishReason.FAILED, 3, 0, error="no", refusal=refusal)
+    )
+    with pytest.raises(InvalidSchema):
+        bench.ask()
+    assert bench.view.num_ejections == 0
 
 
 def test_a_prompt_is_paid_for_once_wherever_the_answer_goes_on() -> None:

@@ -31,7 +31,7 @@ def _root_logger_as_it_was() -> Iterator[None]:
 
 def set_up(log_format: LogFormat) -> io.StringIO:
     stream = io.StringIO()
-    configure_logging(log_format, stream=stream)
+    configure_logging("edge-a", log_format, stream=stream)
     return stream
 
 
@@ -46,6 +46,7 @@ def test_a_json_line_names_the_event_its_fields_and_its_turn() -> None:
     assert restarted.pop("ts").endswith("+00:00")
     assert restarted == {
         "level": "warning",
+        "site": "edge-a",
         "logger": "gateway.test",
         "event": "engine_restarted",
         "request_id": "turn-1",
@@ -64,7 +65,7 @@ def test_a_console_line_reads_from_left_to_right() -> None:
 
     (line,) = stream.getvalue().splitlines()
     assert line[12:].startswith(
-        f" warning  engine_restarted request_id=turn-1 trace_id={TRACE.root.trace_hex}"
+        f" warning  edge-a  engine_restarted request_id=turn-1 trace_id={TRACE.root.trace_hex}"
     )
     assert line.endswith("why='exit code 9' pid=4711")
 
@@ -111,7 +112,7 @@ def test_a_field_that_json_does_not_know_is_shown_as_python_shows_it() -> None:
 
 def test_lines_below_the_level_are_dropped() -> None:
     stream = io.StringIO()
-    configure_logging("json", level=logging.WARNING, stream=stream)
+    configure_logging("edge-a", "json", level=logging.WARNING, stream=stream)
 
     logger.info("chatter")
 
