@@ -50,6 +50,7 @@ class AdminSite:
         self.is_told_to_end = threading.Event()
         self.capacity_ratio = 1.0
         self.links: list[LinkFigures] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.telemetry = SiteTelemetry(
             site="edge-a",
             version="1.2.3",
@@ -91,6 +92,12 @@ class AdminSite:
         self.capacity_ratio = ratio
         return 3
 
+    def stop(self) -> None:
+        """End the streams and the server."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.feed.close)
+        self.server.stop()
+
     def _load(self) -> EngineLoad:
         if self.engine_is_gone:
             raise EngineUnavailable("the engine process does not start")
@@ -101,12 +108,17 @@ class AdminSite:
 def serve_admin() -> Iterator[AdminSite]:
     """An admin port that answers until the block is left."""
     site = AdminSite()
+
+    def run() -> None:
+        with asyncio.Runner() as runner:
+            site.loop = runner.get_loop()
+            runner.run(site.server.serve())
+
     with ThreadPoolExecutor(1, thread_name_prefix="admin") as threads:
-        served = threads.submit(asyncio.run, site.server.serve())
+        served = threads.submit(run)
         try:
             yield site
         finally:
-            site.feed.close()
-            site.server.stop()
+            site.stop()
             served.result(timeout=WAIT_S)
             asyncio.run(site.telemetry.close())
