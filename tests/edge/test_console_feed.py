@@ -15,7 +15,7 @@ from gateway.core.generation import SERVICE_ORDER
 from gateway.core.service_report import Fate
 from gateway.edge.console import feed as feed_module
 from gateway.edge.console.feed import GridFeed, TalkPage
-from gateway.edge.console.glance import Glance
+from gateway.edge.console.glance import Glance, glance_of
 from gateway.edge.console.sight import public_sight
 from gateway.edge.http_app import build_http_app
 from gateway.edge.http_server import HttpServer, bind_listener
@@ -168,7 +168,7 @@ def test_turns_are_told_once_and_as_they_miss(site: AdminSite) -> None:
 def test_many_consoles_cost_one_glance_and_too_many_are_told(
     site: AdminSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    num_made, glance_of = 0, feed_module.glance_of
+    num_made = 0
 
     async def counted(source: Any) -> Glance:
         nonlocal num_made

@@ -109,7 +109,7 @@ class TurnRow(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
     outcome: str
     error: str
     reason: str
-    """Of the last decision."""
+    """Of the last decision; "" where none was made."""
     path: tuple[str, ...]
     budget_ms: float | None
     ttft_ms: float | None

@@ -120,6 +120,22 @@ const scenarios = {
     return { live: await page.locator("#live").innerText(), trouble: await page.locator("#trouble").innerText() };
   },
 
+  // First paint, and how long after it ended a turn is shown. Its id is when that was, in ms.
+  async pace(numTurns) {
+    await open();
+    const lagsMs = await page.evaluate((wanted) => new Promise((resolve) => {
+      const lags = [];
+      const watch = new MutationObserver((changes) => {
+        const added = changes.flatMap((change) => [...change.addedNodes]);
+        for (const row of added) lags.push(Date.now() - Number(row.querySelector("a").textContent));
+        if (lags.length >= wanted) resolve(lags);
+      });
+      watch.observe(document.querySelector("#turns tbody"), { childList: true });
+    }), Number(numTurns));
+    const paintMs = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
+    return { paintMs, lagsMs };
+  },
+
   // A turn that misses after the page was opened comes up in it.
   async news(id) {
     await open();

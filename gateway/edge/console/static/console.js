@@ -76,7 +76,7 @@ function factsOf({ own }) {
   if (!own) return "";
   const fabric = { true: "fabric joined", false: "the fabric is away" }[own.fabric_joined];
   const words = [
-    `${own.num_turns_active} turns now`,
+    `${own.num_turns_active} under way`,
     `${own.num_turns_for_peers} for peers`,
     fabric,
     `up ${age(own.uptime_s * 1e3)}`,

@@ -50,7 +50,7 @@ function waterfall(turn) {
     element("p", { class: "legend" },
       turn.budget_ms !== null && [element("span", { class: "key budget" }), `budget ${time(turn.budget_ms)} `],
       turn.ttft_ms !== null && [element("span", { class: "key content" }), `first content ${time(turn.ttft_ms)} `],
-      turn.peer_stages.length > 0 && "Another site's stages are on its own clock: their lengths are measured, their places within this site's wait are not."));
+      turn.peer_stages.length > 0 && "What another site says of its part follows what this one saw of it. Its lengths are measured, on its own clock; their places are not."));
 }
 
 // Laid end to end from where this site began to wait for the other.
@@ -65,7 +65,7 @@ function peerStages(peer, here) {
 
 function bar(stage, { endMs, budgetMs, contentMs }) {
   const x = (ms) => Math.min(100, (ms / endMs) * 100);
-  const late = budgetMs !== null && stage.offset_ms + stage.duration_ms > budgetMs && stage.offset_ms < (contentMs ?? endMs);
+  const late = !stage.isElsewhere && budgetMs !== null && stage.offset_ms + stage.duration_ms > budgetMs && stage.offset_ms < (contentMs ?? endMs);
   const line = (ms, name) => ms !== null && svg("line", { class: name, x1: x(ms), x2: x(ms), y1: 0, y2: 10 });
   return svg("svg", { class: "stage-bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect", {

@@ -39,5 +39,5 @@ function rowOf(turn) {
     element("td", { "data-label": "First content", class: "number" }, time(turn.ttft_ms)),
     element("td", { "data-label": "Budget", class: "number" }, time(turn.budget_ms)),
     element("td", { "data-label": "Path" }, turn.path.join(" › ") || "–"),
-    element("td", { "data-label": "Why" }, turn.error || turn.reason || "–"));
+    element("td", { "data-label": "Why" }, (turn.outcome === "shed" && turn.reason) || turn.error || turn.reason || "–"));
 }
