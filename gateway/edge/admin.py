@@ -145,3 +145,19 @@ class _Admin:
         if turn is None:
             raise RecordNotFound(request_id)
         return Response(record_json(turn), media_type=_JSON)
+
+
+def _refuse_web_pages(request: Request) -> None:
+    """A page can post anywhere. Raises AccessError."""
+    if "origin" in request.headers:
+        raise AccessError("a web page may not command a site; use a command-line client")
+
+
+def _ratio(given: str) -> float:
+    try:
+        ratio = float(given)
+    except ValueError:
+        ratio = nan
+    if 0.0 <= ratio <= 1.0:
+        return ratio
+    raise InvalidRequest(f"ratio must be 0 to 1, as in `?ratio=0.5`, not {given!r}", param="ratio")

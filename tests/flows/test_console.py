@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.edge.chromium import look, require_chromium
-from tests.flows.test_grid import BLOCKER, TURN, asking, running_grid
+from tests.flows.test_grid import BLOCKER, TURN, asking, small_grid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def chromium() -> None:
 
 
 def test_a_grid_and_a_forwarded_turn_on_the_public_port(tmp_path: Path, echo_bundle: Path) -> None:
-    with running_grid(tmp_path, echo_bundle) as sites:
+    with small_grid(tmp_path, echo_bundle) as sites:
         entry = sites["edge-a"]
         with asking(entry, BLOCKER) as blocker:
             blocker.read(1)

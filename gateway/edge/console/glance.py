@@ -56,7 +56,8 @@ class SiteRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
     site: str
     state: str
-    """As in `PeerView`; `here` is this site, `draining` one that takes nothing new."""
+    """As in `PeerView`; `here` is this site, `draining` one that takes nothing new, and `slow` a
+    usable one that is far slower than it used to be, by its own report."""
     region: str = ""
     models: tuple[str, ...] = ()
     """Keys made from digest and precision: equal ones draw the same tokens."""
@@ -194,7 +195,7 @@ def _row(seen: SiteSeen, figures: GridFigures) -> SiteRow:
     card = seen.member.card if seen.member else None
     row = SiteRow(
         site=link.site,
-        state=seen.state,
+        state="slow" if link.is_slow and seen.state == "usable" else seen.state,
         region=card.region if card else "",
         models=tuple(key.hex() for key in card.models) if card else (),
         rtt_ms=optional_ms(rtt_s),

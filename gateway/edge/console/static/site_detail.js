@@ -14,7 +14,7 @@ function ofThis(state, service, slo) {
     group("This site", now, [
       ["Region", state.region], ["Version", state.version], ["Up", age(now.uptime_s * 1e3)],
       ["Draining", now.draining ? "yes" : ""], ["Turns now", count(now.num_turns_active)],
-      ["Sessions", count(now.num_sessions)], ["Engine restarts", count(now.num_engine_restarts)],
+      ["Sessions", count(now.num_sessions)], ["Capacity", percent(now.capacity_ratio)], ["Engine restarts", count(now.num_engine_restarts)],
       ["Records in memory", count(now.num_records_kept)],
     ]),
     ...state.models.map((model) => group(`Model ${model.model_id}`, null, [
@@ -37,7 +37,9 @@ function ofPeer(peer) {
   const { report, fabric } = peer;
   return [
     group("Link", peer.age_ms === null ? null : peer, [
-      ["State", peer.state], ["Known from", peer.known_from], ["Peer port", peer.address], ["Round trip", time(peer.rtt_ms)],
+      ["State", peer.state + (peer.slow ? ", slow" : "")],
+      ["Ejected for", peer.ejected_for_ms === null ? "" : age(peer.ejected_for_ms)],
+      ["Ejections lately", peer.num_ejections ? count(peer.num_ejections) : ""], ["Known from", peer.known_from], ["Peer port", peer.address], ["Round trip", time(peer.rtt_ms)],
       ["Last error", peer.last_error], ["Dialled again in", peer.retry_in_ms === null ? "" : age(peer.retry_in_ms)],
       ["Turns there now", count(peer.num_turns)], ["Offered", count(peer.num_offered)], ["Accepted", count(peer.num_accepted)],
       ["Refused", count(peer.num_refused)], ["Lost", count(peer.num_lost)],

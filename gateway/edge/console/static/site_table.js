@@ -219,6 +219,7 @@ function standing(row, isStale, ageMs, burn) {
   if (isStale) return [2, "old", ageMs === null ? "no figures" : `stale ${age(ageMs)}`];
   if (burnWord(burn) === "bad") return [4, "bad", "burning fast"];
   if (burnWord(burn) === "warn") return [1, "warn", "burning"];
-  if (row.state === "draining") return [1, "warn", "draining"];
+  if (row.state === "ejected") return [2, "bad", "ejected"];
+  if (row.state === "draining" || row.state === "slow") return [1, "warn", row.state];
   return [0, "good", STATES[row.state] ?? row.state];
 }
