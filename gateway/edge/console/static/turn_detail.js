@@ -43,7 +43,7 @@ function waterfall(turn) {
   if (!rows.length) return element("p", { class: "quiet" }, "No stage was begun.");
   const body = rows.map((stage) => ({
     class: stage.isElsewhere ? "elsewhere" : "",
-    cells: [stage.stage, stage.site, time(stage.offset_ms), time(stage.duration_ms), bar(stage, scale)],
+    cells: [stage.stage, stage.site, stage.isElsewhere ? "–" : time(stage.offset_ms), time(stage.duration_ms), bar(stage, scale)],
   }));
   return element("div", { class: "waterfall" },
     table(`Stages; the picture is ${time(endMs)} wide`, ["Stage", "Site", "From", "Took", "Where"], body),
