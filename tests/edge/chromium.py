@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _NODE = Path(__file__).parents[1] / "clients" / "node"
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_LIMIT_S = 60.0
+_LIMIT_S = 150.0
 
 
 def require_chromium() -> None:

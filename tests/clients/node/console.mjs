@@ -4,18 +4,28 @@
 import { chromium } from "playwright-core";
 
 const [url, scenario, ...given] = process.argv.slice(2);
-const LIMIT_MS = 20_000;
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+const LIMIT_MS = 60_000;
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM,
+  args: ["--no-sandbox", "--disable-gpu"],
+});
 const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
 context.setDefaultTimeout(LIMIT_MS);
 const page = await context.newPage();
 const faults = [];
 page.on("pageerror", (error) => faults.push(String(error)));
-page.on("console", (message) => /Content Security Policy/.test(message.text()) && faults.push(message.text()));
-page.on("request", (request) => request.url().startsWith(url) || faults.push(`foreign: ${request.url()}`));
+page.on(
+  "console",
+  (message) => /Content Security Policy/.test(message.text()) && faults.push(message.text()),
+);
+page.on(
+  "request",
+  (request) => request.url().startsWith(url) || faults.push(`foreign: ${request.url()}`),
+);
 
 const rows = (table) => page.locator(`#${table} tbody tr`);
-const texts = async (table) => (await rows(table).allInnerTexts()).map((text) => text.replace(/\s+/g, " "));
+const texts = async (table) =>
+  (await rows(table).allInnerTexts()).map((text) => text.replace(/\s+/g, " "));
 const harmed = () => page.evaluate(() => window.harmed ?? null);
 const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
 const detail = async () => (await page.locator("#detail").innerText()).replace(/\s+/g, " ");
@@ -68,7 +78,9 @@ const scenarios = {
     await page.keyboard.press("Enter");
     await page.locator("#detail[open] section").first().waitFor();
     const title = await page.locator("#detail-title").innerText();
-    const isInside = await page.evaluate(() => document.querySelector("#detail").contains(document.activeElement));
+    const isInside = await page.evaluate(() =>
+      document.querySelector("#detail").contains(document.activeElement),
+    );
     await page.keyboard.press("Escape");
     await page.locator("#detail:not([open])").waitFor({ state: "attached" });
     return { skip, title, isInside, hash: await page.evaluate(() => location.hash) };
@@ -88,7 +100,10 @@ const scenarios = {
   async explained(id) {
     await open(`#turn/${encodeURIComponent(id)}`);
     await page.locator("#detail[open] .waterfall").waitFor();
-    return { text: await detail(), elsewhere: await page.locator("#detail tr.elsewhere").allInnerTexts() };
+    return {
+      text: await detail(),
+      elsewhere: await page.locator("#detail tr.elsewhere").allInnerTexts(),
+    };
   },
 
   async site(name) {
@@ -100,7 +115,10 @@ const scenarios = {
 
   async key(wrong, right) {
     await open();
-    const before = { sites: await page.locator("#sites").isVisible(), asks: await page.locator("#ask").isVisible() };
+    const before = {
+      sites: await page.locator("#sites").isVisible(),
+      asks: await page.locator("#ask").isVisible(),
+    };
     await page.locator("#key").fill(wrong);
     await page.keyboard.press("Enter");
     const refused = page.locator("#trouble", { hasText: "Refused" });
@@ -109,7 +127,12 @@ const scenarios = {
     await page.locator("#key").fill(right);
     await page.keyboard.press("Enter");
     await rows("sites").first().waitFor();
-    return { before, words, after: await texts("sites"), asks: await page.locator("#ask").isVisible() };
+    return {
+      before,
+      words,
+      after: await texts("sites"),
+      asks: await page.locator("#ask").isVisible(),
+    };
   },
 
   async silence() {
@@ -117,22 +140,32 @@ const scenarios = {
     await rows("sites").first().waitFor();
     console.log("ready");
     await page.locator("body.is-stale").waitFor();
-    return { live: await page.locator("#live").innerText(), trouble: await page.locator("#trouble").innerText() };
+    return {
+      live: await page.locator("#live").innerText(),
+      trouble: await page.locator("#trouble").innerText(),
+    };
   },
 
   // First paint, and how long after it ended a turn is shown. Its id is when that was, in ms.
   async pace(numTurns) {
     await open();
-    const lagsMs = await page.evaluate((wanted) => new Promise((resolve) => {
-      const lags = [];
-      const watch = new MutationObserver((changes) => {
-        const added = changes.flatMap((change) => [...change.addedNodes]);
-        for (const row of added) lags.push(Date.now() - Number(row.querySelector("a").textContent));
-        if (lags.length >= wanted) resolve(lags);
-      });
-      watch.observe(document.querySelector("#turns tbody"), { childList: true });
-    }), Number(numTurns));
-    const paintMs = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
+    const lagsMs = await page.evaluate(
+      (wanted) =>
+        new Promise((resolve) => {
+          const lags = [];
+          const watch = new MutationObserver((changes) => {
+            const added = changes.flatMap((change) => [...change.addedNodes]);
+            for (const row of added)
+              lags.push(Date.now() - Number(row.querySelector("a").textContent));
+            if (lags.length >= wanted) resolve(lags);
+          });
+          watch.observe(document.querySelector("#turns tbody"), { childList: true });
+        }),
+      Number(numTurns),
+    );
+    const paintMs = await page.evaluate(
+      () => performance.getEntriesByName("first-contentful-paint")[0].startTime,
+    );
     return { paintMs, lagsMs };
   },
 

@@ -1,7 +1,17 @@
 // The sums: a card for each class, and one for the work of all.
 
 import { element, setClass, setText, svg } from "/static/element.js";
-import { CLASSES, FATES, burnWord, cell, count, objectiveOf, percent, rate, time } from "/static/figures.js";
+import {
+  CLASSES,
+  FATES,
+  burnWord,
+  cell,
+  count,
+  objectiveOf,
+  percent,
+  rate,
+  time,
+} from "/static/figures.js";
 import { fateBar } from "/static/fate_bar.js";
 
 const STATES = { bad: "burning fast", warn: "burning", good: "within objective", "": "no budgets" };
@@ -37,12 +47,23 @@ class ClassCard {
       this.#figures[key] = element("dd", {}, "–");
       return element("div", {}, element("dt", {}, label), this.#figures[key]);
     };
-    this.node = element("article", { class: "card", "aria-label": `Class ${name}` },
+    this.node = element(
+      "article",
+      { class: "card", "aria-label": `Class ${name}` },
       element("h3", {}, name, this.#state),
       element("dl", { class: "big" }, figure("attainment", "met"), figure("p99", "P99")),
       this.#chart.node,
-      element("dl", {}, figure("p50", "P50"), figure("burn10s", "burn 10 s"), figure("burn1m", "burn 1 m"),
-        figure("objective", "objective"), figure("turns", "turns"), figure("rules", "rules firing here")));
+      element(
+        "dl",
+        {},
+        figure("p50", "P50"),
+        figure("burn10s", "burn 10 s"),
+        figure("burn1m", "burn 1 m"),
+        figure("objective", "objective"),
+        figure("turns", "turns"),
+        figure("rules", "rules firing here"),
+      ),
+    );
   }
 
   show(figures, objective, burning) {
@@ -75,9 +96,17 @@ class Chart {
   #top = element("span", {});
 
   constructor() {
-    const box = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" };
-    this.node = element("figure", { class: "chart" }, svg("svg", box, this.#p50, this.#p99),
-      element("figcaption", {}, this.#top));
+    const box = {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      "aria-hidden": "true",
+    };
+    this.node = element(
+      "figure",
+      { class: "chart" },
+      svg("svg", box, this.#p50, this.#p99),
+      element("figcaption", {}, this.#top),
+    );
   }
 
   add(p50, p99) {
@@ -105,14 +134,30 @@ class WorkCard {
   #counts = FATES.map(() => element("dd", {}, "–"));
 
   constructor() {
-    this.node = element("article", { class: "card class", "aria-label": "Work" },
+    this.node = element(
+      "article",
+      { class: "card class", "aria-label": "Work" },
       element("h3", {}, "work"),
-      element("dl", { class: "big" },
+      element(
+        "dl",
+        { class: "big" },
         element("div", {}, element("dt", {}, "tokens/s"), this.#tokens),
-        element("div", {}, element("dt", {}, "sessions"), this.#sessions)),
+        element("div", {}, element("dt", {}, "sessions"), this.#sessions),
+      ),
       this.#bar,
-      element("dl", { class: "fates" }, FATES.map((fate, rank) =>
-        element("div", {}, element("dt", {}, element("span", { class: `key ${fate}` }), fate), this.#counts[rank]))));
+      element(
+        "dl",
+        { class: "fates" },
+        FATES.map((fate, rank) =>
+          element(
+            "div",
+            {},
+            element("dt", {}, element("span", { class: `key ${fate}` }), fate),
+            this.#counts[rank],
+          ),
+        ),
+      ),
+    );
   }
 
   show({ tokens_per_s, num_sessions, num_by_fate }) {

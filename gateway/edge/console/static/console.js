@@ -26,7 +26,10 @@ let refresh = 0;
 at("ask").addEventListener("submit", useKey);
 at("close").addEventListener("click", () => at("detail").close());
 at("detail").addEventListener("close", leaveDetail);
-at("detail").addEventListener("click", (event) => event.target === at("detail") && at("detail").close());
+at("detail").addEventListener(
+  "click",
+  (event) => event.target === at("detail") && at("detail").close(),
+);
 addEventListener("hashchange", showDetail);
 setInterval(growOld, 1_000);
 follow();
@@ -65,7 +68,11 @@ function growOld() {
   if (!last) return;
   const oldMs = performance.now() - receivedAt;
   const isLate = oldMs > LATE_MS;
-  const words = isLate ? `last word ${age(oldMs)} ago` : last.glance.draining ? "live, draining" : "live";
+  const words = isLate
+    ? `last word ${age(oldMs)} ago`
+    : last.glance.draining
+      ? "live, draining"
+      : "live";
   setText(at("live-words"), words);
   setClass(at("live"), isLate ? "bad" : last.glance.draining ? "warn" : "good");
   document.body.classList.toggle("is-stale", isLate);
@@ -128,7 +135,8 @@ async function showDetail() {
     const body = await views[kind](feed, name);
     if (location.hash !== shown) return;
     // What the reader holds is not taken away under its fingers.
-    if (!at("detail-body").contains(document.activeElement)) at("detail-body").replaceChildren(...body);
+    if (!at("detail-body").contains(document.activeElement))
+      at("detail-body").replaceChildren(...body);
     if (kind === "site") refresh = setTimeout(showDetail, DETAIL_MS);
   } catch (error) {
     at("detail-body").replaceChildren(element("p", { class: "bad" }, error.message));

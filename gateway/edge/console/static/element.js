@@ -14,7 +14,9 @@ function filled(node, attributes, children) {
     if (typeof value === "function") node.addEventListener(key, value);
     else if (value !== null && value !== undefined) node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== false && child !== undefined));
+  node.append(
+    ...children.flat().filter((child) => child !== null && child !== false && child !== undefined),
+  );
   return node;
 }
 
@@ -28,17 +30,49 @@ export function setClass(node, name) {
 }
 
 export function table(caption, heads, rows) {
-  return element("div", { class: "wide" },
-    element("table", {},
+  return element(
+    "div",
+    { class: "wide" },
+    element(
+      "table",
+      {},
       element("caption", {}, caption),
-      element("thead", {}, element("tr", {}, heads.map((head) => element("th", { scope: "col" }, head)))),
-      element("tbody", {}, rows.map((row) =>
-        element("tr", { class: row.class },
-          row.cells.map((cell, index) =>
-            index ? element("td", { "data-label": heads[index] }, cell) : element("th", { scope: "row" }, cell)))))));
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          heads.map((head) => element("th", { scope: "col" }, head)),
+        ),
+      ),
+      element(
+        "tbody",
+        {},
+        rows.map((row) =>
+          element(
+            "tr",
+            { class: row.class },
+            row.cells.map((cell, index) =>
+              index
+                ? element("td", { "data-label": heads[index] }, cell)
+                : element("th", { scope: "row" }, cell),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 export function facts(pairs) {
-  return element("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "")
-    .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element(
+    "dl",
+    {},
+    pairs
+      .filter(([, value]) => value !== null && value !== undefined && value !== "")
+      .map(([name, value]) =>
+        element("div", {}, element("dt", {}, name), element("dd", {}, value)),
+      ),
+  );
 }

@@ -31,7 +31,10 @@ export class Feed extends EventTarget {
           this.#tell("refused", error.message);
           if (error.status === 401) return;
         } else {
-          this.#tell("lost", error.name === "AbortError" ? "the site is silent" : "the site does not answer");
+          this.#tell(
+            "lost",
+            error.name === "AbortError" ? "the site is silent" : "the site does not answer",
+          );
         }
       } finally {
         clearTimeout(silence);
@@ -70,7 +73,10 @@ export class Feed extends EventTarget {
       // Of several that came at once the newest glance counts, but the turns of all of them.
       const told = events.map((event) => JSON.parse(event.slice("data: ".length)));
       if (told.length) {
-        this.#tell("event", { ...told.at(-1), turns: told.reverse().flatMap((event) => event.turns) });
+        this.#tell("event", {
+          ...told.at(-1),
+          turns: told.reverse().flatMap((event) => event.turns),
+        });
       }
     }
   }

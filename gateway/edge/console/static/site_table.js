@@ -8,13 +8,32 @@ const NUM_ROWS = matchMedia("(max-width: 48rem)").matches ? 8 : 20;
 const NUM_TILES_FROM = 12;
 const STALE_ON_FABRIC_MS = 10_000;
 const SHOWN = ["voice", "agent"];
-const STATES = { here: "this site", usable: "usable", linked: "no turns", seen: "on the fabric", unlinked: "unlinked" };
+const STATES = {
+  here: "this site",
+  usable: "usable",
+  linked: "no turns",
+  seen: "on the fabric",
+  unlinked: "unlinked",
+};
 
 const classColumns = SHOWN.flatMap((name, rank) => [
-  { head: "met", group: name, number: true, value: (site) => site.classes[rank]?.attainment, text: percent },
+  {
+    head: "met",
+    group: name,
+    number: true,
+    value: (site) => site.classes[rank]?.attainment,
+    text: percent,
+  },
   { head: "P50", group: name, number: true, value: (site) => site.classes[rank]?.p50, text: time },
   { head: "P99", group: name, number: true, value: (site) => site.classes[rank]?.p99, text: time },
-  { head: "burn", group: name, number: true, value: (site) => site.classes[rank]?.burn1m, text: rate, word: burnWord },
+  {
+    head: "burn",
+    group: name,
+    number: true,
+    value: (site) => site.classes[rank]?.burn1m,
+    text: rate,
+    word: burnWord,
+  },
 ]);
 const COLUMNS = [
   { head: "Site", value: (site) => site.name },
@@ -55,15 +74,23 @@ export class SiteTable {
     this.#shown = [glance, oldMs];
     const ownModel = glance.sites[0]?.models?.join() ?? "";
     const sites = glance.sites.map((row) => siteOf(row, oldMs, ownModel));
-    const wanted = sites.filter((site) => this.#isWanted(site)).sort((one, other) => this.#compare(one, other));
+    const wanted = sites
+      .filter((site) => this.#isWanted(site))
+      .sort((one, other) => this.#compare(one, other));
     const shown = this.#showsAll ? wanted : wanted.slice(0, NUM_ROWS);
     this.#place(shown);
     this.#showTiles(sites);
     const bad = sites.filter((site) => site.severity > 0).length;
-    setText(this.#at("#sites-sum"), `${count(sites.length)}, ${bad ? `${count(bad)} in trouble` : "none in trouble"}`);
+    setText(
+      this.#at("#sites-sum"),
+      `${count(sites.length)}, ${bad ? `${count(bad)} in trouble` : "none in trouble"}`,
+    );
     const more = this.#at("#more");
     more.hidden = wanted.length <= NUM_ROWS;
-    setText(more, this.#showsAll ? `Show the first ${NUM_ROWS}` : `Show all ${count(wanted.length)}`);
+    setText(
+      more,
+      this.#showsAll ? `Show the first ${NUM_ROWS}` : `Show all ${count(wanted.length)}`,
+    );
   }
 
   #headRows() {
@@ -73,11 +100,22 @@ export class SiteTable {
       else groups.push({ group, span: 1 });
     }
     this.#heads = COLUMNS.map((column, index) =>
-      element("th", { scope: "col", class: column.number && "number" },
-        element("button", { type: "button", click: () => this.#sortBy(index) }, column.head)));
+      element(
+        "th",
+        { scope: "col", class: column.number && "number" },
+        element("button", { type: "button", click: () => this.#sortBy(index) }, column.head),
+      ),
+    );
     return [
-      element("tr", { class: "groups" }, groups.map(({ group, span }) =>
-        group ? element("th", { scope: "colgroup", colspan: span }, group) : element("td", { colspan: span }))),
+      element(
+        "tr",
+        { class: "groups" },
+        groups.map(({ group, span }) =>
+          group
+            ? element("th", { scope: "colgroup", colspan: span }, group)
+            : element("td", { colspan: span }),
+        ),
+      ),
       element("tr", {}, this.#heads),
     ];
   }
@@ -104,7 +142,8 @@ export class SiteTable {
 
   #isWanted(site) {
     const words = this.#at("#search").value.trim().toLowerCase();
-    const isFound = !words || `${site.name} ${site.region} ${site.words}`.toLowerCase().includes(words);
+    const isFound =
+      !words || `${site.name} ${site.region} ${site.words}`.toLowerCase().includes(words);
     return isFound && (!this.#at("#only-trouble").checked || site.severity > 0);
   }
 
@@ -115,7 +154,8 @@ export class SiteTable {
       const row = this.#rows.get(site.name) ?? new SiteRow(site.name);
       row.show(site);
       kept.set(site.name, row);
-      if (body.children[index] !== row.node) body.insertBefore(row.node, body.children[index] ?? null);
+      if (body.children[index] !== row.node)
+        body.insertBefore(row.node, body.children[index] ?? null);
     }
     while (body.children.length > sites.length) body.lastChild.remove();
     this.#rows = kept;
@@ -127,7 +167,9 @@ export class SiteTable {
     place.hidden = sites.length < NUM_TILES_FROM;
     if (place.hidden) return;
     const kept = new Map();
-    for (const [index, site] of [...sites].sort((one, other) => (one.name < other.name ? -1 : 1)).entries()) {
+    for (const [index, site] of [...sites]
+      .sort((one, other) => (one.name < other.name ? -1 : 1))
+      .entries()) {
       const tile = this.#tiles.get(site.name) ?? tileOf(site.name);
       setClass(tile, `tile ${site.word}`);
       tile.title = `${site.name}: ${site.words}`;
@@ -152,8 +194,12 @@ class SiteRow {
     this.#link = element("a", { href: `#site/${encodeURIComponent(name)}` }, name);
     this.#cells = COLUMNS.map(({ head, group, number }, index) =>
       index
-        ? element("td", { class: number && "number", "data-label": group ? `${group} ${head}` : head })
-        : element("th", { scope: "row" }, this.#link));
+        ? element("td", {
+            class: number && "number",
+            "data-label": group ? `${group} ${head}` : head,
+          })
+        : element("th", { scope: "row" }, this.#link),
+    );
     this.node = element("tr", {}, this.#cells);
   }
 
@@ -164,9 +210,13 @@ class SiteRow {
     for (const [index, { value, text, word, number }] of COLUMNS.entries()) {
       if (!text) continue;
       setText(this.#cells[index], text(value(site)));
-      if (word) setClass(this.#cells[index], `${number ? "number" : ""} ${word(value(site))}`.trim());
+      if (word)
+        setClass(this.#cells[index], `${number ? "number" : ""} ${word(value(site))}`.trim());
     }
-    setText(this.#cells[this.#index("free")], site.slots === null ? "–" : `${site.free}/${site.slots}`);
+    setText(
+      this.#cells[this.#index("free")],
+      site.slots === null ? "–" : `${site.free}/${site.slots}`,
+    );
     setClass(this.#cells[this.#index("model")], site.isOtherModel ? "warn mono" : "mono");
     if (this.#fates !== site.fates.join()) {
       this.#fates = site.fates.join();

@@ -30,14 +30,29 @@ const nameOf = (turn) => `${turn.started_at} ${turn.request_id}`;
 
 function rowOf(turn) {
   const ending = turn.outcome === "answered" ? "late" : turn.outcome;
-  const link = element("a", { href: `#turn/${encodeURIComponent(turn.request_id)}`, title: turn.request_id }, turn.request_id);
-  return element("tr", {},
+  const link = element(
+    "a",
+    { href: `#turn/${encodeURIComponent(turn.request_id)}`, title: turn.request_id },
+    turn.request_id,
+  );
+  return element(
+    "tr",
+    {},
     element("td", { "data-label": "Began" }, clock(turn.started_at)),
     element("th", { scope: "row", class: "mono" }, link),
     element("td", { "data-label": "Class" }, turn.class),
-    element("td", { "data-label": "Ended", class: `state ${ending === "late" ? "warn" : "bad"}` }, ending),
+    element(
+      "td",
+      { "data-label": "Ended", class: `state ${ending === "late" ? "warn" : "bad"}` },
+      ending,
+    ),
     element("td", { "data-label": "First content", class: "number" }, time(turn.ttft_ms)),
     element("td", { "data-label": "Budget", class: "number" }, time(turn.budget_ms)),
     element("td", { "data-label": "Path" }, turn.path.join(" › ") || "–"),
-    element("td", { "data-label": "Why" }, (turn.outcome === "shed" && turn.reason) || turn.error || turn.reason || "–"));
+    element(
+      "td",
+      { "data-label": "Why" },
+      (turn.outcome === "shed" && turn.reason) || turn.error || turn.reason || "–",
+    ),
+  );
 }
