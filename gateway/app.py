@@ -21,16 +21,18 @@ from gateway.config.checks import is_loopback
 from gateway.core.errors import ConfigError
 from gateway.edge import grpc_server, http_server
 from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
-from gateway.edge.admin import SiteIdentity, build_admin_app
+from gateway.edge.admin import build_admin_app
+from gateway.edge.console.feed import GridFeed, TalkPage
+from gateway.edge.console.sight import ADMIN, public_sight
 from gateway.edge.desk import Desk
-from gateway.edge.grid_events import grid_events_route
-from gateway.edge.grid_view import GridFigures, grid_view
+from gateway.edge.grid_view import GridFigures
 from gateway.edge.http_app import build_http_app
 from gateway.edge.own_turns import own_turn_route
 from gateway.edge.realtime.live_session import SessionLimits
 from gateway.edge.realtime.site import RealtimeSite
 from gateway.edge.realtime.voices import Voices
 from gateway.edge.realtime.websocket import REALTIME_PATH
+from gateway.edge.site_source import SiteIdentity, SiteSource
 from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.loop_lag import watch_loop_lag
@@ -119,7 +121,6 @@ class _Site:
     ) -> None:
         self._config = config
         self._backend = backend
-        self._started_s = time.monotonic()
         self.telemetry = SiteTelemetry(
             site=config.site.id,
             version=__version__,
@@ -131,7 +132,6 @@ class _Site:
             otlp_endpoint=config.telemetry.otlp_endpoint,
         )
         if backend.grid is not None:
-            backend.grid.tell_of(self.telemetry.slo.report)
             backend.grid.router.evidence = self.telemetry.decisions
         keys_file = config.auth.keys_file
         self.gatekeeper = KeyGatekeeper(Path(keys_file)) if keys_file else OpenGatekeeper()
@@ -153,6 +153,15 @@ class _Site:
             max_starts_per_s=realtime.max_starts_per_s,
             stall_limit_s=limits.stall_limit_s,
         )
+        self.source = SiteSource(
+            SiteIdentity(config.site.id, config.site.region, __version__, time.monotonic()),
+            self.desk,
+            backend.engine,
+            GridFigures if backend.grid is None else backend.grid.figures,
+            self.telemetry,
+        )
+        if backend.grid is not None:
+            backend.grid.tell_of(self.source.service)
 
     async def serve(
         self,
@@ -164,13 +173,9 @@ class _Site:
         """Open the ports, serve until asked to end, drain."""
         config, limits, tls = self._config, self._config.limits, self._config.tls
         grid = self._backend.grid
+        talk = TalkPage("https" if tls.enabled else "http", listeners["http"].getsockname()[1])
+        feed = GridFeed(self.source, talk=talk)
         tls_files = http_server.TlsFiles(tls.cert, tls.key) if tls.enabled else None
-        figures = GridFigures if grid is None else grid.figures
-        events = grid_events_route(
-            lambda: grid_view(config.site.id, figures(), self.telemetry.slo.report()),
-            is_ending=lambda: self.desk.draining,
-            stall_limit_s=limits.stall_limit_s,
-        )
         public = http_server.HttpServer(
             build_http_app(
                 self.desk,
@@ -179,7 +184,7 @@ class _Site:
                 stall_limit_s=limits.stall_limit_s,
                 routes=[
                     own_turn_route(self.desk, self.telemetry.ring),
-                    events,
+                    *feed.routes(public_sight(self.gatekeeper)),
                     *self.realtime.routes,
                 ],
                 answers_this_machine_only=not config.auth.keys_file,
@@ -193,12 +198,9 @@ class _Site:
         )
         admin = http_server.HttpServer(
             build_admin_app(
-                identity=self._identity(),
-                desk=self.desk,
-                engine=self._backend.engine,
-                grid=figures,
-                telemetry=self.telemetry,
+                self.source,
                 end=asked.end.set,
+                routes=feed.routes(lambda _: ADMIN),
                 answers_this_machine_only=is_loopback(config.admin.host),
             ),
             listeners["admin"],
@@ -235,6 +237,7 @@ class _Site:
             await self._drain(public, agents, asked.cut)
             for one in running:
                 one.cancel()
+            feed.close()
             public.stop()
             admin.stop()
 
@@ -283,10 +286,6 @@ class _Site:
                 _log.error("keys not reloaded: %s", error)
             else:
                 _log.info("keys reloaded")
-
-    def _identity(self) -> SiteIdentity:
-        site = self._config.site
-        return SiteIdentity(site.id, site.region, __version__, self._started_s)
 
     def _figures(self) -> SiteFigures:
         engine = self._backend.engine

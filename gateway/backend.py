@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.core.errors import ConfigError, EngineUnavailable, SetupError
 from gateway.core.escalation import EscalationPolicy
 from gateway.core.turn import ModelInfo
-from gateway.edge.admin import EngineSource
 from gateway.edge.grid import Grid
+from gateway.edge.site_source import EngineSource
 from gateway.engine.bundle import load_bundle
 from gateway.engine.client import EngineClient
 from gateway.engine.frames import Start

@@ -135,7 +135,7 @@ def _parts(directory: Path) -> dict[str, Any]:
     """CPU microseconds of each part of recording an unsampled turn."""
     record = turn(1)
     kept = KeptTurn(record, 1_790_000_000_000_000_000)
-    ring, metrics, slo = RecordRing(2048), TurnMetrics("edge-a"), SloKeeper(Objectives())
+    ring, metrics, slo = RecordRing(2048), TurnMetrics("edge-a"), SloKeeper("edge-a", Objectives())
     with _store(directory) as store:
         sink = RecordFanOut([ring.keep])
         encoder = msgspec.msgpack.Encoder()
@@ -203,7 +203,7 @@ def _recorder(directory: Path, has_telemetry: bool) -> Iterator[Callable[[TurnRe
     if not has_telemetry:
         yield lambda _: None
         return
-    ring, metrics, slo = RecordRing(2048), TurnMetrics("edge-a"), SloKeeper(Objectives())
+    ring, metrics, slo = RecordRing(2048), TurnMetrics("edge-a"), SloKeeper("edge-a", Objectives())
     tracer = TurnTracer(_Encoding(), Resource.get_empty())
     with _store(directory) as store:
         sink = RecordFanOut(

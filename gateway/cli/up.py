@@ -92,6 +92,8 @@ answer = client.chat.completions.create(
     model="default", messages=[{{"role": "user", "content": "What can you do for me?"}}]
 )
 print(answer.choices[0].message.content)
+
+See it work: {console}
 {account}
 Ctrl-C ends everything; a second Ctrl-C cuts running turns off.
 """
@@ -303,6 +305,7 @@ def _try_text(site: SiteConfig) -> str:
     has_account = not site.upstream.url and has_care_tools(site.model.path)
     return _TRY.format(
         http_v1=_http_v1(site),
+        console=_http_v1(site).removesuffix("v1"),
         tools="-H 'x-firsthop-tools: server' " if has_account else "",
         question="What is my balance?" if has_account else "Hello!",
         account=_ACCOUNT.format(file=Path(site.account.database).absolute()) if has_account else "",

@@ -197,6 +197,16 @@ class SessionNotFound(RequestError):
         )
 
 
+class SiteNotKnown(RequestError):
+    """No site of this name is known here."""
+
+    code = "site_not_found"
+
+    def __init__(self, site: str) -> None:
+        super().__init__(f"no site {quoted(site)} is known here")
+        self.site = site
+
+
 class AccessError(GatewayError):
     """The caller may not do this."""
 
@@ -289,6 +299,16 @@ class SloUnattainable(CapacityError):
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.alternates = alternates
+
+
+class TooManyReaders(CapacityError):
+    """All places of those who follow the grid's events are taken."""
+
+    code = "too_many_readers"
+
+    def __init__(self, *, max_num_readers: int) -> None:
+        super().__init__(f"{max_num_readers} consoles are open already; close one")
+        self.max_num_readers = max_num_readers
 
 
 class SiteDraining(CapacityError):

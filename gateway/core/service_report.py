@@ -6,6 +6,7 @@ at the site its caller came to, wherever it was answered.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
@@ -20,8 +21,25 @@ SHORT_S = 10.0
 LONG_S = 60.0
 """The two windows that sites tell each other about."""
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+_MAX_COUNT = 1_000_000_000
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
 _Ratio = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
+
+
+class Fate(StrEnum):
+    """What became of a turn. Callers' own mistakes, and turns they left early, are none of these.
+
+    The order is that of `ServiceReport.num_by_fate`.
+    """
+
+    HERE = "here"
+    """Answered at the site its caller came to."""
+    FORWARDED = "forwarded"
+    """Answered by a peer."""
+    ESCALATED = "escalated"
+    """Answered by the core tier."""
+    SHED = "shed"
+    FAILED = "failed"
 
 
 class Tally(NamedTuple):
@@ -68,6 +86,10 @@ class ServiceReport(msgspec.Struct, frozen=True, array_like=True):
     by_class: tuple[ClassService, ClassService, ClassService]
     answer_tokens_per_s: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 0.0
     """Of turns that ended in the last `LONG_S`."""
+    num_by_fate: tuple[_Count, _Count, _Count, _Count, _Count] = (0, 0, 0, 0, 0)
+    """Of the same turns, in the order of `Fate`."""
+    num_sessions: _Count = 0
+    """Open now."""
 
 
 def added_up(reports: Iterable[ServiceReport]) -> ServiceReport | None:
@@ -82,8 +104,15 @@ def added_up(reports: Iterable[ServiceReport]) -> ServiceReport | None:
         _class_added_up([report.by_class[rank] for report in given])
         for rank in range(len(SERVICE_ORDER))
     )
+    here, forwarded, escalated, shed, failed = (
+        min(_MAX_COUNT, sum(report.num_by_fate[rank] for report in given))
+        for rank in range(len(Fate))
+    )
     return ServiceReport(
-        (voice, agent, batch), min(1e9, sum(report.answer_tokens_per_s for report in given))
+        (voice, agent, batch),
+        min(1e9, sum(report.answer_tokens_per_s for report in given)),
+        (here, forwarded, escalated, shed, failed),
+        min(_MAX_COUNT, sum(report.num_sessions for report in given)),
     )
 
 

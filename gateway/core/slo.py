@@ -16,7 +16,14 @@ import msgspec
 from gateway.core.budget import TurnClass
 from gateway.core.generation import CLASS_RANK, SERVICE_ORDER
 from gateway.core.latency_histogram import LatencyHistogram, bucket_of
-from gateway.core.service_report import LONG_S, SHORT_S, ClassService, ServiceReport, Tally
+from gateway.core.service_report import (
+    LONG_S,
+    SHORT_S,
+    ClassService,
+    Fate,
+    ServiceReport,
+    Tally,
+)
 
 _FINE_S, _COARSE_S = 1.0, 10.0
 """Lengths of the slices that windows are made of; a window is exact to one of its slices."""
@@ -57,6 +64,7 @@ BURN_RULES: Final = (
 )
 """The pages are the workbook's; `fast` is for the grid itself, which cannot wait for minutes."""
 WINDOWS_S: Final = tuple(sorted({s for rule in BURN_RULES for s in (rule.short_s, rule.long_s)}))
+_PLACE: Final = {fate: place for place, fate in enumerate(Fate, start=2)}
 
 
 class WindowState(msgspec.Struct, frozen=True):
@@ -202,8 +210,8 @@ class SloRecord:
 
     def __init__(self, objectives: Objectives) -> None:
         self._by_class = tuple(_ClassRecord(one, objectives.of(one)) for one in SERVICE_ORDER)
-        self._tokens: deque[list[int]] = deque(maxlen=int(LONG_S) + 1)
-        """Seconds and answer tokens of the turns that ended in them."""
+        self._seconds: deque[list[int]] = deque(maxlen=int(LONG_S) + 1)
+        """Of the turns that ended in a second: which one, answer tokens, and counts by `Fate`."""
 
     def add(
         self,
@@ -213,13 +221,16 @@ class SloRecord:
         first_content_s: float | None,
         answer_tokens: int,
         now_s: float,
+        fate: Fate | None = None,
     ) -> None:
         """A turn has ended. `is_met` is None where there was no budget to meet."""
         self._by_class[CLASS_RANK[turn_class]].add(is_met, first_content_s, now_s)
-        if answer_tokens:
-            if not self._tokens or self._tokens[-1][0] < int(now_s):
-                self._tokens.append([int(now_s), 0])
-            self._tokens[-1][1] += answer_tokens
+        if not self._seconds or self._seconds[-1][0] < int(now_s):
+            self._seconds.append([int(now_s), 0, *(0 for _ in Fate)])
+        second = self._seconds[-1]
+        second[1] += answer_tokens
+        if fate is not None:
+            second[_PLACE[fate]] += 1
 
     def states(self, now_s: float) -> tuple[ClassState, ...]:
         """Every class, in `SERVICE_ORDER`."""
@@ -228,5 +239,9 @@ class SloRecord:
     def report(self, now_s: float) -> ServiceReport:
         """What other sites are told."""
         voice, agent, batch = (record.service(now_s) for record in self._by_class)
-        recent = sum(tokens for second, tokens in self._tokens if second > int(now_s) - LONG_S)
-        return ServiceReport((voice, agent, batch), recent / LONG_S)
+        recent = [second for second in self._seconds if second[0] > int(now_s) - LONG_S]
+        tokens, here, forwarded, escalated, shed, failed = (
+            sum(second[place] for second in recent) for place in range(1, 2 + len(Fate))
+        )
+        num_by_fate = (here, forwarded, escalated, shed, failed)
+        return ServiceReport((voice, agent, batch), tokens / LONG_S, num_by_fate)

@@ -98,7 +98,8 @@ class AgentService:
             )
             self._sessions.add(session)
             try:
-                await session.run()
+                with self._desk.session():
+                    await session.run()
             finally:
                 self._sessions.discard(session)
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 import uuid
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
 from gateway.core.budget import Budget, BudgetDefaults, TurnClass, budget_for
@@ -33,7 +33,7 @@ from gateway.telemetry.logs import turn_in_logs
 from gateway.telemetry.trace_context import TraceContext, TurnTrace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
     from types import TracebackType
 
     from gateway.core.turn import Turn, TurnEvent
@@ -101,6 +101,8 @@ class Desk:
         """What a tenant's caller is called in records."""
         self.monotonic = monotonic
         self.draining = False
+        self.num_sessions = 0
+        """Conversations open now."""
         self._visits: set[Visit] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -136,6 +138,15 @@ class Desk:
             session=session,
         )
         return Visit(self, trail)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """A conversation is open for as long as this."""
+        self.num_sessions += 1
+        try:
+            yield
+        finally:
+            self.num_sessions -= 1
 
     def drain(self) -> None:
         """Take nothing new from now on."""

@@ -207,6 +207,7 @@ class Grid:
             configured=frozenset(one.partition("=")[0] for one in self._config.grid.peers),
             fabric=None if fabric is None else fabric.figures(),
             connect_time_s=(lambda _: None) if neighbourhood is None else neighbourhood.rtt_s,
+            models=self._hello.models,
         )
 
     def _card(self) -> SiteCard:

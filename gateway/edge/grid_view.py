@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.core.budget import TurnClass
 from gateway.core.generation import SERVICE_ORDER
+from gateway.core.load_report import ModelKey
 from gateway.core.membership import Ignored
-from gateway.core.service_report import added_up
+from gateway.core.service_report import Fate, added_up
 from gateway.edge.turn_view import ms, optional_ms
 from gateway.peers.fabric import FabricFigures, MemberFigures
 from gateway.peers.link import LinkFigures
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from gateway.core.service_report import ClassService, ServiceReport
 
 
+_ON_LINK, _ON_FABRIC = "the peer's report on its link", "fabric"
 MAX_SERVICE_AGE_S = 10.0
 """Older figures are shown with their age, and no longer added up."""
 
 
-class _Told(NamedTuple):
+class ServiceTold(NamedTuple):
     """A report, who it is from and how old it is."""
 
     source: str
@@ -42,6 +44,51 @@ class GridFigures(msgspec.Struct, frozen=True, kw_only=True):
     fabric: FabricFigures | None = None
     connect_time_s: Callable[[str], float | None] = lambda _: None
     """Of a site's peer port, if it was measured."""
+    models: tuple[ModelKey, ...] = ()
+    """What this site serves."""
+
+
+class SiteSeen(NamedTuple):
+    """What is known of one other site."""
+
+    link: LinkFigures
+    member: MemberFigures | None
+    """None: the fabric never said anything of it."""
+    is_kept: bool = True
+    """Whether a link is kept to it."""
+
+    @property
+    def state(self) -> str:
+        """As in `PeerView`."""
+        link = self.link
+        if not self.is_kept:
+            return "seen"
+        if link.is_usable:
+            return "usable" if link.ejected_for_s is None else "ejected"
+        return "linked" if link.is_linked else "unlinked"
+
+    @property
+    def load(self) -> tuple[str, LoadReport, float] | None:
+        """Source, report, and seconds since it arrived.
+
+        A linked peer's is what it said on the link, whatever the fabric says.
+        """
+        link, member = self.link, self.member
+        if link.report is not None:
+            return _ON_LINK, link.report, link.report_age_s or 0.0
+        if link.is_linked or member is None or member.load is None:
+            return None
+        return _ON_FABRIC, member.load, member.report_age_s or 0.0
+
+    @property
+    def service(self) -> ServiceTold | None:
+        """Likewise."""
+        link, member = self.link, self.member
+        if link.service is not None:
+            return ServiceTold(_ON_LINK, link.service_age_s or 0.0, link.service)
+        if link.is_linked or member is None or member.service is None:
+            return None
+        return ServiceTold(_ON_FABRIC, member.report_age_s or 0.0, member.service)
 
 
 class ReportView(msgspec.Struct, frozen=True):
@@ -84,6 +131,9 @@ class ServiceView(msgspec.Struct, frozen=True):
     source: str
     age_ms: float
     answer_tokens_per_s: float
+    num_sessions: int
+    num_by_fate: dict[Fate, int]
+    """What became of the turns that ended in the last minute."""
     classes: dict[TurnClass, ClassServiceView]
 
 
@@ -158,46 +208,49 @@ class GridView(msgspec.Struct, frozen=True):
     peers: list[PeerView]
 
 
-def grid_view(site: str, figures: GridFigures, own: ServiceReport) -> GridView:
-    """The grid, from the figures of this moment and this site's `own`."""
+def sites_seen(figures: GridFigures) -> list[SiteSeen]:
+    """All other sites: those that are linked to, then those that only the fabric knows."""
     fabric = figures.fabric
     members = {} if fabric is None else {member.site: member for member in fabric.members}
-    seen = [(link, members.pop(link.site, None)) for link in figures.links]
-    peers = [_peer(link, member, figures) for link, member in seen]
+    seen = [SiteSeen(link, members.pop(link.site, None)) for link in figures.links]
     for member in members.values():
         address = member.card.peer_address if member.card else ""
         unlinked = LinkFigures(
             site=member.site, address=address, is_linked=False, is_usable=False, last_error=""
         )
-        seen.append((unlinked, member))
-        peers.append(_peer(unlinked, member, figures, is_kept=False))
-    told = [told for link, member in seen if (told := _newest_service(link, member))]
+        seen.append(SiteSeen(unlinked, member, is_kept=False))
+    return seen
+
+
+def grid_view(site: str, figures: GridFigures, own: ServiceReport) -> GridView:
+    """The grid, from the figures of this moment and this site's `own`."""
+    fabric, seen = figures.fabric, sites_seen(figures)
+    told = [told for one in seen if (told := one.service)]
     fresh = [one for one in told if one.age_s <= MAX_SERVICE_AGE_S]
     total = added_up([own, *(one.report for one in fresh)]) or own
     return GridView(
         site,
         figures.num_turns_for_peers,
         None if fabric is None else FabricView(fabric.is_joined, fabric.num_ignored),
-        service_view(_Told("this site", 0.0, own)),
-        service_view(_Told("all sites", max((one.age_s for one in fresh), default=0.0), total)),
+        service_view(ServiceTold("this site", 0.0, own)),
+        service_view(
+            ServiceTold("all sites", max((one.age_s for one in fresh), default=0.0), total)
+        ),
         1 + len(fresh),
-        peers,
+        [peer_view(one, figures) for one in seen],
     )
 
 
-def _peer(
-    link: LinkFigures, member: MemberFigures | None, figures: GridFigures, *, is_kept: bool = True
-) -> PeerView:
-    state = "usable" if link.is_usable else "linked" if link.is_linked else "unlinked"
-    if state == "usable" and link.ejected_for_s is not None:
-        state = "ejected"
+def peer_view(seen: SiteSeen, figures: GridFigures) -> PeerView:
+    """One other site, with all that is known of it."""
+    link, member = seen.link, seen.member
     connect_time_s = figures.connect_time_s(link.site) if link.rtt_s is None else None
-    told = _newest_service(link, member)
+    load, told = seen.load, seen.service
     return PeerView(
         site=link.site,
         address=link.address,
         known_from="configured" if link.site in figures.configured else "fabric",
-        state=state if is_kept else "seen",
+        state=seen.state,
         slow=link.is_slow,
         ejected_for_ms=optional_ms(link.ejected_for_s),
         num_ejections=link.num_ejections,
@@ -212,37 +265,21 @@ def _peer(
         num_refused=link.num_refused,
         num_lost=link.num_lost,
         addresses=link.addresses or (member.card.addresses if member and member.card else ()),
-        report=_newest_report(link, member),
+        report=None if load is None else _report(*load),
         fabric=None if member is None else _presence(member),
         service=None if told is None else service_view(told),
     )
 
 
-def _newest_report(link: LinkFigures, member: MemberFigures | None) -> ReportView | None:
-    """A linked peer's is what it said on the link, whatever the fabric says."""
-    if link.report is not None:
-        return _report("the peer's report on its link", link.report, link.report_age_s or 0.0)
-    if link.is_linked or member is None or member.load is None:
-        return None
-    return _report("fabric", member.load, member.report_age_s or 0.0)
-
-
-def _newest_service(link: LinkFigures, member: MemberFigures | None) -> _Told | None:
-    """A linked peer's is what it said on the link, whatever the fabric says."""
-    if link.service is not None:
-        return _Told("the peer's report on its link", link.service_age_s or 0.0, link.service)
-    if link.is_linked or member is None or member.service is None:
-        return None
-    return _Told("fabric", member.report_age_s or 0.0, member.service)
-
-
-def service_view(told: _Told) -> ServiceView:
+def service_view(told: ServiceTold) -> ServiceView:
     """A report, as people read it."""
     by_class = zip(SERVICE_ORDER, told.report.by_class, strict=True)
     return ServiceView(
         source=told.source,
         age_ms=ms(told.age_s),
         answer_tokens_per_s=round(told.report.answer_tokens_per_s, 1),
+        num_sessions=told.report.num_sessions,
+        num_by_fate=dict(zip(Fate, told.report.num_by_fate, strict=True)),
         classes={one: _class_service(service) for one, service in by_class},
     )
 

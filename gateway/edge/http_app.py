@@ -64,7 +64,7 @@ def build_http_app(
             Route("/v1/models/{model_id:path}", models.retrieve),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            *page_routes(),
+            *page_routes("/", "/talk"),
             *routes,
         ],
         exception_handlers={HTTPException: answer_route_error, GatewayError: answer_gateway_error},

@@ -104,7 +104,7 @@ def view_of(turn: KeptTurn) -> TurnView:
     return TurnView(
         request_id=record.request_id,
         trace_id=turn.trace.root.trace_hex,
-        started_at=_rfc3339(turn.started_ns),
+        started_at=rfc3339(turn.started_ns),
         turn_class=record.turn_class.value,
         tenant=record.tenant,
         caller=record.caller,
@@ -175,5 +175,6 @@ def _finite_ms(value_s: float) -> float | None:
     return ms(value_s) if isfinite(value_s) else None
 
 
-def _rfc3339(instant_ns: int) -> str:
+def rfc3339(instant_ns: int) -> str:
+    """The instant, given in nanoseconds since 1970, to the millisecond."""
     return datetime.fromtimestamp(instant_ns / 1e9, UTC).isoformat(timespec="milliseconds")

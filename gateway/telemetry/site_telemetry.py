@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVI
 
 from gateway.core.slo import Objectives
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
+from gateway.telemetry.missed_turns import MissedTurns
 from gateway.telemetry.record_store import Pseudonyms, TurnQuery
 from gateway.telemetry.records import KeptTurn, RecordFanOut, RecordRing
 from gateway.telemetry.slo import SloKeeper
@@ -56,10 +57,12 @@ class SiteTelemetry:
         self._figures = figures
         self._tracer: TurnTracer | None = None
         self.ring = RecordRing(records_kept)
-        self.slo = SloKeeper(objectives or Objectives())
+        self.missed = MissedTurns()
+        self.slo = SloKeeper(site, objectives or Objectives())
         turn_metrics = TurnMetrics(site)
         recorders: list[Callable[[KeptTurn], None]] = [
             self.ring.keep,
+            self.missed.keep,
             lambda turn: turn_metrics.record(turn.record),
             lambda turn: self.slo.record(turn.record),
         ]

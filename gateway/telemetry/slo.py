@@ -6,7 +6,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from gateway.core.service_report import Fate
 from gateway.core.slo import SloRecord
+from gateway.core.stages import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +22,13 @@ class SloKeeper:
     """Written by the loop's thread, read by whoever collects."""
 
     def __init__(
-        self, objectives: Objectives, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        site: str,
+        objectives: Objectives,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._site = site
         self._record = SloRecord(objectives)
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -34,8 +41,22 @@ class SloKeeper:
                 is_met=record.within_budget,
                 first_content_s=record.ttft_s,
                 answer_tokens=record.completion_tokens,
+                fate=self._fate(record),
                 now_s=self._monotonic(),
             )
+
+    def _fate(self, record: TurnRecord) -> Fate | None:
+        match record.outcome:
+            case Outcome.SHED:
+                return Fate.SHED
+            case Outcome.FAILED:
+                return Fate.FAILED
+            case Outcome.ANSWERED if record.escalation and not record.escalation_error:
+                return Fate.ESCALATED
+            case Outcome.ANSWERED:
+                return Fate.HERE if record.site in ("", self._site) else Fate.FORWARDED
+            case _:
+                return None
 
     def states(self) -> tuple[ClassState, ...]:
         """Every class as it stands now; takes up to a millisecond."""

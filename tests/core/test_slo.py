@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.budget import TurnClass
 from gateway.core.latency_histogram import LatencyHistogram
-from gateway.core.service_report import ClassService, ServiceReport, Tally, added_up
+from gateway.core.service_report import ClassService, Fate, ServiceReport, Tally, added_up
 from gateway.core.slo import WINDOWS_S, Objectives, SlidingTally, SloRecord
 
 VOICE = 0
@@ -124,6 +124,35 @@ def test_the_grid_is_the_sum_of_its_sites() -> None:
     assert voice.first_content.quantile_s(0.99) == pytest.approx(0.9, rel=0.03)
     assert grid.answer_tokens_per_s == pytest.approx(2 * one.answer_tokens_per_s)
     assert added_up([]) is None
+
+
+def test_what_became_of_turns_is_counted_for_a_minute_and_added_up() -> None:
+    record = SloRecord(Objectives())
+    for now_s, fate in ((0.0, Fate.HERE), (50.0, Fate.SHED), (50.2, Fate.HERE), (55.0, None)):
+        record.add(
+            TurnClass.AGENT,
+            is_met=None,
+            first_content_s=None,
+            answer_tokens=0,
+            fate=fate,
+            now_s=now_s,
+        )
+    one = record.report(59.0)
+    assert dict(zip(Fate, one.num_by_fate, strict=True)) == {
+        Fate.HERE: 2,
+        Fate.FORWARDED: 0,
+        Fate.ESCALATED: 0,
+        Fate.SHED: 1,
+        Fate.FAILED: 0,
+    }
+    later = msgspec.structs.replace(record.report(100.0), num_sessions=3)
+    assert later.num_by_fate == (1, 0, 0, 1, 0)
+    assert record.report(120.0).num_by_fate == (0, 0, 0, 0, 0)
+    both = added_up([one, later])
+    assert both
+    assert (both.num_by_fate, both.num_sessions) == ((3, 0, 0, 2, 0), 3)
+    full = msgspec.structs.replace(one, num_by_fate=(10**9,) * 5, num_sessions=10**9)
+    assert added_up([full, full]) == msgspec.structs.replace(full, by_class=both.by_class)
 
 
 def test_a_report_is_small_and_bounded() -> None:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from gateway.core.budget import BudgetDefaults
 from gateway.core.errors import EngineUnavailable
 from gateway.core.generation import Backlog, EngineLoad
-from gateway.edge.admin import EngineSource, SiteIdentity, build_admin_app
+from gateway.edge.admin import build_admin_app
+from gateway.edge.console.feed import GridFeed, TalkPage
+from gateway.edge.console.sight import ADMIN
 from gateway.edge.desk import Desk
 from gateway.edge.grid_view import GridFigures
 from gateway.edge.http_server import HttpServer, bind_listener
+from gateway.edge.site_source import EngineSource, SiteIdentity, SiteSource
 from gateway.telemetry.metrics import SiteFigures
 from gateway.telemetry.site_telemetry import SiteTelemetry
 from tests.edge.fakes import WAIT_S, Gate, ScriptedRunner
@@ -47,6 +50,7 @@ class AdminSite:
         self.is_told_to_end = threading.Event()
         self.capacity_ratio = 1.0
         self.links: list[LinkFigures] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.telemetry = SiteTelemetry(
             site="edge-a",
             version="1.2.3",
@@ -59,21 +63,26 @@ class AdminSite:
             sink=self.telemetry.sink,
             defaults=BudgetDefaults(),
         )
-        app = build_admin_app(
-            identity=SiteIdentity("edge-a", "lab", "1.2.3", started_s=600.0),
-            desk=self.desk,
-            engine=EngineSource(
+        self.source = SiteSource(
+            SiteIdentity("edge-a", "lab", "1.2.3", started_s=600.0),
+            self.desk,
+            EngineSource(
                 load=self._load,
                 num_restarts=lambda: 3,
                 capacity_ratio=lambda: self.capacity_ratio,
                 set_capacity=self._set_capacity,
             ),
-            grid=lambda: GridFigures(
+            lambda: GridFigures(
                 num_turns_for_peers=2, links=self.links, configured=frozenset({"edge-b"})
             ),
-            telemetry=self.telemetry,
-            end=self.is_told_to_end.set,
+            self.telemetry,
             monotonic=lambda: NOW_S,
+        )
+        self.feed = GridFeed(self.source, talk=TalkPage("http", 8080))
+        app = build_admin_app(
+            self.source,
+            end=self.is_told_to_end.set,
+            routes=self.feed.routes(lambda _: ADMIN),
             answers_this_machine_only=True,
         )
         self.server = HttpServer(app, bind_listener("127.0.0.1", 0), drain_timeout_s=1.0)
@@ -82,6 +91,12 @@ class AdminSite:
     def _set_capacity(self, ratio: float) -> int:
         self.capacity_ratio = ratio
         return 3
+
+    def stop(self) -> None:
+        """End the streams and the server."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.feed.close)
+        self.server.stop()
 
     def _load(self) -> EngineLoad:
         if self.engine_is_gone:
@@ -93,11 +108,17 @@ class AdminSite:
 def serve_admin() -> Iterator[AdminSite]:
     """An admin port that answers until the block is left."""
     site = AdminSite()
+
+    def run() -> None:
+        with asyncio.Runner() as runner:
+            site.loop = runner.get_loop()
+            runner.run(site.server.serve())
+
     with ThreadPoolExecutor(1, thread_name_prefix="admin") as threads:
-        served = threads.submit(asyncio.run, site.server.serve())
+        served = threads.submit(run)
         try:
             yield site
         finally:
-            site.server.stop()
+            site.stop()
             served.result(timeout=WAIT_S)
             asyncio.run(site.telemetry.close())

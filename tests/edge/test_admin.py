@@ -72,6 +72,7 @@ def test_the_state_of_the_site_names_age_and_source_of_its_figures(client: httpx
             "uptime_s": 400.0,
             "draining": False,
             "num_turns_active": 0,
+            "num_sessions": 0,
             "num_records_kept": 0,
             "num_engine_restarts": 3,
             "capacity_ratio": 1.0,

@@ -246,7 +246,7 @@ def test_classes_are_kept_apart(site: Site) -> None:
 
 
 def test_burn_rates_are_gauges_by_window() -> None:
-    slo = SloKeeper(Objectives(), monotonic=lambda: 1000.0)
+    slo = SloKeeper("edge-a", Objectives(), monotonic=lambda: 1000.0)
     for _ in range(6):
         slo.record(shed())
     pipeline = MetricsPipeline(

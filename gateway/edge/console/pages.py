@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-_PAGES: Final = {"/talk": "talk.html"}
+_PAGES: Final = {"/": "console.html", "/talk": "talk.html"}
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -54,10 +54,10 @@ class _File:
         return Response(self._body, headers=headers, media_type=self._type)
 
 
-def page_routes() -> list[Route]:
-    """The pages, and what they load under `/static/`."""
+def page_routes(*paths: str) -> list[Route]:
+    """The pages at these paths, and what they load under `/static/`."""
     static = {one.name: _File(one) for one in files(__package__).joinpath("static").iterdir()}
     return [
-        *(Route(path, static[name].answer) for path, name in _PAGES.items()),
+        *(Route(path, static[_PAGES[path]].answer) for path in paths),
         *(Route(f"/static/{name}", file.answer) for name, file in static.items()),
     ]

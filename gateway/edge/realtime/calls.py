@@ -97,7 +97,7 @@ class Calls:
     async def _serve(self, call: OngoingCall, live: LiveSession, places: ExitStack) -> None:
         reason = ""
         try:
-            with places, self._sessions.living(live):
+            with places, self._sessions.living(live), self._desk.session():
                 error = await live.run()
                 reason = "" if error is None else error.message
         except GatewayError as error:

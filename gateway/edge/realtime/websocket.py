@@ -115,7 +115,7 @@ class RealtimeSockets:
             limits=self._limits,
             voices=self._voices,
         )
-        with self._sessions.place(), self._sessions.living(live):
+        with self._sessions.place(), self._sessions.living(live), self._desk.session():
             await socket.accept(_subprotocol(socket))
             error = await live.run()
         if error is not None:
