@@ -125,4 +125,4 @@ class KvModel:
             rows[dst][:num_tokens] = rows[src][:num_tokens]
         for key, tokens in cache._index._tokens.items():
             row = cache.table.row_of[key]
-            assert rows[row][: len(tokens)] == prompt_cells(tokens)
+            assert rows[row][: len(tokens)] == prompt_cells(tuple(tokens))
