@@ -137,6 +137,27 @@ def mmpp_correlated(
     return [modulated(rate_hz, bursts, paths[region], rng) for region in region_of_site]
 
 
+@dataclass(frozen=True, slots=True)
+class RateProfile:
+    """How much more than on average is sent: `factors[i]` from `edges_s[i]` to `edges_s[i + 1]`.
+
+    A process drawn over `mean_s()` seconds and `bent` to the profile keeps its character: bursts
+    come where the rate is high, and pass as quickly as they come.
+    """
+
+    edges_s: NDArray[np.float64]
+    factors: NDArray[np.float64]
+
+    def mean_s(self) -> float:
+        """How long the average rate takes to send as much."""
+        return float((np.diff(self.edges_s) * self.factors).sum())
+
+    def bent(self, instants: Instants) -> Instants:
+        """Instants within `mean_s()`, at the times of the profile at which as much was sent."""
+        sent_s = np.concatenate(([0.0], np.cumsum(np.diff(self.edges_s) * self.factors)))
+        return np.interp(instants, sent_s, self.edges_s)
+
+
 def spread_batches(at_s: Instants, quantum_s: float, rng: Generator) -> Instants:
     """Instants that were rounded down to multiples of `quantum_s`, spread over their quantum.
 

@@ -23,12 +23,12 @@ from loadtests.sim.arms import POLICIES
 from loadtests.sim.bound import pooled_bound
 from loadtests.sim.faults import CapacityCut, SlowDown
 from loadtests.sim.links import Link
+from loadtests.sim.prepared import Prepared
 from loadtests.sim.reports import Reporting
 from loadtests.sim.saturation import saturation_hz
 from loadtests.sim.scenario import (
     LoadTable,
     NetworkTable,
-    Prepared,
     Scenario,
     SitesTable,
     SloTable,

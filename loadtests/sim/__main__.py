@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gateway.core.errors import ConfigError
 from loadtests import facts
-from loadtests.sim.scenario import Prepared, load_scenario
+from loadtests.sim.prepared import Prepared
+from loadtests.sim.scenario import load_scenario
 
 
 def main() -> int:

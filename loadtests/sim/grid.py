@@ -7,7 +7,6 @@ from array import array
 from math import inf, isnan
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from gateway.core.generation import add_backlogs, subtract_backlogs
@@ -17,9 +16,10 @@ from loadtests.sim.outcome import Fate, Outcome
 from loadtests.sim.policy import NOWHERE, Ask, News
 from loadtests.sim.site import Shed
 from loadtests.sim.view import SitesInView
+from loadtests.sim.ways import Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gateway.core.generation import ClassBacklogs
     from gateway.core.step_time import StepTimes
@@ -29,24 +29,8 @@ if TYPE_CHECKING:
     from loadtests.sim.reports import Reporting
     from loadtests.sim.site import SiteEffect, SiteSpec
     from loadtests.sim.view import Node
+    from loadtests.sim.ways import Clients
     from loadtests.sim.workload import Workload
-
-
-class Clients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How clients reach their site. Raises ValueError out of range."""
-
-    access_delay_s: float = 0.0
-    """One way between a client and its home site."""
-    failover_s: float | None = None
-    """After this long without an answer from a dead site a client turns to the nearest living
-    one; None: it gives up."""
-
-    def __post_init__(self) -> None:
-        """Hold every field to its range."""
-        if not 0.0 <= self.access_delay_s < 10.0:
-            raise ValueError("`access_delay_s` must be at least 0 and below 10 seconds")
-        if self.failover_s is not None and not 0.0 <= self.failover_s < 3600.0:
-            raise ValueError("`failover_s` must be at least 0 and below an hour")
 
 
 class Grid(SitesInView):
@@ -65,13 +49,20 @@ class Grid(SitesInView):
         clients: Clients,
         reporting: Reporting,
         seed: int,
+        ways: Ways | None = None,
+        cut_off: Collection[int] = (),
     ) -> None:
+        """`ways` other than the clients' access; requests `cut_off` reach no site."""
         super().__init__(sites, links, reporting, seed)
         self.outcome = Outcome(workload)
         self._network = random.Random(f"{seed} network")
         self._workload = workload
         self._policy = policy
         self._clients = clients
+        self._ways = ways or Ways.drawn(workload, [clients.access], seed=seed)
+        self._answers_s = array("d", self._ways.answers_s.tobytes())
+        self._voice_s = array("d", self._ways.voice_s.tobytes())
+        self._cut_off = cut_off
         self._entry = array("q", workload.home)
         self._served_at = array("q", [NOWHERE]) * len(workload)
         self._tried: dict[int, tuple[int, ...]] = {}
@@ -83,9 +74,13 @@ class Grid(SitesInView):
                 self._mailboxes.publish(index, self.own(index))  # as links come up
                 # Sites start at different times, so their reports do not coincide.
                 self.events.at(self.rng.random() * self._reporting.interval_s, self._report, index)
-        arrivals_s = np.frombuffer(self._workload.sent_s) + self._clients.access_delay_s
+        arrivals_s = np.frombuffer(self._workload.sent_s) + self._ways.asks_s
+        keys = np.argsort(arrivals_s, kind="stable")
+        order = keys.tolist()
         self.events.run(
-            until_s=until_s, arrivals_s=array("d", arrivals_s.tobytes()), arrive=self._arrive
+            until_s=until_s,
+            arrivals_s=array("d", arrivals_s[keys].tobytes()),
+            arrive=lambda place: self._arrive(order[place]),
         )
         return self.outcome
 
@@ -94,7 +89,9 @@ class Grid(SitesInView):
     def _arrive(self, key: int) -> None:
         """A request reaches its entry site."""
         node = self.nodes[self._entry[key]]
-        if not node.is_alive:
+        if key in self._cut_off:
+            self._end(key, Fate.FAILED, "cut_off")
+        elif not node.is_alive:
             self._client_turns_away(key)
         elif node.frozen_since_s is not None:
             node.held.append((self._arrive, key))
@@ -135,7 +132,8 @@ class Grid(SitesInView):
         deadline_s: float | None = None
         if slo.first_token_s is not None:
             entry = self._entry[key]
-            way_back_s = self.links.delay_s(site, entry) + self._client_delay_s(key)
+            way_back_s = self.links.delay_s(site, entry) + self._ways.delay_s
+            way_back_s += self._astray_s(key) + self._voice_s[key]
             deadline_s = workload.sent_s[key] + slo.first_token_s - way_back_s
         return Submit(
             key,
@@ -233,11 +231,9 @@ class Grid(SitesInView):
         self.outcome.reasons[reason] += 1
         self._tried.pop(key, None)
 
-    def _client_delay_s(self, key: int) -> float:
-        """One way between the client and its entry site."""
-        home, entry = self._workload.home[key], self._entry[key]
-        access_s = self._clients.access_delay_s
-        return access_s if home == entry else access_s + self.links.delay_s(home, entry)
+    def _astray_s(self, key: int) -> float:
+        """One way between the client's home site and the one it had to turn to."""
+        return self.links.delay_s(self._workload.home[key], self._entry[key])
 
     # A site's work.
 
@@ -304,7 +300,8 @@ class Grid(SitesInView):
                 self._first_token((entry, key, site))
             else:
                 self.events.at(arrives_s, self._first_token, (entry, key, site))
-        self._note(key, site, arrives_s + self._client_delay_s(key), is_last=is_last)
+        at_client_s = arrives_s + self._astray_s(key) + self._answers_s[key]
+        self._note(key, site, at_client_s, is_last=is_last)
 
     def _first_token(self, answer: tuple[int, int, int]) -> None:
         """It has reached the entry: (entry, key, who gave it)."""

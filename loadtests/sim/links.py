@@ -11,8 +11,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_RETRANSMIT_S = 0.2  # Linux's smallest retransmission timeout; doubles with each loss (RFC 6298)
-_MAX_NUM_LOSSES = 6
+RETRANSMIT_S = 0.2  # Linux's smallest retransmission timeout; doubles with each loss (RFC 6298)
+MAX_NUM_LOSSES = 6
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,9 +25,13 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: float
     jitter_s: float = 0.0
     loss_ratio: float = 0.0
+    rate_bit_per_s: float = 0.0
+    """For live links alone (0: any): the messages of a turn are too small to feel it."""
 
     def __post_init__(self) -> None:
         """Hold every field to its range."""
+        if not 0.0 <= self.rate_bit_per_s <= 1e12:
+            raise ValueError("`rate_bit_per_s` must be in 0..1e12")
         if not 0.0 <= self.delay_s < 10.0 or not 0.0 <= self.jitter_s < 10.0:
             raise ValueError("`delay_s` and `jitter_s` must be at least 0 and below 10 seconds")
         if not 0.0 <= self.loss_ratio < 1.0:
@@ -86,8 +90,8 @@ class Links:
             seconds += rng.expovariate(1.0 / link.jitter_s)
         if link.loss_ratio:
             num_losses = 0
-            while num_losses < _MAX_NUM_LOSSES and rng.random() < link.loss_ratio:
-                seconds += _RETRANSMIT_S * 2.0**num_losses
+            while num_losses < MAX_NUM_LOSSES and rng.random() < link.loss_ratio:
+                seconds += RETRANSMIT_S * 2.0**num_losses
                 num_losses += 1
         return seconds
 

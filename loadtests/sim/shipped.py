@@ -20,6 +20,8 @@ from gateway.core.routing import Rules, choose, refusal
 from loadtests.sim.policy import NOWHERE, Ask, News, Report, Route, View
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.core.budget import TurnClass
 
 _CREDITS = Credits()
@@ -30,9 +32,10 @@ _BEAT_INTERVAL_S = 0.25
 class Shipped:
     """`core.routing` at every site, fed with the reports and answers that reach the site."""
 
-    uses_reports = True
-
-    def __init__(self, rules: Rules | None = None, trust: Trust | None = None) -> None:
+    def __init__(
+        self, rules: Rules | None = None, trust: Trust | None = None, *, knows_peers: bool = True
+    ) -> None:
+        self.uses_reports = knows_peers
         self._rules = rules or Rules()
         self._trust = trust or Trust()
         self._desks: dict[int, _Desk] = {}
@@ -114,7 +117,8 @@ class Shipped:
         desk = self._desks.get(site)
         num_starts = view.num_starts(site)
         if desk is None or desk.num_starts != num_starts:
-            desk = self._desks[site] = _Desk(site, view, self._trust, num_starts)
+            peers = view.peers(site) if self.uses_reports else ()
+            desk = self._desks[site] = _Desk(site, peers, view, self._trust, num_starts)
         return desk
 
     def _name_slow(self, desk: _Desk, now_s: float) -> None:
@@ -137,11 +141,13 @@ class _Sent(NamedTuple):
 class _Desk:
     """What one start of a site knows."""
 
-    def __init__(self, site: int, view: View, trust: Trust, num_starts: int) -> None:
+    def __init__(
+        self, site: int, peers: Sequence[int], view: View, trust: Trust, num_starts: int
+    ) -> None:
         self.site = site
         self.num_starts = num_starts
         self.here = Here(str(site), max_num_queued=view.max_num_queued(site))
-        self.views = {peer: PeerView(str(peer), trust=trust) for peer in view.peers(site)}
+        self.views = {peer: PeerView(str(peer), trust=trust) for peer in peers}
         self.peers = Peers(self.views.values())
         self.sent: dict[int, _Sent] = {}
         """By request, until it is known what became of it."""

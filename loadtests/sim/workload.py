@@ -13,8 +13,6 @@ import numpy as np
 from gateway.core.budget import TurnClass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 
@@ -60,6 +58,31 @@ class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.clip(np.rint(drawn), 1, self.max_tokens).astype(np.int64)
 
 
+class Speech(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a call spends beside the model, wherever its media end. Raises ValueError."""
+
+    mean_s: float
+    """End of turn and recognition, before the model is asked: Gamma distributed,"""
+    cv: float = 0.0
+    """with this coefficient of variation."""
+    voice_s: float = 0.0
+    """From the first token to the first sound."""
+
+    def __post_init__(self) -> None:
+        """Hold every field to its range."""
+        if not 0.0 <= self.mean_s < 60.0 or not 0.0 <= self.voice_s < 60.0:
+            raise ValueError("`mean_s` and `voice_s` must be at least 0 and below a minute")
+        if not 0.0 <= self.cv <= 10.0:
+            raise ValueError("`cv` must be in 0..10")
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """`count` times before the model, in seconds."""
+        if self.cv == 0.0 or self.mean_s == 0.0:
+            return np.full(count, self.mean_s)
+        shape = 1.0 / (self.cv * self.cv)
+        return rng.gamma(shape, self.mean_s / shape, count)
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """Requests as columns, by intended send time."""
@@ -72,34 +95,13 @@ class Workload:
     output_tokens: array[int]
     slo: array[int]
     """Index into `slos`."""
+    listening_s: array[float]
+    """What a call spends before its model is asked; 0 for text."""
+    voice_s: array[float]
+    """What it spends from the first token to the first sound."""
 
     def __len__(self) -> int:
         return len(self.sent_s)
-
-    @classmethod
-    def of(
-        cls,
-        arrivals_s: Sequence[NDArray[np.float64]],
-        *,
-        prompts: Sizes,
-        outputs: Sizes,
-        slos: Sequence[tuple[Slo, float]],
-        rng: np.random.Generator,
-    ) -> Workload:
-        """Requests at `arrivals_s[site]`, with sizes and SLOs (by their shares) drawn."""
-        sent_s = np.concatenate([np.asarray(times, np.float64) for times in arrivals_s])
-        home = np.repeat(np.arange(len(arrivals_s)), [len(times) for times in arrivals_s])
-        order = np.argsort(sent_s, kind="stable")
-        count = len(sent_s)
-        shares = np.array([share for _, share in slos], np.float64)
-        return cls.from_columns(
-            tuple(slo for slo, _ in slos),
-            sent_s[order],
-            home[order],
-            prompts.draw(count, rng),
-            outputs.draw(count, rng),
-            rng.choice(len(slos), count, p=shares / shares.sum()),
-        )
 
     @classmethod
     def from_columns(
@@ -110,19 +112,40 @@ class Workload:
         prompt_tokens: NDArray[np.int64],
         output_tokens: NDArray[np.int64],
         slo: NDArray[np.int64],
+        listening_s: NDArray[np.float64] | None = None,
+        voice_s: NDArray[np.float64] | None = None,
     ) -> Workload:
-        """From columns already in order of `sent_s`."""
+        """From columns already in order of `sent_s`; without the last two, all are text."""
 
         def ints(column: NDArray[np.int64]) -> array[int]:
             return array("q", column.astype(np.int64).tobytes())
 
+        def floats(column: NDArray[np.float64] | None) -> array[float]:
+            column = np.zeros(len(sent_s)) if column is None else column
+            return array("d", column.astype(np.float64).tobytes())
+
         return cls(
             slos,
-            array("d", sent_s.astype(np.float64).tobytes()),
+            floats(sent_s),
             ints(home),
             ints(prompt_tokens),
             ints(output_tokens),
             ints(slo),
+            floats(listening_s),
+            floats(voice_s),
+        )
+
+    def chosen(self, rows: NDArray[np.bool_]) -> Workload:
+        """Some of the requests, in the same order."""
+        return Workload.from_columns(
+            self.slos,
+            np.frombuffer(self.sent_s)[rows],
+            np.frombuffer(self.home, np.int64)[rows],
+            np.frombuffer(self.prompt_tokens, np.int64)[rows],
+            np.frombuffer(self.output_tokens, np.int64)[rows],
+            np.frombuffer(self.slo, np.int64)[rows],
+            np.frombuffer(self.listening_s)[rows],
+            np.frombuffer(self.voice_s)[rows],
         )
 
     def limits_s(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,11 +8,12 @@ import numpy as np
 
 from gateway.core.step_time import Curve, StepTimes
 from loadtests.sim.faults import schedule
-from loadtests.sim.grid import Clients, Grid
+from loadtests.sim.grid import Grid
 from loadtests.sim.links import Link, Links
 from loadtests.sim.policy import Local
 from loadtests.sim.reports import Reporting
 from loadtests.sim.site import SiteSpec
+from loadtests.sim.ways import Clients
 from loadtests.sim.workload import Slo, Workload
 
 if TYPE_CHECKING:

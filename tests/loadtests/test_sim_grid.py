@@ -10,11 +10,11 @@ import pytest
 from gateway.core.generation import NO_BACKLOG
 from loadtests.sim.arms import POLICIES
 from loadtests.sim.faults import AnyFault, CapacityCut, Drain, Freeze, Kill, Partition, SlowDown
-from loadtests.sim.grid import Clients
 from loadtests.sim.links import Link
 from loadtests.sim.outcome import Fate, Outcome
 from loadtests.sim.policy import Ask, ExactGreedy, News, Route, TwoChoices, Unmoved, View
 from loadtests.sim.reports import Reporting
+from loadtests.sim.ways import Clients
 from loadtests.sim.workload import Slo
 from tests.loadtests.simulations import ALONE_S, TIMES, grid, workload
 

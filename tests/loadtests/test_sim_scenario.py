@@ -14,7 +14,8 @@ import pytest
 from gateway.core.errors import ConfigError
 from loadtests.sim import scenario as scenario_module
 from loadtests.sim.faults import Kill
-from loadtests.sim.scenario import Prepared, load_scenario
+from loadtests.sim.prepared import Prepared
+from loadtests.sim.scenario import load_scenario
 
 ROOT = Path(__file__).parents[2]
 LONG = "duration_s = 300.0"
