@@ -73,7 +73,7 @@ class Ways:
         listening_s = np.frombuffer(workload.listening_s)
         voice_s = np.frombuffer(workload.voice_s)
         is_call = (listening_s > 0.0) | (voice_s > 0.0)
-        there_s, back_s = _drawn(len(workload), path, ~is_call, seed)
+        there_s, back_s = drawn_ways(len(workload), path, seed=seed, is_repeated=~is_call)
         return cls(
             sum(link.delay_s for link in path),
             there_s + listening_s + playout_s * is_call,
@@ -82,10 +82,10 @@ class Ways:
         )
 
 
-def _drawn(
-    count: int, path: Sequence[Link], is_repeated: NDArray[np.bool_], seed: int
+def drawn_ways(
+    count: int, path: Sequence[Link], *, seed: int, is_repeated: NDArray[np.bool_] | bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both ways. A lost packet of text is sent again, one of a call is concealed."""
+    """There and back. A lost packet of text is sent again (`is_repeated`), of a call concealed."""
     rng = np.random.default_rng([seed, 2])
     ways = np.zeros((2, count))
     for link in path:

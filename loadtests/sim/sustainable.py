@@ -1,0 +1,60 @@
+"""The highest load an arm sustains: bisection over parts of one seed's requests.
+
+A load is sustained when every class attains its share and the P99 of its answers is within its
+budget. Less load is a part of the requests of more (`drawing.thinned`), so that arms and loads
+differ in nothing but what is asked about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from loadtests.sim.outcome import Outcome
+    from loadtests.sim.prepared import Prepared
+
+LEAST_ATTAINED = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Sustained:
+    """One arm on one seed. The loads are parts of the scenario's own."""
+
+    ratio: float
+    """The highest that was sustained; 0: none was."""
+    is_at_most: bool
+    """Whether nothing that was tried was too much, so that more might be sustained."""
+
+
+def is_sustained(outcome: Outcome, *, least_attained: float = LEAST_ATTAINED) -> bool:
+    """Whether every class was in time; a class that sent nothing was."""
+    workload = outcome.workload
+    slo = np.frombuffer(workload.slo, np.int64)
+    first_s = np.frombuffer(outcome.first_token_s)
+    attained = outcome.attained()
+    for index, limits in enumerate(workload.slos):
+        rows = slo == index
+        if not rows.any():
+            continue
+        answered = first_s[rows & ~np.isnan(first_s)]
+        if attained[rows].mean() < least_attained or not len(answered):
+            return False
+        limit_s = limits.first_token_s
+        if limit_s is not None and np.percentile(answered, 99) > limit_s:
+            return False
+    return True
+
+
+def highest_load(prepared: Prepared, arm: str, *, tolerance: float = 0.01) -> Sustained:
+    """Between nothing and all of the scenario's load, to within `tolerance` of it."""
+    low, high = 0.0, 1.0
+    while high - low > tolerance:
+        middle = (low + high) / 2.0
+        if is_sustained(prepared.at_load(middle).run(arm)):
+            low = middle
+        else:
+            high = middle
+    return Sustained(low, is_at_most=high == 1.0)
