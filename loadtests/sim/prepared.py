@@ -73,6 +73,8 @@ class Prepared:
         finally:
             gc.enable()
         outcome.workload = self.workload
+        if ARMS[arm].is_pooled:
+            outcome.num_forwarded = 0  # from one engine of the pool to another
         return outcome
 
     def path(self, place: Place) -> list[Link]:
