@@ -37,6 +37,8 @@ COMMANDS = (
     Command("key", "gateway.cli.key", "make, list and revoke keys"),
     Command("explain", "gateway.cli.explain", "show where one turn's time went"),
     Command("top", "gateway.cli.top", "show the live grid"),
+    Command("simulate", "gateway.cli.simulate", "run a load-test scenario in virtual time"),
+    Command("sweep", "gateway.cli.sweep", "map where the grid wins and where a pool does"),
     Command("replay", "gateway.cli.replay", "make recorded routing decisions under another policy"),
 )
 

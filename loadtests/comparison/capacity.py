@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from loadtests.sim.scenario import Scenario
 
-_MOST = 1.15
+MOST = 1.15
 """The load searched up to, of what the accelerators do with no idle second: more is never met."""
 
 
@@ -30,7 +30,7 @@ def probe(scenario: Scenario, *, seed: int, site_lost: bool = False) -> Prepared
     Faults on the timeline are left out: a load that is only met while all is well is no claim, and
     one that a dead site must meet is its own figure.
     """
-    load = msgspec.structs.replace(scenario.load, rate_hz=_MOST * saturated_hz(scenario))
+    load = msgspec.structs.replace(scenario.load, rate_hz=MOST * saturated_hz(scenario))
     faults = (Kill(site=scenario.sites.count - 1, at_s=0.0),) if site_lost else ()
     return Prepared(msgspec.structs.replace(scenario, seed=seed, load=load, faults=faults))
 

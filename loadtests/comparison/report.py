@@ -46,6 +46,7 @@ def _body(summary: dict[str, Any]) -> list[str]:
             "<p>The highest offered load at which 99 % of every class are in time and the P99 of "
             "the answered is within its budget; the line is the 95 % interval over seeds.</p>",
             figures.sustainable(summary),
+            _sustained(summary),
         ]
     parts += [
         "<h2>Attained through the run</h2>",
@@ -135,6 +136,38 @@ def _arms(summary: dict[str, Any]) -> str:
         if name in ARM_WORDS
     )
     return f"{table(head, rows)}<dl>{words}</dl>"
+
+
+def _sustained(summary: dict[str, Any]) -> str:
+    """Loads and their cost, with one accelerator dead beside them where that was searched."""
+    arms = summary["sustainable"]["arms"]
+    lost = summary.get("sustainable_with_one_lost", {}).get("arms", {})
+    central = arms.get("central", {}).get("rate_hz")
+    rows = [
+        (
+            f"<b>{escape(name)}</b>",
+            number(found["rate_hz"], 1),
+            percent(found.get("of_pool")) + _points(found.get("of_pool_ci95")),
+            number(found["usd_per_mtok"], 3),
+            number(found["rate_hz"] / central, 3) if central else "–",
+            *(
+                (number(lost[name]["rate_hz"], 1), number(lost[name]["usd_per_mtok"], 3))
+                if lost
+                else ()
+            ),
+        )
+        for name, found in arms.items()
+    ]
+    head = [
+        "arm",
+        "turns / s",
+        "of the pool without distance",
+        "$ / Mtok",
+        "may cost, in central's",
+    ]
+    if lost:
+        head += ["turns / s, one dead", "$ / Mtok, N−1"]
+    return table(head, rows)
 
 
 def _classes(summary: dict[str, Any]) -> str:

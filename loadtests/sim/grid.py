@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from loadtests.sim.workload import Workload
 
 
+class TooManyMissed(Exception):
+    """A run was given up: it has missed more requests than it was allowed to."""
+
+
 class Grid(SitesInView):
     """One run of one policy."""
 
@@ -51,8 +55,12 @@ class Grid(SitesInView):
         seed: int,
         ways: Ways | None = None,
         cut_off: Collection[int] = (),
+        max_num_missed: float = inf,
     ) -> None:
-        """`ways` other than the clients' access; requests `cut_off` reach no site."""
+        """`ways` other than the clients' access; requests `cut_off` reach no site.
+
+        `run` raises TooManyMissed once more than `max_num_missed` are shed or lost.
+        """
         super().__init__(sites, links, reporting, seed)
         self.outcome = Outcome(workload)
         self._network = random.Random(f"{seed} network")
@@ -63,6 +71,7 @@ class Grid(SitesInView):
         self._answers_s = array("d", self._ways.answers_s.tobytes())
         self._voice_s = array("d", self._ways.voice_s.tobytes())
         self._cut_off = cut_off
+        self._num_left_to_miss = max_num_missed
         self._entry = array("q", workload.home)
         self._served_at = array("q", [NOWHERE]) * len(workload)
         self._tried: dict[int, tuple[int, ...]] = {}
@@ -230,6 +239,9 @@ class Grid(SitesInView):
         self.outcome.fate[key] = fate
         self.outcome.reasons[reason] += 1
         self._tried.pop(key, None)
+        self._num_left_to_miss -= 1
+        if self._num_left_to_miss < 0:
+            raise TooManyMissed
 
     def _astray_s(self, key: int) -> float:
         """One way between the client's home site and the one it had to turn to."""

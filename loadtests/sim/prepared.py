@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import time
 from array import array
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,25 +52,30 @@ class Prepared:
             return Prepared(msgspec.structs.replace(scenario, load=load))
         return Prepared(scenario, thinned(self.workload, ratio, scenario.seed))
 
-    def grid(self, policy: Policy) -> Grid:
+    def grid(self, policy: Policy, *, max_num_missed: float = inf) -> Grid:
         """Sites at their places, at the beginning."""
         scenario = self.scenario
-        grid = self._grid(self.workload, self._scattered(), policy)
+        grid = self._grid(self.workload, self._scattered(), policy, max_num_missed=max_num_missed)
         schedule(scenario.faults, grid)
         return grid
 
-    def grid_of(self, name: str) -> Grid:
+    def grid_of(self, name: str, *, max_num_missed: float = inf) -> Grid:
         """An arm of `arms.ARMS` at its beginning."""
         arm = ARMS[name]
-        return self._pooled(arm) if arm.is_pooled else self.grid(arm.policy())
+        if arm.is_pooled:
+            return self._pooled(arm, max_num_missed)
+        return self.grid(arm.policy(), max_num_missed=max_num_missed)
 
-    def run(self, arm: str) -> Outcome:
-        """One arm's raw samples, whose clients live where `workload` says."""
+    def run(self, arm: str, *, max_num_missed: float = inf) -> Outcome:
+        """One arm's raw samples, whose clients live where `workload` says.
+
+        Raises TooManyMissed.
+        """
         # A run makes millions of small objects and no cycles worth collecting while it lasts.
         gc.collect()
         gc.disable()
         try:
-            outcome = self.grid_of(arm).run(self.until_s)
+            outcome = self.grid_of(arm, max_num_missed=max_num_missed).run(self.until_s)
         finally:
             gc.enable()
         outcome.workload = self.workload
@@ -87,7 +93,7 @@ class Prepared:
                 return [access, central.regional_path]
         return [access, central.path]
 
-    def _pooled(self, arm: Arm) -> Grid:
+    def _pooled(self, arm: Arm, max_num_missed: float) -> Grid:
         """One place for all. Clients come to its engines in turn; who serves, the policy says."""
         scenario, count = self.scenario, len(self.workload)
         turns = np.arange(count, dtype=np.int64) % scenario.sites.count
@@ -101,7 +107,14 @@ class Prepared:
         )
         together = Links([(0.0, 0.0)] * scenario.sites.count, nearest=Link(0.0))
         cut_off = () if arm.place is Place.POOL else self._cut_off()
-        grid = self._grid(workload, together, arm.policy(), ways=ways, cut_off=cut_off)
+        grid = self._grid(
+            workload,
+            together,
+            arm.policy(),
+            ways=ways,
+            cut_off=cut_off,
+            max_num_missed=max_num_missed,
+        )
         within = [fault for fault in scenario.faults if not isinstance(fault, Partition)]
         schedule(within, grid)
         return grid
@@ -134,6 +147,7 @@ class Prepared:
         *,
         ways: Ways | None = None,
         cut_off: frozenset[int] | tuple[()] = (),
+        max_num_missed: float = inf,
     ) -> Grid:
         scenario = self.scenario
         return Grid(
@@ -146,6 +160,7 @@ class Prepared:
             seed=scenario.seed,
             ways=ways,
             cut_off=cut_off,
+            max_num_missed=max_num_missed,
         )
 
     def results(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loadtests.sim.grid import TooManyMissed
+
 if TYPE_CHECKING:
     from loadtests.sim.outcome import Outcome
     from loadtests.sim.prepared import Prepared
@@ -29,7 +31,7 @@ class Sustained:
     """Whether nothing that was tried was too much, so that more might be sustained."""
 
 
-def is_sustained(outcome: Outcome, *, least_attained: float = LEAST_ATTAINED) -> bool:
+def is_sustained(outcome: Outcome) -> bool:
     """Whether every class was in time; a class that sent nothing was."""
     workload = outcome.workload
     slo = np.frombuffer(workload.slo, np.int64)
@@ -40,7 +42,7 @@ def is_sustained(outcome: Outcome, *, least_attained: float = LEAST_ATTAINED) ->
         if not rows.any():
             continue
         answered = first_s[rows & ~np.isnan(first_s)]
-        if attained[rows].mean() < least_attained or not len(answered):
+        if attained[rows].mean() < LEAST_ATTAINED or not len(answered):
             return False
         limit_s = limits.first_token_s
         if limit_s is not None and np.percentile(answered, 99) > limit_s:
@@ -53,8 +55,18 @@ def highest_load(prepared: Prepared, arm: str, *, tolerance: float = 0.01) -> Su
     low, high = 0.0, 1.0
     while high - low > tolerance:
         middle = (low + high) / 2.0
-        if is_sustained(prepared.at_load(middle).run(arm)):
+        if _sustains(prepared.at_load(middle), arm):
             low = middle
         else:
             high = middle
     return Sustained(low, is_at_most=high == 1.0)
+
+
+def _sustains(prepared: Prepared, arm: str) -> bool:
+    """Whether the whole of this load is; a run that has missed too many is not ended."""
+    allowed = (1.0 - LEAST_ATTAINED) * len(prepared.workload)
+    try:
+        outcome = prepared.run(arm, max_num_missed=allowed)
+    except TooManyMissed:
+        return False
+    return is_sustained(outcome)
