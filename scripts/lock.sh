@@ -17,5 +17,5 @@ compile() { # output, further options...
     mv "$output.new" "$output"
 }
 
-compile requirements.lock --extra voice
-compile requirements-dev.lock --extra voice --group dev --constraint requirements.lock
+compile requirements.lock --extra loadtests --extra voice
+compile requirements-dev.lock --extra loadtests --extra voice --group dev --constraint requirements.lock

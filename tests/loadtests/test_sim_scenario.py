@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 from gateway.core.errors import ConfigError
-from loadtests.sim import scenario as scenario_module
 from loadtests.sim.faults import Kill
 from loadtests.sim.prepared import Prepared
 from loadtests.sim.scenario import load_scenario
 
 ROOT = Path(__file__).parents[2]
 LONG = "duration_s = 300.0"
-SHIPPED = sorted((Path(scenario_module.__file__).parent / "scenarios").glob("*.toml"))
+SHIPPED = sorted((ROOT / "loadtests" / "scenarios").glob("*.toml"))
 
 SMALL = """
 seed = 3
@@ -165,6 +164,24 @@ def test_shipped_scenarios_are_valid(path: Path) -> None:
             "7: sites.chunk_tokens: `chunk_tokens` must",
         ),
         ("[[slos]]", "prompts = { mean_tokens = 9.0, max_tokens = 99999999999 }\n[[slos]]", "11: "),
+        ("[[slos]]", "hot_ratio = 1.0\n[[slos]]", "11: load.hot_ratio: "),
+        (
+            "[[slos]]",
+            "[[load.surges]]\nat_s = 2.0\nuntil_s = 1.0\nfactor = 2.0\n[[slos]]",
+            "13: load.surges.0.until_s: `until_s` must be after",
+        ),
+        (
+            "[[slos]]",
+            "[[load.surges]]\nat_s = 1.0\nuntil_s = 2.0\nfactor = 2.0\nsites = [3]\n[[slos]]",
+            "11: load.surges.0: a site outside 0..2",
+        ),
+        (
+            "[[slos]]",
+            "[central]\npath = { delay_s = 11.0 }\n[[slos]]",
+            "12: central.path.delay_s: ",
+        ),
+        ("[[slos]]", "[prices]\nedge_usd_per_hour = 0.0\n[[slos]]", "12: prices.edge_usd"),
+        ("share = 3.0", "speech = { mean_s = -1.0 }", "13: slos.0.speech"),
         (
             "[[slos]]",
             'trace = { path = "x", format = "azure" }\n[[slos]]',
