@@ -157,14 +157,14 @@ def _fill(cells: Cells, prepared: Prepared, axes: Axes) -> None:
         at = _sites_apart(prepared, rtt_ms)
         cells.forwarding_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "grid_forwarding"))
     for rtt_ms in axes.rtts_ms:
-        at = _pool_at(prepared, rtt_ms)
+        at = pool_at(prepared, rtt_ms)
         cells.central_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "central"))
     for load in axes.loads:
         part = load / MOST
         near = _sites_apart(prepared, axes.site_rtts_ms[0]).at_load(part)
         kept = near.run("grid_forwarding").attained()
         for rtt_ms in axes.rtts_ms:
-            theirs = _pool_at(prepared, rtt_ms).at_load(part).run("central").attained()
+            theirs = pool_at(prepared, rtt_ms).at_load(part).run("central").attained()
             cells.points.setdefault((load, rtt_ms), []).append((near, kept, theirs))
 
 
@@ -181,7 +181,7 @@ def _shaped(scenario: Scenario, hot_ratio: float | None, burst: Burst) -> Scenar
     return msgspec.structs.replace(scenario, load=load, faults=())
 
 
-def _pool_at(prepared: Prepared, rtt_ms: float) -> Prepared:
+def pool_at(prepared: Prepared, rtt_ms: float) -> Prepared:
     """The pool at a round trip from every client; none is nearer than the clients' access."""
     scenario = prepared.scenario
     beyond_s = max(0.0, rtt_ms / 2e3 - scenario.clients.access_delay_s)

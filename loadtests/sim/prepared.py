@@ -59,14 +59,14 @@ class Prepared:
         schedule(scenario.faults, grid)
         return grid
 
-    def grid_of(self, name: str, *, max_num_missed: float = inf) -> Grid:
-        """An arm of `arms.ARMS` at its beginning."""
-        arm = ARMS[name]
+    def grid_of(self, arm: Arm | str, *, max_num_missed: float = inf) -> Grid:
+        """An arm, or one of `arms.ARMS` by its name, at its beginning."""
+        arm = _arm(arm)
         if arm.is_pooled:
             return self._pooled(arm, max_num_missed)
         return self.grid(arm.policy(), max_num_missed=max_num_missed)
 
-    def run(self, arm: str, *, max_num_missed: float = inf) -> Outcome:
+    def run(self, arm: Arm | str, *, max_num_missed: float = inf) -> Outcome:
         """One arm's raw samples, whose clients live where `workload` says.
 
         Raises TooManyMissed.
@@ -79,7 +79,7 @@ class Prepared:
         finally:
             gc.enable()
         outcome.workload = self.workload
-        if ARMS[arm].is_pooled:
+        if _arm(arm).is_pooled:
             outcome.num_forwarded = 0  # from one engine of the pool to another
         return outcome
 
@@ -197,3 +197,7 @@ class Prepared:
             "events_per_cpu_s": round(grid.events.num_happened / max(1e-9, cpu_s)),
             "engine_steps": num_steps,  # most of them computed many at once
         }
+
+
+def _arm(arm: Arm | str) -> Arm:
+    return ARMS[arm] if isinstance(arm, str) else arm

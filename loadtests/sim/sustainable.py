@@ -15,6 +15,7 @@ import numpy as np
 from loadtests.sim.grid import TooManyMissed
 
 if TYPE_CHECKING:
+    from loadtests.sim.arms import Arm
     from loadtests.sim.outcome import Outcome
     from loadtests.sim.prepared import Prepared
 
@@ -50,7 +51,7 @@ def is_sustained(outcome: Outcome) -> bool:
     return True
 
 
-def highest_load(prepared: Prepared, arm: str, *, tolerance: float = 0.01) -> Sustained:
+def highest_load(prepared: Prepared, arm: Arm | str, *, tolerance: float = 0.01) -> Sustained:
     """Between nothing and all of the scenario's load, to within `tolerance` of it."""
     low, high = 0.0, 1.0
     while high - low > tolerance:
@@ -62,7 +63,7 @@ def highest_load(prepared: Prepared, arm: str, *, tolerance: float = 0.01) -> Su
     return Sustained(low, is_at_most=high == 1.0)
 
 
-def _sustains(prepared: Prepared, arm: str) -> bool:
+def _sustains(prepared: Prepared, arm: Arm | str) -> bool:
     """Whether the whole of this load is; a run that has missed too many is not ended."""
     allowed = (1.0 - LEAST_ATTAINED) * len(prepared.workload)
     try:
