@@ -3,7 +3,8 @@
     firsthop sweep loadtests/scenarios/crossover.toml --out out/
 
 Round trip to the pool x skew x burst, by the highest load sustained and by attainment at given
-loads; all arms of a cell see the same requests. Leaves summary.json and report.html in DIR.
+loads; all arms of a cell see the same requests. Leaves summary.json and report.html in DIR, after
+Ctrl-C of what was known, marked partial.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -58,8 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         scenario = msgspec.structs.replace(scenario, duration_s=_SHORT_S)
     line, began_s = ProgressLine(), time.perf_counter()
     axes = SHORT if options.short else Axes()
-    cells = sweep(scenario, axes, num_seeds=options.seeds, done=line.show)
-    line.clear()
+    cells: list[dict[str, Any]] = []
+    is_partial = False
+    try:
+        cells += sweep(scenario, axes, num_seeds=options.seeds, done=line.show)
+    except KeyboardInterrupt:
+        is_partial = True
+    finally:
+        line.clear()
     result = {
         "scenario": options.scenario.stem,
         "claim": scenario.claim,
@@ -73,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "backend": f"emulated:{scenario.sites.profile}",
         "axes": msgspec.to_builtins(axes),
         "cells": cells,
-        "partial": False,
+        "partial": is_partial,
         "wall_s": round(time.perf_counter() - began_s, 1),
     }
     text = json.dumps(result, indent=1) + "\n"
@@ -84,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(text if options.json else f"report: {out / 'report.html'}")
-    return 0
+    return 1 if is_partial else 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from loadtests.sim.prepared import Prepared
 from loadtests.sim.sustainable import highest_load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from loadtests.sim.links import Link
     from loadtests.sim.scenario import Scenario
@@ -129,9 +129,8 @@ def crossing(rtts_ms: Sequence[float], leads: Sequence[float]) -> float | None:
 
 def sweep(
     scenario: Scenario, axes: Axes, *, num_seeds: int, done: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Every cell's summary."""
-    found = []
+) -> Iterator[dict[str, Any]]:
+    """The summary of every skew and burst, as it is known."""
     for hot_ratio in axes.hot_ratios:
         for burst in axes.bursts:
             cells = Cells(hot_ratio, burst)
@@ -140,8 +139,7 @@ def sweep(
                 skew = "even" if hot_ratio is None else f"{hot_ratio:.0%} at one site"
                 done(f"{skew}, {burst}, seed {number + 1} of {num_seeds}")
                 _fill(cells, probe(shaped, seed=scenario.seed + number), axes)
-            found.append(cells.summary(scenario.seed))
-    return found
+            yield cells.summary(scenario.seed)
 
 
 def _fill(cells: Cells, prepared: Prepared, axes: Axes) -> None:

@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from loadtests.arm_search import _settings
+from loadtests.comparison.crossover import Axes, sweep
 from loadtests.sim.arms import Place
 from loadtests.sim.grid import TooManyMissed
 from loadtests.sim.outcome import Fate, Outcome
@@ -131,3 +133,33 @@ def test_a_run_that_misses_too_much_is_given_up(tmp_path: Path) -> None:
     prepared = Prepared(scenario(tmp_path, "hot_ratio = 0.9\n"))
     with pytest.raises(TooManyMissed):
         prepared.run("grid", max_num_missed=3)
+
+
+def test_a_sweep_holds_the_pool_against_the_grid_in_every_cell(tmp_path: Path) -> None:
+    axes = Axes(
+        rtts_ms=(10.0, 600.0),
+        site_rtts_ms=(8.0,),
+        hot_ratios=(0.7,),
+        bursts=("steady",),
+        loads=(0.7,),
+    )
+    shown: list[str] = []
+    small = msgspec.structs.replace(scenario(tmp_path), duration_s=1.5, drain_s=1.0)
+    (cell,) = sweep(small, axes, num_seeds=1, done=shown.append)
+    assert len(shown) == 1
+    near, far = cell["central"]
+    assert near["forwarding_over_central"]["mean"] == pytest.approx(1.0, abs=0.2)
+    assert far["rate_hz"] == 0.0  # no answer from so far is in time
+    assert far["forwarding_over_central"]["mean"] is None
+    assert 10.0 <= cell["crossover_rtt_ms"]["mean"] <= 600.0
+    assert cell["forwarding_over_grid"]["mean"] > 1.5
+    at_near, at_far = cell["at_load"]
+    assert at_near["points"] < at_far["points"] == pytest.approx(100.0, abs=2.0)
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"), [(arm, words) for arm, given in _settings().items() for words in given]
+)
+def test_every_setting_of_the_search_runs(tmp_path: Path, arm: str, words: str) -> None:
+    prepared = Prepared(msgspec.structs.replace(scenario(tmp_path), duration_s=2.0))
+    assert prepared.run(_settings()[arm][words]).attained().mean() > 0.9
