@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loadtests.sim.faults import AnyFault, Freeze, Kill, SlowDown
-from loadtests.sim.grid import Clients
 from loadtests.sim.policy import ExactGreedy, Local, TwoChoices
 from loadtests.sim.site import SiteSpec
+from loadtests.sim.ways import Clients
 from loadtests.sim.workload import Slo
 from tests.loadtests.simulations import TIMES, grid, workload
 
