@@ -130,6 +130,7 @@ def of(**changes: Any) -> Offer:
     ("frames", "complaint"),
     [
         ((OFFER, OFFER), "an offer came twice"),
+        ((change(OFFER, key=9), change(OFFER, key=8)), "or out of order"),
         ((change(OFFER, hops=Hops((), 1)),), "as if from elsewhere"),
         ((change(OFFER, hops=Hops(("edge-c",), 1)),), "as if from elsewhere"),
         ((change(OFFER, hops=Hops(("edge-a", "edge-a", "edge-a"), 1)),), "cannot be read"),

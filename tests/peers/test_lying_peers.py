@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import msgspec
 import pytest
 
 from gateway.core.budget import TurnClass
@@ -265,6 +266,25 @@ async def test_a_turn_leaves_a_peer_that_takes_it_and_does_nothing(
         while not isinstance(await bench.peer.heard.get(), Cancel):
             pass
         assert bench.link.is_usable
+
+
+@on_uvloop
+async def test_the_way_there_and_back_is_taken_off_what_is_left() -> None:
+    async with linked() as bench:
+        connection = bench.link._connection
+        assert connection is not None
+        connection._round_trips_s.clear()
+        connection._round_trips_s.append(0.3)
+        due = msgspec.structs.replace(request_of(), first_token_deadline_s=time.monotonic() + 0.5)
+        items = bench.link.generate(HandedTurn(due, Hops(("edge-a",), 1), bench.trail))
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(anext(items))
+            offer = await bench.peer.offered()
+            bench.peer.say(ACCEPT)
+            await asking
+        assert offer.remaining_ms is not None
+        assert offer.remaining_ms <= 200.0
+        await items.aclose()
 
 
 @on_uvloop
