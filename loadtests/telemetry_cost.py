@@ -44,8 +44,8 @@ from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.interpreter import share_interpreter
 from gateway.runtime.loop_lag import watch_loop_lag
 from gateway.telemetry.batches import RecordSink, TurnBatches
-from gateway.telemetry.otlp_spans import export_request
 from gateway.telemetry.missed_turns import MissedTurns
+from gateway.telemetry.otlp_spans import export_request
 from gateway.telemetry.record_store import RecordStore, TurnQuery
 from gateway.telemetry.records import KeptTurn, RecordRing
 from gateway.telemetry.segment_log import LogBounds

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.stages import TurnRecord
-    from gateway.telemetry.records import RecordRing
 
 _logger = logging.getLogger(__name__)
 
@@ -69,23 +68,23 @@ class TurnBatches:
 
 
 class RecordSink:
-    """The TurnSink of a site: the ring has every record at once, `batches` hand it on soon."""
+    """The TurnSink of a site: `keeps` have every record at once, `batches` hand it on soon."""
 
     def __init__(
         self,
-        ring: RecordRing,
+        keeps: Sequence[Callable[[KeptTurn], None]],
         batches: TurnBatches,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._keep, self._put = ring.keep, batches.put
+        self._takers = (*keeps, batches.put)
         self._monotonic = monotonic
         self._wall_ns = wall_ns
 
     def record(self, record: TurnRecord) -> None:
-        """Place it on the wall clock and keep it. Never waits, never raises."""
+        """Place it on the wall clock and hand it over. Never waits, never raises."""
         age_ns = int((self._monotonic() - record.started_s) * 1e9)
         turn = KeptTurn(record, self._wall_ns() - age_ns)
-        self._keep(turn)
-        self._put(turn)
+        for take in self._takers:
+            take(turn)

@@ -56,7 +56,7 @@ def test_a_record_gets_its_wall_clock_start_when_it_arrives() -> None:
     turns: list[KeptTurn] = []
     ring, now_ns = RecordRing(5), 1_800_000_000_000_000_000
     with closing(TurnBatches([turns.append])) as batches:
-        sink = RecordSink(ring, batches, monotonic=lambda: 101.5, wall_ns=lambda: now_ns)
+        sink = RecordSink([ring.keep], batches, monotonic=lambda: 101.5, wall_ns=lambda: now_ns)
 
         sink.record(answered(started_s=100.0))
 
