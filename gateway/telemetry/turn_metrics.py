@@ -51,7 +51,7 @@ class _StageCells(dict[Stage, "Callable[[float], None]"]):
 
 
 class TurnMetrics:
-    """Counts every turn. Written by the loop's thread, read by whoever collects.
+    """Counts every turn. Written by one thread, read by whoever collects.
 
     `core_site` is the id of the core tier: a turn sent there was escalated, not forwarded.
     """
