@@ -35,6 +35,7 @@ from gateway.edge.realtime.websocket import REALTIME_PATH
 from gateway.edge.site_source import SiteIdentity, SiteSource
 from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.garbage import settle_garbage
+from gateway.runtime.interpreter import share_interpreter
 from gateway.runtime.loop_lag import watch_loop_lag
 from gateway.runtime.signals import signals
 from gateway.runtime.tasks import first_cause
@@ -225,6 +226,7 @@ class _Site:
             await public.wait_started()
             await admin.wait_started()
             settle_garbage()
+            share_interpreter()
             announce(_with_ports(config, public.port, agents.port, peer_port, admin.port))
             besides = [
                 self._reload_keys(asked.reload),

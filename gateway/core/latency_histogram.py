@@ -32,7 +32,9 @@ def bucket_of(seconds: float) -> int:
     if seconds <= 0.0:
         return FIRST_BUCKET
     bucket = ceil(log2(seconds) * BUCKETS_PER_OCTAVE) - 1
-    return min(max(bucket, FIRST_BUCKET), FIRST_BUCKET + NUM_BUCKETS - 1)
+    if bucket < FIRST_BUCKET:
+        return FIRST_BUCKET
+    return bucket if bucket < FIRST_BUCKET + NUM_BUCKETS else FIRST_BUCKET + NUM_BUCKETS - 1
 
 
 class LatencyHistogram(msgspec.Struct, frozen=True, array_like=True):

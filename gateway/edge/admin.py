@@ -103,12 +103,14 @@ class _Admin:
 
     async def grid(self, _: Request) -> Response:
         """The site's peers, and how all sites serve their callers."""
+        self._telemetry.settle()
         source = self._source
         view = grid_view(source.identity.site, source.grid(), source.service())
         return Response(msgspec.json.encode(view), media_type=_JSON)
 
     async def slo(self, _: Request) -> Response:
         """How this site keeps its objectives."""
+        self._telemetry.settle()
         view = slo_view(self._source.identity.site, self._telemetry.slo.states())
         return Response(msgspec.json.encode(view), media_type=_JSON)
 

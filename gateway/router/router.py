@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.engine.port import TextEngine
     from gateway.peers.port import PeerSites
 
+_DECODE, _EGRESS = Stage.DECODE, Stage.EGRESS  # looked up once: they are marked for every frame
 _NOTICEABLE_WAIT_S = 0.005
 """A consumer that holds an event longer than this shows up as egress, not as decode."""
 
@@ -334,13 +335,13 @@ class Router:
             trail.clock.mark_parts(parts, Stage.LINK, now_s)
             return
         expired = isinstance(event, GenerationEnd) and event.reason is FinishReason.EXPIRED
-        trail.clock.mark(Stage.QUEUE if expired else Stage.DECODE, now_s)
+        trail.clock.mark(Stage.QUEUE if expired else _DECODE, now_s)
 
     def _mark_wait(self, trail: TurnTrail, since_s: float) -> None:
         """The consumer had the last event since then."""
         now_s = self._monotonic()
         if now_s - since_s > _NOTICEABLE_WAIT_S:
-            trail.clock.mark(Stage.EGRESS, now_s)
+            trail.clock.mark(_EGRESS, now_s)
 
     def _check_end(
         self, end: GenerationEnd, request: GenerationRequest, budget: Budget, trail: TurnTrail

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.records import KeptTurn
 
 _MAX_NUM_TURNS: Final = 1000
+_UNSERVED: Final = frozenset({Outcome.SHED, Outcome.FAILED})
 
 
 class MissedTurns:
@@ -25,7 +26,7 @@ class MissedTurns:
     def keep(self, turn: KeptTurn) -> None:
         """Take a turn that has ended, if it missed."""
         record = turn.record
-        if record.within_budget is False or record.outcome in (Outcome.SHED, Outcome.FAILED):
+        if record.within_budget is False or record.outcome in _UNSERVED:
             self._turns.append(turn)
             self.num_seen += 1
 

@@ -11,10 +11,11 @@ import msgspec
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 
 from gateway.core.slo import Objectives
+from gateway.telemetry.batches import RecordSink, TurnBatches
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
 from gateway.telemetry.missed_turns import MissedTurns
 from gateway.telemetry.record_store import Pseudonyms, TurnQuery
-from gateway.telemetry.records import KeptTurn, RecordFanOut, RecordRing
+from gateway.telemetry.records import KeptTurn, RecordRing
 from gateway.telemetry.slo import SloKeeper
 from gateway.telemetry.tracing import TurnTracer
 from gateway.telemetry.turn_metrics import TurnMetrics
@@ -61,8 +62,6 @@ class SiteTelemetry:
         self.slo = SloKeeper(site, objectives or Objectives())
         turn_metrics = TurnMetrics(site)
         recorders: list[Callable[[KeptTurn], None]] = [
-            self.ring.keep,
-            self.missed.keep,
             lambda turn: turn_metrics.record(turn.record),
             lambda turn: self.slo.record(turn.record),
         ]
@@ -91,13 +90,18 @@ class SiteTelemetry:
             exporter=exporter,
             export_interval_s=metrics_interval_s,
         )
-        self.sink: TurnSink = RecordFanOut(recorders)
+        self._batches = TurnBatches(recorders)
+        self.sink: TurnSink = RecordSink((self.ring.keep, self.missed.keep), self._batches)
         """Takes every turn's record."""
+        self.settle = self._batches.settle
+        """Return when all that `sink` took is counted: before `slo` is read, if a twentieth of a
+        second matters."""
         self.observe_loop_lag = turn_metrics.observe_loop_lag
         """Takes how late the site's loop came to a timer, in seconds."""
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """`/metrics` and its content type; takes milliseconds, call it off the event loop."""
+        self.settle()
         return self._metrics.exposition(accept)
 
     async def find(self, request_id: str) -> KeptTurn | None:
@@ -105,7 +109,7 @@ class SiteTelemetry:
         turn = self.ring.find(request_id)
         if turn is None and self.store is not None:
             query = TurnQuery(request_id=request_id, limit=1)
-            found = await asyncio.to_thread(self.store.search, query)
+            found = await asyncio.to_thread(self._stored, self.store, query)
             turn = found[0] if found else None
         return turn
 
@@ -115,17 +119,27 @@ class SiteTelemetry:
         Without an id or a time those in memory are meant, which whoever watches asks for often.
         """
         if self.store is not None and not query.is_open:
-            return await asyncio.to_thread(self.store.search, query, takes)
+            return await asyncio.to_thread(self._stored, self.store, query, takes)
         kept = (turn for turn in self.ring.newest_first() if query.takes(turn) and takes(turn))
         return list(islice(kept, query.limit))
 
     async def close(self) -> None:
         """Send what was not sent yet; waits for the receiver as long as an export may take."""
+        await asyncio.to_thread(self._batches.close)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.to_thread(self._metrics.close))
             for one in (self.store, self.decisions, self._tracer):
                 if one is not None:
                     tasks.create_task(asyncio.to_thread(one.close))
+
+    def _stored(
+        self,
+        store: RecordStore,
+        query: TurnQuery,
+        takes: Callable[[KeptTurn], bool] = lambda _: True,
+    ) -> list[KeptTurn]:
+        self.settle()
+        return store.search(query, takes)
 
     def _all_figures(self) -> SiteFigures:
         dropped = 0 if self._tracer is None else self._tracer.num_dropped

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SloKeeper:
-    """Written by the loop's thread, read by whoever collects."""
+    """Written by one thread, read by whoever collects."""
 
     def __init__(
         self,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 
 import msgspec
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SAMPLED = 0x01
+_START = Struct("<d")
 _MAX_NUM_KEPT = 1024
 """A turn asks for its trace several times."""
 
 
-class TraceContext(msgspec.Struct, frozen=True):
+class TraceContext(msgspec.Struct, frozen=True, gc=False):
     """Whose child a piece of work is."""
 
     trace_id: int
@@ -50,7 +52,7 @@ class TraceContext(msgspec.Struct, frozen=True):
         return f"{self.trace_id:032x}"
 
 
-class TurnTrace(msgspec.Struct, frozen=True):
+class TurnTrace(msgspec.Struct, frozen=True, gc=False):
     """Where a turn stands among traces: its own root span and the caller's span above it.
 
     Spans are only built after a turn, if at all, but its ids are needed from its first moment on.
@@ -67,7 +69,7 @@ class TurnTrace(msgspec.Struct, frozen=True):
     def of(cls, request_id: str, started_s: float, traceparent: str = "") -> TurnTrace:
         """The trace of the turn that began at `started_s` on this host's monotonic clock."""
         caller = TraceContext.parse(traceparent) if traceparent else None
-        seed = f"{request_id}\n{started_s!r}\n{traceparent}".encode()
+        seed = _START.pack(started_s) + f"{request_id}\n{traceparent}".encode()
         digest = blake2b(seed, digest_size=24, person=b"firsthop-turn").digest()
         own_id = int.from_bytes(digest[:16]) or 1
         root = TraceContext(

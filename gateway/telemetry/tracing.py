@@ -108,14 +108,15 @@ def spans_of(turn: KeptTurn, resource: Resource) -> Iterator[ReadableSpan]:
     record, trace, started_ns = turn.record, turn.trace, turn.started_ns
     root = _span_context(trace.root, is_remote=False)
     for index, span in enumerate(record.spans, start=1):
+        stage = str(span.stage)
         yield ReadableSpan(
-            name=span.stage.value,
+            name=stage,
             context=SpanContext(
                 root.trace_id, (root.span_id + index) % (1 << 64) or 1, False, _SAMPLED
             ),
             parent=root,
             resource=resource,
-            attributes={"firsthop.stage": span.stage.value},
+            attributes={"firsthop.stage": stage},
             kind=SpanKind.INTERNAL,
             start_time=started_ns + round(span.offset_s * 1e9),
             end_time=started_ns + round(span.end_s * 1e9),

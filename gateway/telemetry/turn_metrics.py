@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.core.stages import Outcome
+from gateway.core.budget import TurnClass
+from gateway.core.stages import Outcome, Stage
 from gateway.core.turn import name_and_digest
 from gateway.telemetry import instruments
 from gateway.telemetry.series import CounterSeries, HistogramSeries
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from gateway.telemetry.series import HistogramCell
 
 
+_ANSWERED: Final = Outcome.ANSWERED
+_SHED: Final = Outcome.SHED
+_NUM_UNSETTLED: Final = 512
+"""Turns and timers between two settlings, which take some ten microseconds for each histogram."""
+
+
 class _ModelCells(NamedTuple):
     """The cells of one served model, looked up once a turn."""
 
@@ -30,8 +37,21 @@ class _ModelCells(NamedTuple):
     output_tokens: HistogramCell
 
 
+class _StageCells(dict[Stage, "Callable[[float], None]"]):
+    """What takes the durations of one class, by stage."""
+
+    def __init__(self, turn_class: TurnClass, series: HistogramSeries) -> None:
+        super().__init__()
+        self._turn_class = turn_class
+        self._series = series
+
+    def __missing__(self, stage: Stage) -> Callable[[float], None]:
+        observe = self[stage] = self._series.cell(self._turn_class, stage).observe
+        return observe
+
+
 class TurnMetrics:
-    """Counts every turn. Written by the loop's thread, read by whoever collects.
+    """Counts every turn. Written by one thread, read by whoever collects.
 
     `core_site` is the id of the core tier: a turn sent there was escalated, not forwarded.
     """
@@ -49,6 +69,7 @@ class TurnMetrics:
         self._lock = threading.Lock()
         self._models: dict[str, _ModelCells] = {}
         self._durations: dict[tuple[str, str], HistogramCell] = {}
+        self._num_unsettled = 0
         started_ns = wall_ns()
         self._time_to_first_token = HistogramSeries(
             instruments.TIME_TO_FIRST_TOKEN, started_ns=started_ns
@@ -59,6 +80,9 @@ class TurnMetrics:
         self._duration = HistogramSeries(instruments.REQUEST_DURATION, started_ns=started_ns)
         self._tokens = HistogramSeries(instruments.TOKEN_USAGE, started_ns=started_ns)
         self._stages = HistogramSeries(instruments.TURN_DURATION, started_ns=started_ns)
+        self._stage_cells = {
+            turn_class: _StageCells(turn_class, self._stages) for turn_class in TurnClass
+        }
         self._first_content = HistogramSeries(instruments.FIRST_CONTENT, started_ns=started_ns)
         self._lag = HistogramSeries(instruments.LOOP_LAG, started_ns=started_ns)
         self._lag_cell = self._lag.cell()
@@ -93,18 +117,20 @@ class TurnMetrics:
             self._observe_tokens(record)
             for decision in record.decisions:
                 self._count_decision(decision)
-            if record.outcome is Outcome.SHED:
+            if record.outcome is _SHED:
                 self._shed.add(_shed_reason(record))
             met = record.within_budget
             if met is not None:
                 self._attainment.add(
                     record.turn_class, record.site or self._site, "true" if met else "false"
                 )
+            self._settle_in_time()
 
     def observe_loop_lag(self, late_s: float) -> None:
         """Count one timer of the site's event loop."""
         with self._lock:
             self._lag_cell.observe(late_s)
+            self._settle_in_time()
 
     def explicit(self) -> list[Metric]:
         """All histograms with explicit buckets."""
@@ -123,23 +149,34 @@ class TurnMetrics:
         with self._lock:
             return series.observations()
 
+    def _settle_in_time(self) -> None:
+        self._num_unsettled += 1
+        if self._num_unsettled >= _NUM_UNSETTLED:
+            self._num_unsettled = 0
+            for series in self._histograms:
+                series.settle()
+
     def _observe_times(self, record: TurnRecord) -> None:
-        self._duration_cell(record).observe(record.duration_s)
-        stage_s: dict[str, float] = {}
+        duration_s, ttft_s, turn_class = record.duration_s, record.ttft_s, record.turn_class
+        self._duration_cell(record).observe(duration_s)
+        stage_s: dict[Stage, float] = {}
         for span in record.spans:
-            stage_s[span.stage] = stage_s.get(span.stage, 0.0) + span.duration_s
-        for stage, duration_s in stage_s.items():
-            self._stages.cell(record.turn_class, stage).observe(duration_s)
-        if record.ttft_s is None:
+            stage = span.stage
+            if stage in stage_s:
+                stage_s[stage] += span.duration_s
+            else:
+                stage_s[stage] = span.duration_s
+        observe = self._stage_cells[turn_class]
+        for stage, took_s in stage_s.items():
+            observe[stage](took_s)
+        if ttft_s is None:
             return
         cells = self._cells_of(record.model)
-        cells.time_to_first_token.observe(record.ttft_s)
-        self._first_content.cell(record.turn_class).observe(record.ttft_s)
+        cells.time_to_first_token.observe(ttft_s)
+        self._first_content.cell(turn_class).observe(ttft_s)
         num_later_tokens = record.completion_tokens - 1
-        if record.outcome is Outcome.ANSWERED and num_later_tokens > 0 and not record.tools_run:
-            cells.time_per_output_token.observe(
-                (record.duration_s - record.ttft_s) / num_later_tokens
-            )
+        if record.outcome is _ANSWERED and num_later_tokens > 0 and not record.tools_run:
+            cells.time_per_output_token.observe((duration_s - ttft_s) / num_later_tokens)
 
     def _observe_tokens(self, record: TurnRecord) -> None:
         if record.prompt_tokens or record.completion_tokens:
@@ -150,7 +187,7 @@ class TurnMetrics:
             self._prompt_tokens.add("computed", count=record.prompt_tokens - record.cached_tokens)
 
     def _duration_cell(self, record: TurnRecord) -> HistogramCell:
-        error = "" if record.outcome is Outcome.ANSWERED else record.error or record.outcome
+        error = "" if record.outcome is _ANSWERED else record.error or record.outcome
         cell = self._durations.get((record.model, error))
         if cell is None:
             cell = self._duration.cell(*_model_attributes(record.model), error)

@@ -1,15 +1,18 @@
-"""The ring keeps the newest turns and finds them; one recorder's failure stops no other."""
+"""The ring keeps the newest turns and finds them; every turn is recorded once, whoever fails."""
 
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry.records import KeptTurn, RecordFanOut, RecordRing
+from gateway.telemetry.batches import MAX_NUM_WAITING, RecordSink, TurnBatches
+from gateway.telemetry.records import KeptTurn, RecordRing
 from gateway.telemetry.trace_context import TurnTrace
 from tests.telemetry.turns import answered, shed
 
@@ -51,15 +54,56 @@ def test_the_ring_holds_the_newest_turns_and_finds_the_newest_of_each_id_and_ten
 
 def test_a_record_gets_its_wall_clock_start_when_it_arrives() -> None:
     turns: list[KeptTurn] = []
-    sink = RecordFanOut(
-        [turns.append], monotonic=lambda: 101.5, wall_ns=lambda: 1_800_000_000_000_000_000
-    )
+    ring, now_ns = RecordRing(5), 1_800_000_000_000_000_000
+    with closing(TurnBatches([turns.append])) as batches:
+        sink = RecordSink([ring.keep], batches, monotonic=lambda: 101.5, wall_ns=lambda: now_ns)
 
-    sink.record(answered(started_s=100.0))
+        sink.record(answered(started_s=100.0))
 
+        at_once = ring.find("turn-1")
     (turn,) = turns
-    assert turn.started_ns == 1_800_000_000_000_000_000 - 1_500_000_000
+    assert turn is at_once
+    assert turn.started_ns == now_ns - 1_500_000_000
     assert turn.trace == TurnTrace.of("turn-1", 100.0)
+
+
+def test_turns_are_recorded_in_order_without_anybody_asking() -> None:
+    turns: list[KeptTurn] = []
+    both_came = threading.Event()
+
+    def note(turn: KeptTurn) -> None:
+        turns.append(turn)
+        if len(turns) == 2:
+            both_came.set()
+
+    with closing(TurnBatches([note])) as batches:
+        for request_id in "ab":
+            batches.put(kept("acme", request_id, 1))
+        assert both_came.wait(10.0)
+    assert [turn.record.request_id for turn in turns] == ["a", "b"]
+
+
+def test_who_settles_finds_every_turn_recorded_once() -> None:
+    turns: list[KeptTurn] = []
+    given = [kept("acme", str(number), number) for number in range(500)]
+    with closing(TurnBatches([turns.append])) as batches:
+        for number, turn in enumerate(given, start=1):
+            batches.put(turn)
+            if number % 7 == 0:
+                batches.settle()
+                assert len(turns) == number
+    assert turns == given
+
+
+def test_what_waits_is_bounded() -> None:
+    turns: list[KeptTurn] = []
+    batches = TurnBatches([turns.append])
+    batches.close()  # so that nothing is taken meanwhile
+    for number in range(MAX_NUM_WAITING):
+        batches.put(kept("acme", str(number), number))
+    assert turns == []
+    batches.put(kept("acme", "one too many", 1))
+    assert len(turns) == MAX_NUM_WAITING + 1
 
 
 def test_a_recorder_that_fails_is_logged_and_the_others_still_record(
@@ -70,9 +114,8 @@ def test_a_recorder_that_fails_is_logged_and_the_others_still_record(
     def broken(turn: KeptTurn) -> None:
         raise ValueError("broken")
 
-    sink = RecordFanOut([broken, turns.append])
-    with caplog.at_level(logging.ERROR):
-        sink.record(shed())
+    with caplog.at_level(logging.ERROR), closing(TurnBatches([broken, turns.append])) as batches:
+        batches.put(KeptTurn(shed(), 1))
 
     assert len(turns) == 1
     (line,) = caplog.records
