@@ -143,7 +143,8 @@ class StepByStep:
             self.num_generated[key] = 1
             if self.requests[key].output_tokens == 1:
                 ended.append(key)
-        self.scheduler.commit(plan, ended)
+        # As the simulated engine has it, prompts of ended turns take no room from preempted ones.
+        self.scheduler.commit(plan, (), failed=ended)
         self.effects += [Ended(key, now_s) for key in ended]
         return now_s
 
