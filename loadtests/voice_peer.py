@@ -14,6 +14,8 @@ import struct
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+from aiortc import RTCDataChannel, RTCDataChannelParameters
+
 from gateway.media.worker.data_channel import EventChannel
 from gateway.media.worker.ice import Credentials
 from gateway.media.worker.secure import Identity, LinkState, SecureLink
@@ -110,6 +112,15 @@ class VoicePeer:
             )
             self.channel.start()
 
+    def open_channel(self, label: str, *, ordered: bool = True) -> RTCDataChannel:
+        """Open a data channel; what comes on it goes to `messages`."""
+        if self.channel is None:
+            raise ValueError("the peer was made without a channel, or is not connected")
+        terms = RTCDataChannelParameters(label=label, ordered=ordered)
+        channel = RTCDataChannel(self.channel._sctp, terms)
+        channel.on("message", self.messages.append)
+        return channel
+
     def say(self, sequence: int, payload: bytes) -> bytes:
         """Send an RTP packet; returns it as it was before encryption."""
         timestamp = sequence * _CLOCK_PER_PACKET
@@ -134,7 +145,7 @@ class VoicePeer:
 
     async def next(self) -> None:
         """Take in the next datagram."""
-        self._take(await self._loop.sock_recv(self.sock, 4096))
+        self.take(await self._loop.sock_recv(self.sock, 4096))
 
     def move(self) -> None:
         """Go on from another port, as behind a NAT that has forgotten."""
@@ -147,7 +158,8 @@ class VoicePeer:
             self.channel.close()
         self.sock.close()
 
-    def _take(self, datagram: bytes) -> None:
+    def take(self, datagram: bytes) -> None:
+        """Take in a datagram that has come."""
         kind = datagram[0]
         if kind < 4:
             self.num_checks_answered += 1
