@@ -188,7 +188,7 @@ async def _turn(talker: Talker, line: Line, ends_s: float, over: Recording | Non
     try:
         async with asyncio.timeout(line.recording.said.end_s + _TURN_LIMIT_S):
             ended_s = await saying.over()
-            done = await talker.told("response.done", since_s=ended_s)
+            done = await _answered(talker, ended_s)
             while talker.heard_from(ended_s) is None:
                 await talker.news()
             _note(turn, talker, line, ended_s, done)
@@ -198,6 +198,15 @@ async def _turn(talker: Talker, line: Line, ends_s: float, over: Recording | Non
         pass  # a turn without an answer counts as one
     _forget_all(talker)
     return turn
+
+
+async def _answered(talker: Talker, since_s: float) -> dict[str, Any]:
+    """The end of the answer to what was said; what the site says of its own accord is none."""
+    while True:
+        done = await talker.told("response.done", since_s=since_s)
+        if "endpoint" in done["response"].get("firsthop", {}).get("stages", {}):
+            return done
+        since_s = next(at_s for at_s, event in talker.events if event is done) + 1e-6
 
 
 def _note(turn: Turn, talker: Talker, line: Line, ended_s: float, done: dict[str, Any]) -> None:
