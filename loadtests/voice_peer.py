@@ -14,8 +14,6 @@ import struct
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from aiortc import RTCDataChannel, RTCDataChannelParameters
-
 from gateway.media.worker.data_channel import EventChannel
 from gateway.media.worker.ice import Credentials
 from gateway.media.worker.secure import Identity, LinkState, SecureLink
@@ -111,15 +109,6 @@ class VoicePeer:
                 on_failure=self._channel_failed,
             )
             self.channel.start()
-
-    def open_channel(self, label: str, *, ordered: bool = True) -> RTCDataChannel:
-        """Open a data channel; what comes on it goes to `messages`."""
-        if self.channel is None:
-            raise ValueError("the peer was made without a channel, or is not connected")
-        terms = RTCDataChannelParameters(label=label, ordered=ordered)
-        channel = RTCDataChannel(self.channel._sctp, terms)
-        channel.on("message", self.messages.append)
-        return channel
 
     def say(self, sequence: int, payload: bytes) -> bytes:
         """Send an RTP packet; returns it as it was before encryption."""

@@ -11,8 +11,6 @@ from loadtests.voice_peer import VoicePeer, attribute
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiortc import RTCDataChannel
-
     from gateway.media.worker.secure import Identity
 
 _CHECK_EVERY_S: Final = 5.0
@@ -36,7 +34,6 @@ class WebRtcCaller:
         self._peer = VoicePeer(identity, has_channel=read is not None)
         self._take = take
         self._read_event = read
-        self._channel: RTCDataChannel | None = None
         self._checking: asyncio.TimerHandle | None = None
 
     @property
@@ -51,8 +48,8 @@ class WebRtcCaller:
         self._peer.sock.connect((host, int(port)))
         stamp_arrivals(self._peer.sock)
         asyncio.get_running_loop().add_reader(self._peer.sock, self._read)
-        if self._read_event is not None:
-            self._channel = self._peer.open_channel("oai-events")
+        if self._peer.channel is not None:
+            self._peer.channel.open("oai-events")
         self._check()
 
     def send(self, packet: bytes) -> None:
@@ -60,9 +57,9 @@ class WebRtcCaller:
         self._peer.sock.send(self._peer.link.protect(packet))
 
     def write(self, text: str) -> None:
-        """Write on the channel of events, once something has come on it."""
-        if self._channel is not None:
-            self._channel.send(text)
+        """Write on the channel of events, if the call has one."""
+        if self._peer.channel is not None:
+            self._peer.channel.send(text)
 
     def close(self) -> None:
         """Leave; the site notices."""

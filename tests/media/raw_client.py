@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from aiortc import RTCDataChannel, RTCDataChannelParameters
+
 from gateway.media.worker.secure import Identity
 from loadtests.voice_peer import VoicePeer
 
@@ -61,6 +63,14 @@ class RawClient(VoicePeer):
         self, *, has_channel: bool = False, is_passive: bool = False, host: str = "127.0.0.1"
     ) -> None:
         super().__init__(_IDENTITY, has_channel=has_channel, is_passive=is_passive, host=host)
+
+    def open_channel(self, label: str, *, ordered: bool = True) -> RTCDataChannel:
+        """Open a data channel; what comes on it goes to `messages`."""
+        assert self.channel is not None
+        terms = RTCDataChannelParameters(label=label, ordered=ordered)
+        channel = RTCDataChannel(self.channel._sctp, terms)
+        channel.on("message", self.messages.append)
+        return channel
 
 
 def run(main: Coroutine[object, object, None]) -> None:
