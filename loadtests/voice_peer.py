@@ -134,7 +134,7 @@ class VoicePeer:
 
     async def next(self) -> None:
         """Take in the next datagram."""
-        self._take(await self._loop.sock_recv(self.sock, 4096))
+        self.take(await self._loop.sock_recv(self.sock, 4096))
 
     def move(self) -> None:
         """Go on from another port, as behind a NAT that has forgotten."""
@@ -147,7 +147,8 @@ class VoicePeer:
             self.channel.close()
         self.sock.close()
 
-    def _take(self, datagram: bytes) -> None:
+    def take(self, datagram: bytes) -> None:
+        """Take in a datagram that has come."""
         kind = datagram[0]
         if kind < 4:
             self.num_checks_answered += 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.core.confirmation import Consent, read_consent
-from gateway.core.values import tokens_of
+from gateway.core.values import tokens_of, with_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ _UNITS = frozenset(
 )
 _TENS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
 _HUNDREDS = frozenset({"hundred", "thousand"})
-_MAX_NUM_WORDS = 8
+_MAX_NUM_WORDS = 9
 """Longer requests are all of one length."""
 _HESITATION = re.compile(r"\b(?:u[hm]+|uhm|er+m?|hm+)[\s.,]*$")
 _OPEN_ENDS = frozenset(
@@ -86,28 +86,42 @@ def judge_completeness(
 
 
 def words_of(text: str) -> list[str]:
-    """The words of an utterance; numbers as what may follow them: `#1`, `#10` or `#100`."""
-    return [_word(token) for token in tokens_of(text) if token not in _MARKS]
+    """The words of an utterance."""
+    return [token for token in tokens_of(text) if token not in _MARKS]
 
 
 def features_of(words: Sequence[str], *, answers: bool) -> Iterator[str]:
-    """What an ending is judged by: its last three words, the first two, which ones came before,
-    their number. `answers` counts with the last word and the number."""
+    """What an ending is judged by: its last words, the first two, the kinds of values said, and
+    each earlier word, alone and with the last one: "pay" asks for an amount. Words count as they
+    are and with values as their kinds. `answers` counts with the last word, the number of words and
+    the kinds."""
     reply = "?" if answers else ""
-    last = ["<", "<", *words][-3:]
+    plain, by_kind = [_word(word) for word in words], with_kinds(list(words))
+    kinds = ",".join(sorted({word for word in by_kind if word.startswith("<")}))
+    last = by_kind[-1]
     yield f"n{min(len(words), _MAX_NUM_WORDS)}{reply}"
-    yield f"1:{last[2]}"
+    yield f"k:{kinds}{reply}"
+    yield f"k1:{kinds} {last}"
     if answers:
-        yield f"1?:{last[2]}"
-    yield f"2:{last[1]} {last[2]}"
-    yield f"3:{last[0]} {last[1]} {last[2]}"
-    yield f"f:{words[0]}"
-    yield f"g:{' '.join(words[:2])}"
-    for word in sorted(set(words[:-1])):
+        yield f"1?:{last}"
+    for form in (plain, by_kind) if plain != by_kind else (plain,):
+        yield f"f:{form[0]}"
+        yield f"g:{' '.join(form[:2])}"
+    yield from sorted(_ends(plain) | _ends(by_kind))
+    for word in sorted({*plain[:-1], *by_kind[:-1]}):
         yield f"w:{word}"
+    for word in sorted(set(by_kind[:-1])):
+        yield f"p:{word} {last}"
+
+
+def _ends(words: Sequence[str]) -> set[str]:
+    """The last one, two, three and four words."""
+    padded = ["<", "<", "<", *words]
+    return {f"{num}:{' '.join(padded[-num:])}" for num in (1, 2, 3, 4)}
 
 
 def _word(token: str) -> str:
+    """Numbers as what may follow them: `#1`, `#10` or `#100`."""
     if token in _UNITS:
         return "#1"
     if token in _TENS:

@@ -35,13 +35,13 @@ class Eagerness(StrEnum):
 
 
 _MEDIUM: Final[dict[Completeness, float]] = {
-    Completeness.COMPLETE: 0.128,
+    Completeness.COMPLETE: 0.096,
     Completeness.UNCLEAR: 1.4,
     Completeness.INCOMPLETE: 1.8,
 }
 _PAUSES_S: Final[Mapping[Eagerness, Mapping[Completeness, float]]] = {
     Eagerness.HIGH: {
-        Completeness.COMPLETE: 0.096,
+        Completeness.COMPLETE: 0.064,
         Completeness.UNCLEAR: 0.7,
         Completeness.INCOMPLETE: 1.5,
     },

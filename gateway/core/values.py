@@ -215,6 +215,25 @@ def tokens_of(utterance: str) -> list[str]:
     return [token for token in _TOKEN.findall(text) if token not in _FILLERS]
 
 
+def with_kinds(tokens: list[str]) -> list[str]:
+    """The tokens, with each value among them as its kind: `<country>`.
+
+    A bare number is `<number>`, and a duration `<minutes>`, in whatever unit it was said.
+    """
+    named = {mention.start: mention for mention in reversed(_mentions(tokens))}
+    words: list[str] = []
+    at = 0
+    while at < len(tokens):
+        mention = named.get(at)
+        if mention is None:
+            words.append(tokens[at])
+            at += 1
+        else:
+            words.append(f"<{mention.kind or 'number'}>")
+            at = mention.end
+    return words
+
+
 def _is_possible(kind: Kind, value: int | str) -> bool:
     if isinstance(value, str):
         return True

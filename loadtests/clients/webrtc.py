@@ -19,16 +19,26 @@ _RTCP_TYPES: Final = range(192, 224)
 
 
 class WebRtcCaller:
-    """One call. `take` gets its RTP packets, decrypted, with their arrival: CLOCK_REALTIME, ns."""
+    """One call. `take` gets its RTP packets, decrypted, with their arrival: CLOCK_REALTIME, ns.
 
-    def __init__(self, identity: Identity, take: Callable[[bytes, int], None]) -> None:
-        self._peer = VoicePeer(identity)
+    With `read`, the call has a channel of events, `oai-events`, and gets its messages.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        take: Callable[[bytes, int], None],
+        *,
+        read: Callable[[str], None] | None = None,
+    ) -> None:
+        self._peer = VoicePeer(identity, has_channel=read is not None)
         self._take = take
+        self._read_event = read
         self._checking: asyncio.TimerHandle | None = None
 
     @property
     def offer(self) -> str:
-        """What is offered: Opus both ways."""
+        """What is offered: Opus both ways, and the channel if there is to be one."""
         return self._peer.offer()
 
     async def connect(self, answer: str) -> None:
@@ -38,11 +48,18 @@ class WebRtcCaller:
         self._peer.sock.connect((host, int(port)))
         stamp_arrivals(self._peer.sock)
         asyncio.get_running_loop().add_reader(self._peer.sock, self._read)
+        if self._peer.channel is not None:
+            self._peer.channel.open("oai-events")
         self._check()
 
     def send(self, packet: bytes) -> None:
         """Send an RTP packet."""
         self._peer.sock.send(self._peer.link.protect(packet))
+
+    def write(self, text: str) -> None:
+        """Write on the channel of events, if the call has one."""
+        if self._peer.channel is not None:
+            self._peer.channel.send(text)
 
     def close(self) -> None:
         """Leave; the site notices."""
@@ -62,7 +79,17 @@ class WebRtcCaller:
                 datagram, at_ns, _ = receive(self._peer.sock)
             except BlockingIOError:
                 return
-            if datagram[0] >= 128 and datagram[1] not in _RTCP_TYPES:
+            if datagram[0] < 128:
+                self._peer.take(datagram)
+                self._read_events()
+            elif datagram[1] not in _RTCP_TYPES:
                 packet = self._peer.link.unprotect(datagram)
                 if packet is not None:
                     self._take(packet, at_ns)
+
+    def _read_events(self) -> None:
+        messages = tuple(self._peer.messages)
+        self._peer.messages.clear()
+        if self._read_event is not None:
+            for message in messages:
+                self._read_event(message)

@@ -8,7 +8,7 @@ from gateway.core.completeness import (
     words_of,
 )
 
-ENDINGS = Endings({"1:bill": 2.0, "1:pay": -2.0, "1?:monday": 3.0}, 1.0, -1.0)
+ENDINGS = Endings({"1:bill": 2.0, "1:pay": -2.0, "1?:<day>": 3.0}, 1.0, -1.0)
 
 
 @pytest.mark.parametrize("text", ["I want to", "pay my", "restart the router um", "for the"])
@@ -32,11 +32,17 @@ def test_yes_and_no_are_whole_answers_and_nothing_else() -> None:
     assert judge_completeness("yes") is Completeness.UNCLEAR
 
 
-def test_numbers_are_told_apart_by_what_may_follow_them() -> None:
-    assert words_of("twenty, 40, 45 $3 two hundred") == ["#10", "#10", "#1", "#1", "#1", "#100"]
-
-
-def test_features_of_one_word() -> None:
+def test_features_of_an_answer() -> None:
     assert list(features_of(["no"], answers=True)) == [
-        "n1?", "1:no", "1?:no", "2:< no", "3:< < no", "f:no", "g:no",
+        "n1?", "k:?", "k1: no", "1?:no", "f:no", "g:no", "1:no", "2:< no", "3:< < no", "4:< < < no",
     ]  # fmt: skip
+
+
+def test_values_count_as_words_and_by_their_kind() -> None:
+    words = words_of("pay 45 dollars, roaming in Costa Rica, twenty")
+    assert words == ["pay", "45", "dollars", "roaming", "in", "costa", "rica", "twenty"]
+    found = set(features_of(words, answers=False))
+    assert {"k:<country>,<dollars>,<number>", "g:pay #1", "g:pay <dollars>"} <= found
+    assert {"2:rica #10", "2:<country> <number>", "w:#1", "w:<dollars>", "w:costa"} <= found
+    assert {"p:pay <number>", "p:<country> <number>"} <= found
+    assert "p:costa #10" not in found

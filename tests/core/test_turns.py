@@ -40,7 +40,7 @@ def test_a_whole_request_ends_with_a_short_pause() -> None:
     assert script.kinds == ["HearFrom", "SpeechBegan", "EagerStart", "TurnEnded"]
     assert ended(script).reason is EndReason.COMPLETE
     assert ended(script).end_of_speech_s == pytest.approx(0.64 + SPEECH_S)
-    assert pause_until_end_s(script) == pytest.approx(0.128)
+    assert pause_until_end_s(script) == pytest.approx(0.096)
 
 
 @pytest.mark.parametrize(("completeness", "waits_s"), [(UNCLEAR, 1.4), (INCOMPLETE, 1.8)])

@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from aiortc import RTCDataChannel, RTCDataChannelParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
 from gateway.media.worker.sctp_guard import is_acceptable
@@ -18,7 +19,7 @@ from gateway.media.worker.sdp_answer import MAX_MESSAGE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from aiortc import RTCDataChannel, RTCDtlsTransport
+    from aiortc import RTCDtlsTransport
 
 MAX_UNREAD_BYTES: Final = 1 << 20
 """What may wait for a client that does not read, or has not opened its channel yet."""
@@ -73,6 +74,11 @@ class EventChannel:
         """The link below is open: ask for the association."""
         caps = RTCSctpCapabilities(maxMessageSize=self._max_sent_bytes)
         _finish(self._sctp.start(caps, self._port))
+
+    def open(self, label: str) -> None:
+        """Open the channel oneself, as clients do."""
+        channel = RTCDataChannel(self._sctp, RTCDataChannelParameters(label=label))
+        channel.on("open", lambda: self._opened(channel))
 
     def receive(self, packet: bytes) -> None:
         """Take one SCTP packet in."""

@@ -176,6 +176,7 @@ class Listener:
             case SpeechBegan():
                 self._announce(utterance, decision)
             case Understand():
+                self._arrival.note_quiet(self._recent.quiet_before(self._turns.speech_end_s))
                 self._asked.put((utterance, self._turns.now_s))
             case EagerStart() if utterance.text and not utterance.answers:
                 utterance.eager_text = utterance.text

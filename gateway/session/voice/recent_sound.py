@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from gateway.core.voice_line import HEARD_HZ
 
 _BYTES_PER_S = 2 * HEARD_HZ
 _KEPT_S = 1.0
 """More than the padding before speech and the time until speech is believed."""
+_AUDIBLE = 328
+"""-40 dB of full scale: less than the end of a word, more than a quiet room."""
+_MAX_QUIET_S = 0.2
+"""Voice activity sees speech end 0.05 to 0.1 s late."""
 
 
 class RecentSound:
@@ -38,6 +44,21 @@ class RecentSound:
         """The sound from a media time on, as far back as it is kept."""
         wanted_bytes = _bytes_of(self._end_s - start_s)
         return bytes(self._pcm[-wanted_bytes:]) if wanted_bytes else b""
+
+    def quiet_before(self, end_s: float) -> float:
+        """How long nothing could be heard up to a media time, in seconds.
+
+        0 where that is so for 0.2 s: the caller then speaks too softly for this to tell.
+        """
+        end = len(self._pcm) - _bytes_of(self._end_s - end_s)
+        pcm = bytes(self._pcm[max(0, end - _bytes_of(_MAX_QUIET_S)) : end])
+        samples = memoryview(pcm).cast("h")
+        num_quiet = sum(1 for _ in takewhile(_is_quiet, reversed(samples)))
+        return num_quiet / HEARD_HZ if num_quiet < len(samples) else 0.0
+
+
+def _is_quiet(sample: int) -> bool:
+    return abs(sample) < _AUDIBLE
 
 
 def _bytes_of(length_s: float) -> int:

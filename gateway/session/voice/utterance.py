@@ -90,12 +90,22 @@ class Arrival:
     def __init__(self) -> None:
         self._speech_ended_s = 0.0
         self._received_s = 0.0
+        self._quiet_s = 0.0
 
     def note(self, speech_ended_s: float, received_s: float) -> None:
         """Speech that ended at the first instant on the line was here at the second."""
         self._speech_ended_s = speech_ended_s
         self._received_s = max(speech_ended_s, received_s)
+        self._quiet_s = 0.0
+
+    def note_quiet(self, quiet_s: float) -> None:
+        """Of the speech, so much at its end was silence: voice activity sees the end late."""
+        self._quiet_s = quiet_s
 
     def timing(self, ended_s: float) -> HeardTiming:
-        """Of a turn that was found to have ended at this instant and whose words are there."""
-        return HeardTiming(self._speech_ended_s, self._received_s, ended_s, ended_s)
+        """Of a turn that was found to have ended at this instant and whose words are there.
+
+        The wait for voice activity is part of finding the end, not of the way here.
+        """
+        speech_ended_s = self._speech_ended_s - self._quiet_s
+        return HeardTiming(speech_ended_s, self._received_s - self._quiet_s, ended_s, ended_s)

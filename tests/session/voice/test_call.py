@@ -155,7 +155,7 @@ async def test_the_stages_of_a_turn_begin_with_the_end_of_speech(bench: Bench) -
     took_s = clock.durations_s()
     assert took_s.keys() <= {Stage.INGRESS, Stage.ENDPOINT, Stage.ASR}
     assert sum(took_s.values()) == pytest.approx(clock.elapsed_s)
-    assert 0.12 <= took_s[Stage.ENDPOINT] <= 0.17
+    assert 0.09 <= took_s[Stage.ENDPOINT] <= 0.14
 
 
 async def test_the_wait_for_the_end_is_added_to_the_clock_of_an_early_answer(bench: Bench) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from gateway.core.voice_line import HEARD_HZ
 from gateway.session.voice.recent_sound import RecentSound
 
@@ -37,3 +39,13 @@ def test_a_gap_forgets_and_what_led_up_to_speech_comes_with_it() -> None:
     led_up = b"".join(map(window, range(41, 51)))
     assert recent.add(led_up + window(51), 51 * WINDOW_S) == led_up + window(51)
     assert recent.since(0.0) == led_up + window(51)
+
+
+@pytest.mark.parametrize(("loud_windows", "quiet_s"), [(6, 4 * WINDOW_S), (10, 0.0), (0, 0.0)])
+def test_where_speech_faded_out_is_known_unless_it_was_soft(
+    loud_windows: int, quiet_s: float
+) -> None:
+    recent = RecentSound()
+    for number in range(20):
+        recent.add(window(2000 if number < loud_windows else 3), (number + 1) * WINDOW_S)
+    assert recent.quiet_before(10 * WINDOW_S) == pytest.approx(quiet_s)
