@@ -73,7 +73,7 @@ class LiveRun:
                 try:
                     found = bench.run(prepared, arm, f"{number + 1}-{arm}")
                 except (GatewayError, ChildFailed, SiteFailed, OSError) as error:
-                    self.broken_off = f"{arm}: {error}"
+                    self.broken_off = f"{arm}: {_first_line(error)}"
                     return
                 self.passes.append(found)
                 if found.broken_off or stop.is_set():
@@ -126,6 +126,11 @@ class LiveRun:
             parts = [Measured.of(one, self.scenario.duration_s) for one in outcomes]
             found[name] = beside_simulated(live, joined(parts))
         return found
+
+
+def _first_line(error: Exception) -> str:
+    """What it says before a site's whole log."""
+    return str(error).partition("\n")[0]
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class Passes:
         if self.is_stopped():
             return "stopped"
         if timeline.error is not None:
-            return f"a fault could not be done: {timeline.error}"
+            return f"a fault could not be done: {str(timeline.error).partition(chr(10))[0]}"
         return f"{', '.join(died)} died" if died else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -26,62 +27,68 @@ class Deed:
     at_s: float
     what: str
     do: Callable[[], None]
+    lane: str = ""
+    """Deeds of one lane wait for each other: a site starts before it is killed again."""
 
 
 @dataclass(slots=True)
 class Timeline:
-    """Deeds under way in a thread of their own, which lasts until `end`: sites that it starts again
-    end with it.
+    """Deeds under way, each lane in a thread of its own, which lasts until `end`: sites that it
+    starts again end with it.
     """
 
     deeds: list[Deed]
     done: list[dict[str, Any]] = field(default_factory=list)
     """What was done, when it was due, when it began and how long it took."""
     error: Exception | None = None
-    """Why the rest was not done."""
+    """Why something was not done."""
     _over: threading.Event = field(default_factory=threading.Event)
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _let_go: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _clock: threading.Thread | None = None
+    _lanes: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
+    _begun: list[Future[None]] = field(default_factory=list)
 
     def begin(self, start_s: float) -> None:
         """Count from this monotonic instant."""
-        self._thread = threading.Thread(target=self._run, args=(start_s,), name="faults")
-        self._thread.start()
+        self._clock = threading.Thread(target=self._run, args=(start_s,), name="faults")
+        self._clock.start()
 
     def stop(self) -> None:
-        """Do nothing more, and wait for what is being done."""
+        """Begin nothing more, and wait for what is being done."""
         self._over.set()
-        if self._thread is not None:
-            self._ended.wait()
+        if self._clock is not None:
+            self._clock.join()
+        wait([deed for deed in self._begun if not deed.cancel()])
 
     def end(self) -> None:
-        """Let the thread go."""
-        self._over.set()
-        if self._thread is not None:
-            self._let_go.set()
-            self._thread.join()
+        """Let the threads go."""
+        self.stop()
+        for lane in self._lanes.values():
+            lane.shutdown()
 
     def _run(self, start_s: float) -> None:
+        for deed in self.deeds:
+            if self._over.wait(max(0.0, start_s + deed.at_s - time.monotonic())):
+                return
+            if deed.lane not in self._lanes:
+                self._lanes[deed.lane] = ThreadPoolExecutor(1, thread_name_prefix="faults")
+            self._begun.append(self._lanes[deed.lane].submit(self._do, deed, start_s))
+
+    def _do(self, deed: Deed, start_s: float) -> None:
+        began_s = time.monotonic()
         try:
-            for deed in self.deeds:
-                if self._over.wait(max(0.0, start_s + deed.at_s - time.monotonic())):
-                    break
-                began_s = time.monotonic()
-                deed.do()
-                self.done.append(
-                    {
-                        "what": deed.what,
-                        "due_s": round(deed.at_s, 3),
-                        "began_s": round(began_s - start_s, 3),
-                        "took_s": round(time.monotonic() - began_s, 3),
-                    }
-                )
+            deed.do()
         except Exception as error:  # noqa: BLE001 (the run ends and says so)
             self.error = error
-        finally:
-            self._ended.set()
-            self._let_go.wait()
+            self._over.set()
+            return
+        self.done.append(
+            {
+                "what": deed.what,
+                "due_s": round(deed.at_s, 3),
+                "began_s": round(began_s - start_s, 3),
+                "took_s": round(time.monotonic() - began_s, 3),
+            }
+        )
 
 
 def deeds(
@@ -91,9 +98,10 @@ def deeds(
     found = []
     for fault in faults:
         what, begin, mend = _calls(fault, ground, sites, network)
-        found.append(Deed(fault.at_s, what, begin))
+        lane = "links" if isinstance(fault, Partition) else sites[fault.site].spot.name
+        found.append(Deed(fault.at_s, what, begin, lane))
         if isfinite(fault.until_s):
-            found.append(Deed(fault.until_s, f"{what}: over", mend))
+            found.append(Deed(fault.until_s, f"{what}: over", mend, lane))
     # Of one instant, mends come first: they must not mend what begins there.
     return sorted(found, key=lambda deed: (deed.at_s, not deed.what.endswith("over")))
 

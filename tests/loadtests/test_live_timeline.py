@@ -29,11 +29,35 @@ def test_deeds_are_done_when_due_and_noted() -> None:
     )
     timeline.begin(time.monotonic())
     assert begun.wait(10)
-    timeline.stop()
     timeline.end()
     assert done == ["first"]
     assert [deed["what"] for deed in timeline.done] == ["first", "second"]
     assert timeline.done[1]["began_s"] >= 0.05
+
+
+def test_what_takes_long_delays_its_own_lane_alone() -> None:
+    started, let_go = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def start_again() -> None:
+        started.set()
+        assert let_go.wait(10)
+        order.append("started")
+
+    timeline = Timeline(
+        [
+            Deed(0.0, "start edge-1", start_again, "edge-1"),
+            Deed(0.0, "kill edge-1", lambda: order.append("killed"), "edge-1"),
+            Deed(0.0, "freeze edge-2", lambda: order.append("frozen"), "edge-2"),
+        ]
+    )
+    timeline.begin(time.monotonic())
+    assert started.wait(10)
+    wait_until(lambda: order == ["frozen"], "the other lane goes on")
+    let_go.set()
+    wait_until(lambda: len(order) == 3, "the lane goes on")
+    timeline.end()
+    assert order == ["frozen", "started", "killed"]
 
 
 def test_a_deed_that_fails_ends_the_timeline_and_is_told() -> None:
