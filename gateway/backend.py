@@ -201,4 +201,7 @@ def _model_info(config: SiteConfig, bundle: Bundle, max_context_tokens: int) -> 
 def _precision(config: SiteConfig, bundle: Bundle) -> str:
     """How the weights are stored, or that there are none."""
     accelerator = config.model.accelerator
-    return accelerator if accelerator.startswith(PREFIX) else bundle.artifact("cpu").precision
+    if accelerator.startswith(PREFIX):
+        # Sites may keep the same profile in different files.
+        return PREFIX + Path(accelerator.removeprefix(PREFIX)).stem
+    return bundle.artifact("cpu").precision

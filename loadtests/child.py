@@ -28,7 +28,12 @@ class Child:
         self._what = what
         self._heard = b""
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, bufsize=0
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            bufsize=0,
+            start_new_session=True,  # a terminal's Ctrl-C is for the run, which tells its children
         )
 
     def __enter__(self) -> Self:
@@ -47,12 +52,21 @@ class Child:
         finally:
             _pipe(self._process.stdout).close()
 
+    def give_up(self) -> None:
+        """Kill it: what it would have said is not wanted any more."""
+        self._process.kill()
+
     def tell(self, line: str) -> None:
         """Raises ChildFailed when it has ended."""
         try:
             _pipe(self._process.stdin).write(f"{line}\n".encode())
         except BrokenPipeError as error:
             raise self._ended() from error
+
+    def has_spoken(self, wait_s: float) -> bool:
+        """Whether there is something to hear, or the end, within so long."""
+        out = _pipe(self._process.stdout).fileno()
+        return bool(self._heard) or bool(select.select([out], [], [], wait_s)[0])
 
     def hear(self, limit_s: float) -> str:
         """Its next line. Raises ChildFailed when it ends, or says nothing for so long."""

@@ -38,8 +38,9 @@ _LAG_METRIC = "firsthop_loop_lag_seconds"
 class HostGuard:
     """Watches one run, from its making or the last `start` on.
 
-    `sites` are functions that return the text of a site's `/metrics`, by its name; `forwarder`
-    returns what the links have counted since they stand; what counts is what came on top.
+    `sites` are functions that return the text of a site's `/metrics`, by its name, and nothing once
+    the site is gone; `forwarder` returns what the links have counted since they stand; what counts
+    is what came on top.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class HostGuard:
         self._end_watch()
         self._busy.read()
         for name, read in self._sites.items():
-            lags = lag_counts(read())
+            if not (text := read()):
+                continue
+            lags = lag_counts(text)
             lags.subtract(self._lags[name])
             self._late_p99_s[f"loop of {name}"] = lag_p99_s(lags)
         if self._forwarder is not None and (lines := self._forwarder()):

@@ -187,6 +187,7 @@ def running_site(
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # a terminal's Ctrl-C is for the run, which ends its sites
         )
     site = SiteProcess(process, base, log)
     try:

@@ -152,7 +152,7 @@ class Bench:
         seen = run_clients(
             self.plans,
             self.out / name,
-            command=lambda command: self.network.command("client", command),
+            command=lambda _, command: self.network.command("client", command),
             on_start=start,
         )
         guard.stop()

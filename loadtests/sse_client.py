@@ -66,6 +66,10 @@ class _Event(msgspec.Struct):
     choices: list[_Choice] | None = None
 
 
+class AnswerCut(Exception):
+    """The connection broke in the middle of an answer that had begun."""
+
+
 class SseConnection:
     """A kept-alive connection. One request at a time."""
 
@@ -85,7 +89,8 @@ class SseConnection:
     async def chat(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
         """Post a chat completion and read its answer to the end.
 
-        Raises OSError and EOFError when the connection breaks, UnreadableAnswer.
+        Raises OSError and EOFError when the connection breaks, AnswerCut when that is after the
+        first content, and UnreadableAnswer.
         """
         payload = json.dumps(body).encode()
         lines = [
@@ -101,6 +106,10 @@ class SseConnection:
             await self._read(answer)
         except _UNREADABLE as error:
             raise UnreadableAnswer(str(error)) from error
+        except (OSError, EOFError) as error:
+            if answer.first_content_s is None:
+                raise
+            raise AnswerCut(str(error)) from error
         answer.ended_s = time.monotonic()
         return answer
 
@@ -151,8 +160,10 @@ class SsePool:
         connection = self._idle.pop() if self._idle else await SseConnection.open(*self._address)
         try:
             answer = await connection.chat(body, headers)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, OSError | EOFError):
+                self.close()  # what else was kept leads to the same server that is gone
             raise
         self._idle.append(connection)
         return answer

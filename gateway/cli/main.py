@@ -38,6 +38,7 @@ COMMANDS = (
     Command("explain", "gateway.cli.explain", "show where one turn's time went"),
     Command("top", "gateway.cli.top", "show the live grid"),
     Command("simulate", "gateway.cli.simulate", "run a load-test scenario in virtual time"),
+    Command("loadtest", "gateway.cli.loadtest", "run a load-test scenario with real sites"),
     Command("sweep", "gateway.cli.sweep", "map where the grid wins and where a pool does"),
     Command("replay", "gateway.cli.replay", "make recorded routing decisions under another policy"),
 )

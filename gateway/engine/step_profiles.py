@@ -18,8 +18,9 @@ A complaint names file, line and key.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -27,9 +28,13 @@ from gateway.config.toml_lines import TomlFile
 from gateway.core.errors import ConfigError
 from gateway.core.step_time import Curve, StepTimes
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PREFIX = "emulated:"
 """How an emulated accelerator is named: `emulated:PROFILE`."""
 
+_LOOK_INTERVAL_S = 0.1
 _SHIPPED = Path(__file__).with_name("profiles")
 _CONSTANTS = (
     "decode.step_ms",
@@ -73,14 +78,45 @@ def load_profile(name: str) -> StepTimes:
 
     Raises ConfigError.
     """
+    return read_profile(profile_path(name))
+
+
+class FollowedProfile:
+    """A profile that is in use: when its file is replaced, the accelerator is another one.
+
+    So a load test slows a site down that knows nothing of it.
+    """
+
+    def __init__(self, name: str, now: Callable[[], float] = time.monotonic) -> None:
+        """Of a profile as `load_profile` names it. Raises ConfigError."""
+        self._path = profile_path(name)
+        self._now = now
+        self._look_at_s = now()
+        self._read()
+
+    def times(self) -> StepTimes:
+        """As of now. Raises ConfigError when the file is no profile any more."""
+        if self._now() >= self._look_at_s:
+            self._look_at_s = self._now() + _LOOK_INTERVAL_S
+            if self._path.stat().st_mtime_ns != self._seen:
+                self._read()
+        return self._times
+
+    def _read(self) -> None:
+        self._times = read_profile(self._path)
+        self._seen = self._path.stat().st_mtime_ns
+
+
+def profile_path(name: str) -> Path:
+    """Where a profile is, as `load_profile` names it. Raises ConfigError."""
     if name.endswith(".toml"):
-        return read_profile(Path(name))
+        return Path(name)
     if name not in shipped_profiles():
         raise ConfigError(
             f"there is no step-time profile {name!r}; shipped are {', '.join(shipped_profiles())}, "
             "others are given as the path of a .toml file"
         )
-    return read_profile(_SHIPPED / f"{name}.toml")
+    return _SHIPPED / f"{name}.toml"
 
 
 def read_profile(path: Path) -> StepTimes:

@@ -25,7 +25,9 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     budget_s: float | None = None
     """To the first content; None: the class's default at the site."""
     target: int = 0
-    """Which of the plan's targets it goes to."""
+    """Which of the plan's targets it goes to first."""
+    key: int = -1
+    """What whoever made it knows it by."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     protocol: Protocol
     targets: tuple[str, ...]
-    """`host:port` of each entry site."""
+    """`host:port` of each entry site; the next is where clients turn whose site is gone."""
     asks: tuple[Ask, ...]
     num_connections: int = 8
     """HTTP: opened to each target before the start; more are opened when all are in use."""
@@ -41,6 +43,9 @@ class Plan(msgspec.Struct, frozen=True):
     """A request without an end after so long has failed."""
     max_num_open: int = 2_000
     """Requests under way; what is due beyond it fails as `client_full`, and says so."""
+    turns_elsewhere: bool = False
+    """A request without content yet, whose connection breaks or whose site drains, goes to the
+    next target, and so on once round."""
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _START_IN_S = 0.25
 _END_LIMIT_S = 60.0
-
+_LOOK_INTERVAL_S = 0.2
 
 _READY_LIMIT_S = 60.0
 
@@ -43,22 +43,28 @@ def run_clients(
     plans: Sequence[Plan | VoicePlan],
     out: Path,
     *,
-    command: Callable[[list[str]], list[str]] = lambda command: command,
+    command: Callable[[int, list[str]], list[str]] = lambda _, words: words,
     on_start: Callable[[], None] = lambda: None,
+    on_begin: Callable[[float], None] = lambda _: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Seen:
     """Run one process for each plan, all from the same instant.
 
-    `command` may wrap the command of a process, to start it in a namespace; `on_start` is called
-    once all are ready. What was seen stays in `out` as `samples-N.jsonl.zst` and
-    `calls-N.msgpack`, whole. Raises ChildFailed, and OSError when `out` cannot be written.
+    `command` may wrap the command for the plan at a place, to start it in a namespace. `on_start`
+    is called once all are ready, `on_begin` with the monotonic instant that the plans count from.
+    Once `is_over`, asked a few times a second, no request is sent any more, and those that had
+    ended are what was seen. It stays in `out` as `samples-N.jsonl.zst` and `calls-N.msgpack`,
+    whole. Raises ChildFailed, and OSError when `out` cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
     works = [_work(plan, place, out) for place, plan in enumerate(plans)]
     seen = Seen([], [], {})
     with ExitStack() as stack:
         children = [
-            stack.enter_context(Child(work.name, command([sys.executable, "-m", *work.words])))
-            for work in works
+            stack.enter_context(
+                Child(work.name, command(place, [sys.executable, "-m", *work.words]))
+            )
+            for place, work in enumerate(works)
         ]
         for child in children:
             child.expect("ready", _READY_LIMIT_S)
@@ -66,6 +72,8 @@ def run_clients(
         start_s = time.monotonic() + _START_IN_S
         for child in children:
             child.tell(repr(start_s))
+        on_begin(start_s)
+        _wait(children, is_over, max(map(_time_limit_s, plans), default=0.0))
         for work, plan, child in zip(works, plans, children, strict=True):
             lags = child.expect("done", _time_limit_s(plan))
             if lags:
@@ -77,6 +85,18 @@ def run_clients(
             seen.samples.extend(read_samples(work.path))
     seen.samples.sort(key=lambda sample: sample.ask.due_s)
     return seen
+
+
+def _wait(children: Sequence[Child], is_over: Callable[[], bool], limit_s: float) -> None:
+    """Until all have something to say, of their own accord or because the run is over."""
+    until_s = time.monotonic() + limit_s
+    for child in children:
+        while time.monotonic() < until_s and not child.has_spoken(_LOOK_INTERVAL_S):
+            if is_over():
+                for one in children:
+                    if not one.has_spoken(0.0):
+                        one.tell("stop")
+                return
 
 
 class _Work(NamedTuple):

@@ -68,6 +68,8 @@ def _body(summary: dict[str, Any]) -> list[str]:
         "<h2>By class</h2>",
         _classes(summary),
     ]
+    if summary.get("beside_simulated"):
+        parts += ["<h2>Beside the simulator</h2>", _beside_simulated(summary)]
     if summary.get("network", {}).get("paths"):
         parts += ["<h2>The network</h2>", _paths(summary)]
     return [*parts, "<h2>How this was run</h2>", _facts(summary)]
@@ -196,6 +198,22 @@ def _premiums(summary: dict[str, Any]) -> str:
         "the dearer ones, at the load of this run:</p>"
         + table(("arms", "break-even premium"), rows)
     )
+
+
+def _beside_simulated(summary: dict[str, Any]) -> str:
+    """Of a live run: what virtual time says of the same requests."""
+    rows = [
+        (
+            f"<b>{escape(name)}</b>",
+            percent(found["live"]),
+            percent(found["simulated"]),
+            _signed(found["apart_points"]),
+            "yes" if found["is_telling"] else "no: nearly all is late, or nearly nothing",
+        )
+        for name, found in summary["beside_simulated"].items()
+    ]
+    head = ("arm", "attained live", "simulated", "apart, points", "is that telling")
+    return table(head, rows)
 
 
 def _paths(summary: dict[str, Any]) -> str:

@@ -41,6 +41,7 @@ class Forwarder:
             i, j = matrix.sites.index(one), matrix.sites.index(other)
             self._lines[i][j] = DelayLine(link, hash((seed, i, j)))
             self._lines[j][i] = DelayLine(link, hash((seed, j, i)))
+        self._apart: frozenset[int] = frozenset()
         self._waiting: list[tuple[float, int, int, DelayLine, bytes]] = []
         self._num_entered = 0
 
@@ -56,10 +57,14 @@ class Forwarder:
             readable, _, _ = select.select(readers, [], [], wait_s)
             for reader in readable:
                 if isinstance(reader, int):
-                    self._read(reader, self._lines[source_of[reader]])
+                    self._read(reader, source_of[reader])
                 elif not on_control():
                     return
             self._write_due()
+
+    def split(self, apart: tuple[str, ...]) -> None:
+        """From now on nothing that is sent passes between these sites and the others."""
+        self._apart = frozenset(self._matrix.sites.index(site) for site in apart)
 
     def counters(self) -> list[LineCounters]:
         """Of every direction."""
@@ -71,8 +76,9 @@ class Forwarder:
             if line is not None
         ]
 
-    def _read(self, fd: int, lines: list[DelayLine | None]) -> None:
-        """Take what a site sent; what is not for another site goes nowhere."""
+    def _read(self, fd: int, source: int) -> None:
+        """Take what a site sent; what is not for another site within reach goes nowhere."""
+        lines, is_apart = self._lines[source], source in self._apart
         for _ in range(_MAX_READS):
             try:
                 packet = os.read(fd, _PACKET_BYTES)
@@ -82,7 +88,7 @@ class Forwarder:
                 continue
             place = packet[19] - 1
             line = lines[place] if 0 <= place < len(lines) else None
-            if line is None:
+            if line is None or is_apart is not (place in self._apart):
                 continue
             due_s = line.enter(time.monotonic(), len(packet))
             if due_s is not None:

@@ -23,7 +23,7 @@ from loadtests.links import namespaces
 from loadtests.links.delay_line import LineCounters
 from loadtests.links.forwarder import Forwarder
 from loadtests.links.matrix import SUBNET, LinkMatrix
-from loadtests.links.netem import egress_lines
+from loadtests.links.netem import egress_lines, split_lines
 from loadtests.priority import LINKS, hurry
 
 if TYPE_CHECKING:
@@ -43,6 +43,13 @@ class Order(msgspec.Struct, frozen=True):
     matrix: LinkMatrix
     backend: Backend | None
     seed: int
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run wants of its links; a Reply answers each."""
+
+    split: tuple[str, ...] | None = None
+    """Part these sites from the others, or nobody from anybody. None: count."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -71,6 +78,7 @@ class Keeper:
         self._control = control
         self._run = namespaces.run_name(os.getpid())
         self._stack = ExitStack()
+        self._heard = b""
 
     def keep(self) -> None:
         """Set up, serve until the other end closes, remove. Raises SetupError before serving."""
@@ -82,11 +90,14 @@ class Keeper:
             if backend == "netem":
                 self._lay_netem()
                 self._send(Reply(Kept(self._run, backend, "kernel")))
-                self._serve(lambda: [])
+                while self._answer(lambda: [], self._split_netem):
+                    pass
             else:
                 forwarder = self._lay_tun()
                 self._send(Reply(Kept(self._run, backend, hurry(LINKS))))
-                forwarder.run(self._control, lambda: self._answer(forwarder.counters))
+                forwarder.run(
+                    self._control, lambda: self._answer(forwarder.counters, forwarder.split)
+                )
 
     def _name(self, site: str) -> str:
         return f"{self._run}-{site}"
@@ -141,16 +152,27 @@ class Keeper:
             ],
         )
 
-    def _serve(self, counters: Callable[[], list[LineCounters]]) -> None:
-        while self._answer(counters):
-            pass
+    def _split_netem(self, apart: tuple[str, ...]) -> None:
+        matrix = self._order.matrix
+        for site in matrix.sites:
+            namespaces.tc(self._name(site), split_lines(matrix, site, DEVICE, apart))
 
-    def _answer(self, counters: Callable[[], list[LineCounters]]) -> bool:
-        """Answer every request for counters that came; False when the other end is closed."""
-        request = self._control.recv(4096)
-        for _ in range(request.count(b"\n")):
-            self._send(Reply(counters=counters()))
-        return bool(request)
+    def _answer(
+        self,
+        counters: Callable[[], list[LineCounters]],
+        split: Callable[[tuple[str, ...]], None],
+    ) -> bool:
+        """Answer every request that came; False when the other end is closed."""
+        heard = self._control.recv(4096)
+        *lines, self._heard = (self._heard + heard).split(b"\n")
+        for line in lines:
+            request = msgspec.json.decode(line, type=Request)
+            if request.split is None:
+                self._send(Reply(counters=counters()))
+            else:
+                split(request.split)
+                self._send(Reply())
+        return bool(heard)
 
     def _send(self, reply: Reply) -> None:
         self._control.sendall(msgspec.json.encode(reply) + b"\n")

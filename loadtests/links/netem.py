@@ -10,6 +10,8 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from loadtests.links.delay_line import MAX_NUM_IN_FLIGHT, MAX_QUEUE_S
 
 if TYPE_CHECKING:
@@ -33,6 +35,22 @@ def egress_lines(matrix: LinkMatrix, site: str, device: str) -> list[str]:
             f"filter add dev {device} parent 1: protocol ip u32 "
             f"match ip dst {matrix.address(destination)}/32 flowid 1:{minor}",
         ]
+    return lines
+
+
+def split_lines(matrix: LinkMatrix, site: str, device: str, apart: tuple[str, ...]) -> list[str]:
+    """What changes there when nothing passes any more between the sites of `apart` and the others;
+    an empty `apart` mends it.
+    """
+    lines = []
+    for one, other, link in matrix.links:
+        if site not in (one, other):
+            continue
+        destination = other if site == one else one
+        if (site in apart) is not (destination in apart):
+            link = msgspec.structs.replace(link, loss_ratio=1.0)
+        minor = f"{matrix.sites.index(destination) + 1:x}"
+        lines.append(f"qdisc change dev {device} parent 1:{minor} {leaf(link)}")
     return lines
 
 

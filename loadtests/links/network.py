@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from loadtests.links.keeper import Order, Reply
+from loadtests.links.keeper import Order, Reply, Request
 from loadtests.links.namespaces import LinksFailed, LinksUnavailable
 from loadtests.local_site import ROOT
 
@@ -38,6 +39,7 @@ class EmulatedNetwork:
         self._run = kept.run
         self._control = control
         self._replies = replies
+        self._asking = threading.Lock()
 
     def namespace(self, site: str) -> str:
         """The name of a site's namespace, for `ip netns`."""
@@ -55,8 +57,18 @@ class EmulatedNetwork:
 
     def counters(self) -> list[LineCounters]:
         """What each direction did so far; empty where the kernel keeps the links."""
-        self._control.sendall(b"\n")
-        return _reply(self._replies).counters or []
+        return self._ask(Request()).counters or []
+
+    def split(self, apart: Sequence[str]) -> None:
+        """From now on nothing passes between these sites and the others; none: all is mended."""
+        for site in apart:
+            self.namespace(site)
+        self._ask(Request(split=tuple(apart)))
+
+    def _ask(self, request: Request) -> Reply:
+        with self._asking:  # a fault on the timeline and a host guard may ask at once
+            self._control.sendall(msgspec.json.encode(request) + b"\n")
+            return _reply(self._replies)
 
 
 @contextmanager

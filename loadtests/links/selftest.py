@@ -189,6 +189,11 @@ class PathProbe:
         self._children = children
         self._limit_s = duration_s + _REPLY_LIMIT_S
 
+    def give_up(self) -> None:
+        """Let the probes go: their results are not wanted any more."""
+        for child in self._children.values():
+            child.give_up()
+
     def results(self) -> list[PathResult]:
         """Wait for the probes' end. Raises ChildFailed when a probe dies or falls silent."""
         links = {(one, other): link for one, other, link in self._network.matrix.links}

@@ -191,6 +191,20 @@ class LoadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             )
 
 
+class LiveTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a live run on one machine takes instead, where a scenario is too large for it."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    """Of the sites; those that faults and surges name must be among them."""
+    profile: str | None = None
+    num_slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    rate_hz: Annotated[float, msgspec.Meta(gt=0.0, le=100_000.0)] | None = None
+    prompts: Sizes | None = None
+    outputs: Sizes | None = None
+    time_ratio: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
+    """Duration, surges, waves and faults come so much sooner. What a request takes stays."""
+
+
 class SloTable(Slo, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An SLO, the share of requests that have it, and their sizes where they are not `load`'s."""
 
@@ -220,6 +234,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     reporting: Reporting = Reporting()
     slos: Annotated[tuple[SloTable, ...], msgspec.Meta(min_length=1)] = (SloTable(),)
     faults: tuple[AnyFault, ...] = ()
+    live: LiveTable | None = None
 
     def __post_init__(self) -> None:
         """Faults must name sites that exist, and requests fit into memory."""

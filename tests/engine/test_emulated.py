@@ -86,7 +86,9 @@ def vocabulary(tiny_dir: Path) -> Vocabulary:
 @pytest.fixture
 def model(passing: FakeTime, vocabulary: Vocabulary) -> EmulatedModel:
     clock = AcceleratorClock(passing.now, passing.sleep)
-    return EmulatedModel(_TIMES, vocabulary, num_rows=4, max_context_tokens=512, clock=clock)
+    return EmulatedModel(
+        lambda: _TIMES, vocabulary, num_rows=4, max_context_tokens=512, clock=clock
+    )
 
 
 def _mix(word: int) -> int:

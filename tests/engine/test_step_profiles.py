@@ -74,7 +74,9 @@ def test_a_bad_profile_is_named_by_file_line_and_key(
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cpu-2core, edge-accelerator, rtx-pro-6000"):
+    with pytest.raises(
+        ConfigError, match="cpu-2core, edge-accelerator, edge-accelerator-3b, rtx-pro-6000"
+    ):
         load_profile("h100")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_profile(str(tmp_path / "none.toml"))

@@ -255,3 +255,49 @@ def test_a_late_client_makes_the_run_invalid() -> None:
     assert summary["attained"] == 1.0
     late = msgspec.structs.replace(sample(0.0), first_s=1.6)
     assert summarize([late], seed=1)["attained"] == 0.0
+
+
+def test_clients_turn_to_the_next_target_while_one_is_gone(
+    echo_site: SiteProcess, tmp_path: Path
+) -> None:
+    """A connection that is cut before any content, as by a site that is killed."""
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async def main(plan: Plan) -> list[Sample]:
+        async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+            targets = (f"127.0.0.1:{server.sockets[0].getsockname()[1]}", plan.targets[0])
+            both = msgspec.structs.replace(plan, targets=targets)
+            return (await asyncio.to_thread(run_clients, [both], tmp_path)).samples
+
+    asks = [Ask(0.01 * n, _SAID, max_tokens=3) for n in range(5)]
+    plan = _plan("http", _target(echo_site, "http"), asks)
+    assert {sample.outcome for sample in asyncio.run(main(plan))} == {"failed"}
+    samples = asyncio.run(main(msgspec.structs.replace(plan, turns_elsewhere=True)))
+    assert [sample.ask for sample in samples] == asks
+    assert {sample.site for sample in samples} == {"edge-a"}
+
+
+def test_a_run_that_is_over_early_keeps_what_had_ended(
+    echo_site: SiteProcess, tmp_path: Path
+) -> None:
+    asks = [Ask(0.01 * n, _SAID, max_tokens=2) for n in range(10)]
+    plan = _plan("http", _target(echo_site, "http"), [*asks, Ask(500.0, _SAID)])
+    begun = threading.Event()
+
+    def has_answered() -> bool:
+        return begun.is_set() and "_count" in echo_site.metrics() and time.monotonic() > over_s[0]
+
+    over_s = [0.0]
+
+    def begin(start_s: float) -> None:
+        over_s[0] = start_s + 3.0
+        begun.set()
+
+    began_s = time.monotonic()
+    seen = run_clients([plan], tmp_path, on_begin=begin, is_over=has_answered)
+    assert time.monotonic() - began_s < 60.0
+    assert 0 < len(seen.samples) <= len(asks)
+    assert seen.lags_s["client 0"]

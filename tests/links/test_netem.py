@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from loadtests.links.matrix import Link, LinkMatrix
-from loadtests.links.netem import egress_lines, leaf
+from loadtests.links.netem import egress_lines, leaf, split_lines
 
 _MATRIX = LinkMatrix.of(
     ("a", "b", "c"),
@@ -30,3 +30,15 @@ def test_both_ends_delay_the_same_link_by_half() -> None:
 
 def test_a_slow_link_keeps_room_for_a_hundred_packets() -> None:
     assert "limit 100 " in leaf(Link(0.02, rate_bit_per_s=64e3))
+
+
+def test_a_partition_loses_what_crosses_it_and_is_mended() -> None:
+    apart = split_lines(_MATRIX, "a", "wan0", ("a", "b"))
+    assert apart == [
+        "qdisc change dev wan0 parent 1:2 "
+        "netem limit 10542 delay 2500us 500us loss 0.1000% rate 500000000bit",
+        "qdisc change dev wan0 parent 1:3 "
+        "netem limit 20000 delay 40000us loss 100.0000% rate 20000000000bit",
+    ]
+    mended = split_lines(_MATRIX, "a", "wan0", ())
+    assert "loss" not in mended[1]

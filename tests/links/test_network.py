@@ -101,6 +101,24 @@ def test_loss_shows_in_the_counters_of_its_link_alone(network: EmulatedNetwork) 
     assert loss_violations(network, [wrong]) == ["b to c: 8.000% lost, 5.000% wanted"]
 
 
+def test_a_partition_lets_nothing_across_until_it_is_mended(network: EmulatedNetwork) -> None:
+    def num_back() -> dict[tuple[str, str], int]:
+        with probing(network, count=10, bulk=False) as probe:
+            results = probe.results()
+        return {(result.src, result.dst): len(result.sample.rtt_s) for result in results}
+
+    network.split(("c",))
+    try:
+        back = num_back()
+    finally:
+        network.split(())
+    assert (back["a", "c"], back["b", "c"]) == (0, 0)
+    assert back["a", "b"] == 10
+    assert num_back()["a", "c"] == 10
+    with pytest.raises(KeyError):
+        network.split(("nowhere",))
+
+
 def test_links_that_lose_much_or_are_slow_are_measured_and_found_right() -> None:
     links = {
         ("a", "b"): Link(0.005, loss_ratio=1.0),

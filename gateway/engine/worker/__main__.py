@@ -17,7 +17,7 @@ from gateway.core.scheduling import Scheduler
 from gateway.engine.bundle import load_bundle
 from gateway.engine.bundle_facts import Bundle, BundleUnreadable, graph_files
 from gateway.engine.frames import Failed, Ready, SiteFrame, Start, site_frames
-from gateway.engine.step_profiles import PREFIX, load_profile
+from gateway.engine.step_profiles import PREFIX, FollowedProfile
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
@@ -121,7 +121,7 @@ def load_model(
         from gateway.engine.worker.emulated import EmulatedModel
 
         return EmulatedModel.load(
-            load_profile(start.accelerator.removeprefix(PREFIX)),
+            FollowedProfile(start.accelerator.removeprefix(PREFIX)).times,
             bundle.tokenizer_path,
             num_rows=num_rows,
             max_context_tokens=max_context_tokens,

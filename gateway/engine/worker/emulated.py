@@ -124,7 +124,7 @@ class EmulatedModel:
 
     def __init__(
         self,
-        times: StepTimes,
+        times: Callable[[], StepTimes],
         vocabulary: Vocabulary,
         *,
         num_rows: int,
@@ -142,7 +142,12 @@ class EmulatedModel:
 
     @classmethod
     def load(
-        cls, times: StepTimes, tokenizer_path: Path, *, num_rows: int, max_context_tokens: int
+        cls,
+        times: Callable[[], StepTimes],
+        tokenizer_path: Path,
+        *,
+        num_rows: int,
+        max_context_tokens: int,
     ) -> EmulatedModel:
         """An emulated model in the words of a bundle's tokenizer. Raises BundleUnreadable."""
         # By default the kernel may wake a sleeper 50 us late, to save power.
@@ -161,7 +166,7 @@ class EmulatedModel:
         hashes = before + _weights(np.asarray(last_ids, np.int64), at)
         self.kv.chain[rows, at] = hashes
         logits = self._spell(hashes)
-        self._clock.occupy(began_s, self._times.decode_s(len(at), int(at.sum())))
+        self._clock.occupy(began_s, self._times().decode_s(len(at), int(at.sum())))
         return logits
 
     def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
@@ -170,7 +175,7 @@ class EmulatedModel:
         self._append(row, ids, start)
         stop = start + len(ids)
         logits = self._spell(self.kv.chain[row, stop - 1 : stop])
-        self._clock.occupy(began_s, self._times.prefill_s(len(ids), start))
+        self._clock.occupy(began_s, self._times().prefill_s(len(ids), start))
         following: Floats = logits[0]
         return following
 
@@ -186,7 +191,7 @@ class EmulatedModel:
         last = np.array([len(prompt) - 1 for prompt in prompts])
         logits = self._spell(self.kv.chain[rows, last])
         num_padded = len(prompts) * (int(last.max()) + 1)
-        self._clock.occupy(began_s, self._times.prefill_s(num_padded, 0))
+        self._clock.occupy(began_s, self._times().prefill_s(num_padded, 0))
         return logits
 
     def top(self, num_rows: int) -> None:
