@@ -68,12 +68,15 @@ export class Call extends EventTarget {
     if (this.#ended) return;
     this.#ended = true;
     this.#channel.onclose = null;
-    this.#peer.close();
-    if (this.#place) {
-      const headers = this.#key ? { authorization: `Bearer ${this.#key}` } : {};
-      fetch(this.#place, { method: "DELETE", headers, keepalive: true }).catch(() => {});
-    }
+    this.#hangUp().finally(() => this.#peer.close());
     this.dispatchEvent(new CustomEvent("ended", { detail: reason }));
+  }
+
+  // Before the connection ends: with it the site forgets the call.
+  async #hangUp() {
+    if (!this.#place) return;
+    const headers = this.#key ? { authorization: `Bearer ${this.#key}` } : {};
+    await fetch(this.#place, { method: "DELETE", headers, keepalive: true }).catch(() => {});
   }
 
   #heard(data) {
