@@ -3,10 +3,11 @@
 const CONNECT_LIMIT_MS = 10_000;
 
 export class CallRefused extends Error {
-  // `status` is the HTTP status, or 0 where there was none.
-  constructor(message, status = 0) {
+  // `status` is the HTTP status, or 0 where there was none; `code` the API's, where there is one.
+  constructor(message, status = 0, code = "") {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
@@ -54,7 +55,7 @@ export class Call extends EventTarget {
       throw new CallRefused("the site does not answer");
     });
     const text = await answer.text();
-    if (!answer.ok) throw new CallRefused(refusal(text), answer.status);
+    if (!answer.ok) throw refusal(text, answer.status);
     this.#place = answer.headers.get("location");
     await this.#peer.setRemoteDescription({ type: "answer", sdp: text });
     await opened;
@@ -85,10 +86,11 @@ export class Call extends EventTarget {
   }
 }
 
-function refusal(body) {
+function refusal(body, status) {
   try {
-    return JSON.parse(body).error.message;
+    const { message, code } = JSON.parse(body).error;
+    return new CallRefused(message, status, code);
   } catch {
-    return "the site refused the call";
+    return new CallRefused("it did not say why", status);
   }
 }

@@ -10,7 +10,6 @@ const transcript = new Transcript(at("transcript"));
 let call = null;
 let microphone = null;
 let meters = [];
-const spoken = new Map(); // by response, the item of its last message
 
 at("start").addEventListener("click", start);
 at("stop").addEventListener("click", () => call?.end());
@@ -145,7 +144,6 @@ function heard(event) {
       break;
     case "response.output_item.done":
       if (event.item.type === "mcp_call") transcript.tool(event.item);
-      if (event.item.type === "message") spoken.set(event.response_id, event.item.id);
       break;
     case "response.done":
       answered(event);
@@ -154,11 +152,12 @@ function heard(event) {
       state("speaking");
       break;
     case "output_audio_buffer.stopped":
-      state("connected");
-      break;
     case "output_audio_buffer.cleared":
       state("connected");
-      cut(spoken.get(event.response_id));
+      break;
+    case "conversation.item.truncated": // the site knows how much of it was heard
+      transcript.cut(event.item_id);
+      call.send({ type: "conversation.item.retrieve", item_id: event.item_id });
       break;
     case "conversation.item.retrieved":
       transcript.set(event.item.id, "assistant", typedText(event.item));
@@ -173,13 +172,6 @@ function answered({ response }) {
   if (response.status === "failed") trouble(response.status_details?.error?.message ?? "The answer failed.");
   const said = response.output.findLast((item) => item.type === "message");
   if (said && response.firsthop) transcript.stages(said.id, response.firsthop);
-}
-
-// An answer that was cut off: the site knows how much of it was heard.
-function cut(id) {
-  if (!id) return;
-  transcript.cut(id);
-  call.send({ type: "conversation.item.retrieve", item_id: id });
 }
 
 function playAgent(sound) {
@@ -223,7 +215,7 @@ async function showDevices() {
 
 function sentence(refused) {
   if (refused.status === 401) return "The site asks for a key: enter it under “Devices and mode”.";
-  if (refused.status === 503) return `All lines are busy: ${refused.message}.`;
+  if (refused.code === "lines_busy") return "All lines are busy. Please call again in a moment.";
   return `The site refused the call: ${refused.message}.`;
 }
 
