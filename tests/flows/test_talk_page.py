@@ -89,8 +89,13 @@ def test_a_site_that_is_full_or_wants_a_key_says_so(echo_bundle: Path, tmp_path:
     made = firsthop("key", "create", "--tenant", "acme", "--file", "keys.toml", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     key = next(word for word in made.stdout.split() if word.startswith("fh_"))
-    settings = {"FIRSTHOP_AUTH_KEYS_FILE": "keys.toml", "FIRSTHOP_REALTIME_MAX_SESSIONS": "1"}
-    with running_site(tmp_path, "--model", str(echo_bundle), **settings) as site:
+    with running_site(
+        tmp_path,
+        "--model",
+        str(echo_bundle),
+        FIRSTHOP_AUTH_KEYS_FILE="keys.toml",
+        FIRSTHOP_REALTIME_MAX_SESSIONS="1",
+    ) as site:
         assert "asks for a key" in use(site, "isRefused")["trouble"]
 
         async def while_busy() -> Any:
