@@ -30,7 +30,7 @@ from gateway.edge.http_app import build_http_app
 from gateway.edge.own_turns import own_turn_route
 from gateway.edge.realtime.live_session import SessionLimits
 from gateway.edge.realtime.site import RealtimeSite
-from gateway.edge.realtime.voices import Voices
+from gateway.edge.realtime.voices import voices_beside
 from gateway.edge.realtime.websocket import REALTIME_PATH
 from gateway.edge.site_source import SiteIdentity, SiteSource
 from gateway.runtime.descriptors import raise_descriptor_limit
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from gateway.backend import Backend
     from gateway.config.site import SiteConfig
     from gateway.config.telemetry import Telemetry
+    from gateway.edge.realtime.voices import Voices
     from gateway.runtime.signals import Signals
     from gateway.session.core_tier import CoreTier
 
@@ -96,11 +97,11 @@ async def _serve(config: SiteConfig, announce: Announce) -> None:
         async with AsyncExitStack() as stack:
             connections = _connections(config.limits.max_connections)
             listeners = _bind(config, stack)
+            voices = await stack.enter_async_context(voices_beside(config))
             core = core_tier(config, stack)
             start = upstream_backend if config.upstream.url else engine_backend
             backend = await start(config, core, stack)
-            voices = await Voices.begin(config, stack)
-            site = _Site(config, backend, core, voices)
+            site = _Site(config, backend, core, await voices)
             stack.push_async_callback(site.telemetry.close)
             await site.serve(listeners, connections, asked, announce)
 

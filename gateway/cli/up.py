@@ -62,7 +62,8 @@ FIRSTHOP_SECTION_KEY variables apply to every site as for `firsthop serve`; `fir
 _READY = """
 Firsthop {version}: site {site} is ready.
 
-  HTTP   {http_v1:<32}OpenAI-compatible chat completions
+  talk   {talk:<32}speak with it in a browser, or type
+  HTTP   {http_v1:<32}OpenAI-compatible chat completions and Realtime
   gRPC   {grpc:<32}firsthop.v1.AgentService, with reflection
   admin  {admin:<32}/metrics, /v1/site, /v1/grid, /v1/requests
   core   {core}
@@ -73,6 +74,7 @@ Firsthop {version}: {num_sites} sites are ready. Each takes any request, and han
 cannot answer in time.
 
 {sites}
+  {talk_name:<8} {talk}
   {core_name:<8} {core}
 
 They share this machine's {num_cores} cores: together they are no faster than one.
@@ -264,6 +266,7 @@ def ready_text(site: SiteConfig) -> str:
     addresses = _READY.format(
         version=__version__,
         site=site.site.id,
+        talk=_talk(site),
         http_v1=_http_v1(site),
         grpc=f"{site.grpc.host}:{site.grpc.port}",
         core=_core_text(site),
@@ -289,6 +292,8 @@ def grid_ready_text(sites: Sequence[PlannedSite], first: SiteConfig) -> str:
         version=__version__,
         num_sites=len(sites),
         sites="\n".join(lines),
+        talk_name="talk",
+        talk=f"{_talk(first)} in a browser",
         core_name="answers" if sites[-1].name == CORE else CORE,
         core=_core_text(first),
         num_cores=os.cpu_count(),
@@ -297,8 +302,16 @@ def grid_ready_text(sites: Sequence[PlannedSite], first: SiteConfig) -> str:
 
 
 def _http_v1(site: SiteConfig) -> str:
+    return f"{_origin(site)}/v1"
+
+
+def _talk(site: SiteConfig) -> str:
+    return f"{_origin(site)}/talk"
+
+
+def _origin(site: SiteConfig) -> str:
     scheme = "https" if site.tls.enabled else "http"
-    return f"{scheme}://{site.http.host}:{site.http.port}/v1"
+    return f"{scheme}://{site.http.host}:{site.http.port}"
 
 
 def _try_text(site: SiteConfig) -> str:

@@ -198,6 +198,14 @@ class StageClock:
             totals[stage] = totals.get(stage, 0.0) + duration_s
         return totals
 
+    def ttft_durations_s(self) -> dict[Stage, float]:
+        """Total per stage up to the first content; they sum to `ttft_s`."""
+        ttft_s, totals = self.ttft_s or 0.0, dict[Stage, float]()
+        for span in self.spans:
+            if span.offset_s + span.duration_s / 2 < ttft_s:
+                totals[span.stage] = totals.get(span.stage, 0.0) + span.duration_s
+        return totals
+
     def _append(self, stage: Stage, until_s: float) -> None:
         duration_s = until_s - self._at_s
         if not duration_s > 0.0:

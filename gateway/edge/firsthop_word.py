@@ -41,6 +41,8 @@ class FirsthopWord(msgspec.Struct, kw_only=True):
     finish: str | UnsetType = UNSET
     stages: dict[str, float] | UnsetType = UNSET
     """Milliseconds by stage, in the order in which they were first entered."""
+    ttft_stages: dict[str, float] | UnsetType = UNSET
+    """The part of `stages` up to the first content: they sum to `ttft_ms`."""
     ttft_ms: float | UnsetType | None = UNSET
     budget_ms: float | UnsetType | None = UNSET
     tool_run: ToolRunWord | UnsetType = UNSET
@@ -74,6 +76,12 @@ def final_word(trail: TurnTrail, finish: TurnFinish | None) -> FirsthopWord:
 def stages_ms(trail: TurnTrail) -> dict[str, float]:
     """What each stage took so far."""
     durations_s = trail.clock.durations_s()
+    return {stage.value: ms(duration_s) for stage, duration_s in durations_s.items()}
+
+
+def ttft_stages_ms(trail: TurnTrail) -> dict[str, float]:
+    """What each stage took until the first content was out; none if it never was."""
+    durations_s = trail.clock.ttft_durations_s()
     return {stage.value: ms(duration_s) for stage, duration_s in durations_s.items()}
 
 

@@ -62,6 +62,7 @@ def curl_of(text: str) -> list[str]:
 
 def test_the_ready_text_has_addresses_and_examples_that_can_be_pasted() -> None:
     text = ready_text(site_with())
+    assert "http://127.0.0.1:9000/talk " in text
     for address in ("http://127.0.0.1:9000/v1 ", "127.0.0.1:8081 ", "http://127.0.0.1:8083 "):
         assert address in text
     curl = curl_of(text)

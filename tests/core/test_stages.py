@@ -163,6 +163,16 @@ def closed(
     return trail.close(outcome, "stop", 100.0 + end_s)
 
 
+def test_what_came_before_the_first_content_sums_to_the_ttft() -> None:
+    clock = StageClock(10.0)
+    clock.mark(Stage.PREFILL, 10.1)
+    clock.mark_first_content(10.15)
+    clock.mark(Stage.DECODE, 10.5)
+    clock.mark(Stage.EGRESS, 10.7)
+    assert clock.ttft_durations_s() == pytest.approx({Stage.PREFILL: 0.1, Stage.EGRESS: 0.05})
+    assert StageClock(10.0).ttft_durations_s() == {}
+
+
 def test_closing_gives_the_rest_of_the_time_to_egress_and_the_duration_to_the_record() -> None:
     record = closed(Outcome.ANSWERED, content_s=0.25)
 

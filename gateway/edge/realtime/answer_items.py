@@ -182,15 +182,16 @@ class AnswerItems:
         return growing
 
     async def _end_message(self, status: Status) -> None:
-        growing, self._message = self._message, None
+        growing = self._message
         if growing is None:
             return
+        if self._mouth is not None and status == "completed":
+            await self._mouth.end()  # cut off here, the message is still to be broken off
+        self._message = None
         text, place = growing.text, self._place(growing)
         if self._mouth is None:
             await self._send(out.OutputTextDone(text=text, **place))
         else:
-            if status == "completed":
-                await self._mouth.end()
             await self._send(out.OutputAudioDone(**place))
             await self._send(out.TranscriptDone(transcript=text, **place))
         part = out.TextPart(text) if self._mouth is None else out.AudioPart(text)

@@ -256,6 +256,11 @@ class Heard:
             self._cut[saying.item_id] = event.played_text
             self.cut(saying.item_id)
         if self._channel is not None:
+            if not event.is_whole:
+                end_ms = _ms(event.played_s)
+                await self._send(
+                    said.ItemTruncated(item_id=saying.item_id, content_index=0, audio_end_ms=end_ms)
+                )
             kind = out.OutputStopped if event.is_whole else out.OutputCleared
             await self._send(kind(response_id=saying.response_id))
 

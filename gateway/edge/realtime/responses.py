@@ -20,7 +20,7 @@ from gateway.core.turn import (
     Usage,
     is_content,
 )
-from gateway.edge.firsthop_word import final_word
+from gateway.edge.firsthop_word import final_word, ttft_stages_ms
 from gateway.edge.realtime.answer_items import AnswerItems
 from gateway.wire.realtime import response_events as out
 from gateway.wire.realtime.items import fresh_id
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.core.stages import StageClock
     from gateway.core.turn import Message, TurnEvent
     from gateway.edge.desk import Desk, Visit
+    from gateway.edge.firsthop_word import FirsthopWord
     from gateway.edge.realtime.answer_items import Mouth, Send
     from gateway.edge.realtime.caller import Caller
     from gateway.edge.realtime.conversation import Conversation
@@ -67,6 +68,7 @@ class ResponseRun:
         *,
         desk: Desk,
         caller: Caller,
+        session_id: str,
         terms: ResponseTerms,
         conversation: Conversation | None,
         new_mouth: Callable[[str, StageClock], Mouth] | None = None,
@@ -79,6 +81,7 @@ class ResponseRun:
         self._conversation = conversation
         self._visit = desk.visit(
             interface="realtime",
+            session=session_id,
             request_id=self.response_id,
             traceparent=caller.traceparent,
             clock=terms.clock,
@@ -91,6 +94,7 @@ class ResponseRun:
         )
         self._waiting: asyncio.Timeout | None = None
         self._stopped: StopReason | None = None
+        self._told = asyncio.Event()
         self._end: TurnEnd | None = None
 
     def stop(self, reason: StopReason) -> None:
@@ -100,8 +104,19 @@ class ResponseRun:
             if self._waiting is not None:
                 self._waiting.reschedule(asyncio.get_running_loop().time())
 
+    async def over(self) -> None:
+        """Return once it has been told to its end, if it was stopped; else at once."""
+        if self._stopped is not None:
+            await self._told.wait()
+
     async def run(self) -> Status:
         """Tell the whole response, and how it ended. Raises what the channel raises."""
+        try:
+            return await self._run()
+        finally:
+            self._told.set()
+
+    async def _run(self) -> Status:
         await self._send(out.ResponseCreated(response=self._facts("in_progress")))
         status, details = await self._answered()
         if status in ("cancelled", "failed"):
@@ -175,9 +190,8 @@ class ResponseRun:
         status: Literal["in_progress"] | Status,
         details: out.StatusDetails | None = None,
     ) -> out.Response:
-        config, trail = self._terms.config, self._visit.trail
-        is_done = status != "in_progress"
-        finish = self._end.finish if self._end is not None else None
+        config = self._terms.config
+        is_done, is_turn = status != "in_progress", not self._terms.sentence
         sound = out.AudioOutputFacts(config.audio.output.format, self._terms.voice)
         return out.Response(
             id=self.response_id,
@@ -190,8 +204,14 @@ class ResponseRun:
             metadata=self._terms.metadata,
             audio=out.ResponseAudio(sound) if self._mouth is not None else UNSET,
             usage=self._usage() if is_done else None,
-            firsthop=final_word(trail, finish) if is_done else UNSET,
+            firsthop=self._word() if is_turn and is_done else UNSET,
         )
+
+    def _word(self) -> FirsthopWord:
+        finish = None if self._end is None else self._end.finish
+        word = final_word(self._visit.trail, finish)
+        word.ttft_stages = ttft_stages_ms(self._visit.trail)
+        return word
 
     def _usage(self) -> out.ResponseUsage:
         trail = self._visit.trail

@@ -176,6 +176,8 @@ class RealtimeSession:
     async def _create_response(self, wishes: given.ResponseWishes | None) -> None:
         is_aside = wishes is not None and wishes.conversation == "none"
         if not is_aside and self._active is not None:
+            await self._active.over()
+        if not is_aside and self._active is not None:
             raise ResponseActive(self._active.response_id)
         if len(self._aside) >= _MAX_ASIDE:
             raise InvalidRequest(f"{_MAX_ASIDE} responses beside the conversation are being made")
@@ -204,6 +206,7 @@ class RealtimeSession:
             self.send,
             desk=self._desk,
             caller=self._caller,
+            session_id=self.session_id,
             terms=terms,
             conversation=None if is_aside else self.conversation,
             new_mouth=None if voice is None else voice.mouth,

@@ -39,7 +39,7 @@ class SessionTerms:
         self._caller = caller
         self._no_voice = NO_VOICE if voices is None else voices.missing
         """Why answers cannot be spoken; empty when they can."""
-        self._voice = None if voices is None or voices.missing else voices.synthesiser.name
+        self._speech = {} if voices is None or voices.missing else _engines(voices)
         self.config = SessionConfig()
         self._unserved: tuple[Unserved, ...] = ()
 
@@ -102,7 +102,8 @@ class SessionTerms:
         info = model_named(config.model, self._desk.runner.models)
         if info is not None:
             stated["model"] = info.model_id
-        stated["audio"]["output"]["voice"] = self._voice or output.voice
+        voice = self._speech.get("voice")
+        stated["audio"]["output"]["voice"] = voice["name"] if voice else output.voice
         return {
             "id": session_id,
             "object": "realtime.session",
@@ -113,6 +114,7 @@ class SessionTerms:
                 "model": info.full_name if info is not None else "",
                 "tools": "server" if self._caller.server_tools else "client",
                 "unserved": msgspec.to_builtins(self._unserved),
+                **self._speech,
             },
         }
 
@@ -124,3 +126,12 @@ class SessionTerms:
         messages = self.messages(config, _NOTHING_SAID)
         visit = self._desk.visit(interface="realtime")
         await self._desk.runner.check(self._caller.turn(visit, config, messages))
+
+
+def _engines(voices: Voices) -> dict[str, dict[str, str]]:
+    """What hears and what speaks, and what each is good for."""
+    ears, mouth = voices.recogniser, voices.synthesiser
+    return {
+        "recogniser": {"name": ears.name, "grade": ears.grade.value},
+        "voice": {"name": mouth.name, "grade": mouth.grade.value},
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from gateway.core.call_errors import VoiceUnavailable
@@ -12,7 +14,7 @@ from gateway.session.voice.endings import load_endings
 from gateway.speech.client import SpeechService
 
 if TYPE_CHECKING:
-    from contextlib import AsyncExitStack
+    from collections.abc import AsyncIterator
 
     from gateway.config.site import SiteConfig
     from gateway.config.voice import Voice
@@ -94,6 +96,28 @@ class Voices:
     def synthesiser(self) -> Synthesiser:
         """Speaks."""
         return _there(self._synthesiser)
+
+
+@asynccontextmanager
+async def voices_beside(config: SiteConfig) -> AsyncIterator[asyncio.Future[Voices]]:
+    """A site's voice, which starts while the site goes on starting: both load models.
+
+    Raises SetupError, which cuts the body off.
+    """
+    begun = asyncio.get_running_loop().create_future()
+    ended = asyncio.Event()
+
+    async def live() -> None:
+        async with AsyncExitStack() as stack:
+            begun.set_result(await Voices.begin(config, stack))
+            await ended.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(live())
+        try:
+            yield begun
+        finally:
+            ended.set()
 
 
 def _reason(name: str, state: EngineState) -> str:

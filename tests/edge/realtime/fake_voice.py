@@ -177,6 +177,8 @@ class FakeEngines:
     heard: list[str | Exception] = field(default_factory=list)
     """What callers say, turn by turn."""
     spoken: list[str] = field(default_factory=list)
+    holds: bool = False
+    """What is said is never whole."""
     name: str = "fake"
     grade: SpeechGrade = SpeechGrade.DEMONSTRATION
 
@@ -191,6 +193,8 @@ class FakeEngines:
     async def say(self, text: str) -> AsyncGenerator[Spoken, None]:
         self.spoken.append(text)
         yield Spoken(_CLAUSE)
+        if self.holds:
+            await asyncio.Event().wait()
 
 
 class FakeVoices(Voices):

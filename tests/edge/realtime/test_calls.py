@@ -105,9 +105,12 @@ def test_clearing_the_output_stops_it_at_once(voice_site: Site, voices: FakeVoic
     until(worker, "output_audio_buffer.started")
     write(voice_site, worker, {"type": "response.cancel"})
     write(voice_site, worker, {"type": "output_audio_buffer.clear"})
+    truncated = until(worker, "conversation.item.truncated")
     cleared = until(worker, "output_audio_buffer.cleared")
     done = until(worker, "response.done")["response"]
     assert (done["status"], cleared["response_id"]) == ("cancelled", done["id"])
+    assert done["output"][0]["id"] == truncated["item_id"]
+    assert truncated["audio_end_ms"] == 100  # half a clause
 
 
 def test_a_notice_is_said_first_where_it_is_asked_for(voice_site: Site, voices: FakeVoices) -> None:

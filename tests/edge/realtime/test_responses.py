@@ -161,6 +161,26 @@ def test_cancelling_ends_the_turn_and_keeps_what_was_said(http_site: Site) -> No
     assert [m.content for m in http_site.runner.turns[-1].messages] == ["count", "One, "]
 
 
+def test_the_next_response_may_be_asked_for_with_the_cancelling_of_the_last(
+    http_site: Site,
+) -> None:
+    http_site.runner.script = (TextDelta("One, "), Hold())
+
+    async def talk() -> None:
+        async with dial(http_site) as session:
+            await session.write("count")
+            await session.send("response.create")
+            await session.the("response.output_text.delta")
+            http_site.runner.script = (TextDelta("Two."), END)
+            await session.send("response.cancel")
+            await session.send("response.create")
+            cancelled = (await session.the("response.done"))["response"]
+            answered = (await session.the("response.done"))["response"]
+            assert (cancelled["status"], answered["status"]) == ("cancelled", "completed")
+
+    asyncio.run(talk())
+
+
 def test_one_response_at_a_time_is_made_into_the_conversation(http_site: Site) -> None:
     go_on = Until()
     http_site.runner.script = (TextDelta("One"), go_on, END)

@@ -143,6 +143,7 @@ def test_barge_in_cancels_the_response_and_keeps_what_was_heard(
             await sound(session, SPEECH, 1.0)
             done = (await session.the("response.done"))["response"]
             assert done["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
+            assert done["output"][0]["status"] == "incomplete"
             item_id = done["output"][0]["id"]
             await session.send("conversation.item.retrieve", item_id=item_id)
             held = (await session.the("conversation.item.retrieved"))["item"]
@@ -251,5 +252,25 @@ def test_without_a_voice_sessions_are_in_text_and_say_so(http_site: Site) -> Non
                 "response.create", response={"output_modalities": ["audio"]}, event_id="b"
             )
             assert (await session.error())["param"] == "response.output_modalities"
+
+    asyncio.run(talk())
+
+
+def test_a_message_cut_off_while_its_sound_is_made_is_told_to_its_end(
+    voice_site: Site, voices: FakeVoices
+) -> None:
+    voices.fake_lines.plays = False
+    voices.engines.holds = True
+    voice_site.runner.script = (TextDelta("One two three. "), END)
+
+    async def talk() -> None:
+        async with dial(voice_site) as session:
+            await session.write("count")
+            await session.send("response.create")
+            await session.the("response.output_audio_transcript.delta")
+            await session.send("response.cancel")
+            events = await session.until("response.done")
+            assert events[-1]["response"]["output"][0]["status"] == "incomplete"
+            assert "conversation.item.done" in [event["type"] for event in events]
 
     asyncio.run(talk())

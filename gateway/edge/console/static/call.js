@@ -3,10 +3,11 @@
 const CONNECT_LIMIT_MS = 10_000;
 
 export class CallRefused extends Error {
-  // `status` is the HTTP status, or 0 where there was none.
-  constructor(message, status = 0) {
+  // `status` is the HTTP status, or 0 where there was none; `code` the API's, where there is one.
+  constructor(message, status = 0, code = "") {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
@@ -54,7 +55,7 @@ export class Call extends EventTarget {
       throw new CallRefused("the site does not answer");
     });
     const text = await answer.text();
-    if (!answer.ok) throw new CallRefused(refusal(text), answer.status);
+    if (!answer.ok) throw refusal(text, answer.status);
     this.#place = answer.headers.get("location");
     await this.#peer.setRemoteDescription({ type: "answer", sdp: text });
     await opened;
@@ -68,12 +69,15 @@ export class Call extends EventTarget {
     if (this.#ended) return;
     this.#ended = true;
     this.#channel.onclose = null;
-    this.#peer.close();
-    if (this.#place) {
-      const headers = this.#key ? { authorization: `Bearer ${this.#key}` } : {};
-      fetch(this.#place, { method: "DELETE", headers, keepalive: true }).catch(() => {});
-    }
+    this.#hangUp().finally(() => this.#peer.close());
     this.dispatchEvent(new CustomEvent("ended", { detail: reason }));
+  }
+
+  // Before the connection ends: with it the site forgets the call.
+  async #hangUp() {
+    if (!this.#place) return;
+    const headers = this.#key ? { authorization: `Bearer ${this.#key}` } : {};
+    await fetch(this.#place, { method: "DELETE", headers, keepalive: true }).catch(() => {});
   }
 
   #heard(data) {
@@ -82,10 +86,11 @@ export class Call extends EventTarget {
   }
 }
 
-function refusal(body) {
+function refusal(body, status) {
   try {
-    return JSON.parse(body).error.message;
+    const { message, code } = JSON.parse(body).error;
+    return new CallRefused(message, status, code);
   } catch {
-    return "the site refused the call";
+    return new CallRefused("it did not say why", status);
   }
 }

@@ -10,7 +10,6 @@ const transcript = new Transcript(at("transcript"));
 let call = null;
 let microphone = null;
 let meters = [];
-let isAnswering = false;
 
 at("start").addEventListener("click", start);
 at("stop").addEventListener("click", () => call?.end());
@@ -78,7 +77,12 @@ function configure() {
     session: {
       type: "realtime",
       output_modalities: ["audio"],
-      audio: { input: { turn_detection: isPush ? null : { type: "semantic_vad" } } },
+      audio: {
+        input: {
+          turn_detection: isPush ? null : { type: "semantic_vad" },
+          transcription: { model: "default" },
+        },
+      },
     },
   });
 }
@@ -87,8 +91,7 @@ function push(isDown) {
   if (!call || at("mode").value !== "push" || isDown === isTalking()) return;
   setTalking(isDown);
   if (isDown) {
-    if (isAnswering) call.send({ type: "response.cancel" });
-    call.send({ type: "output_audio_buffer.clear" });
+    interrupt();
     call.send({ type: "input_audio_buffer.clear" });
   } else {
     call.send({ type: "input_audio_buffer.commit" });
@@ -96,12 +99,18 @@ function push(isDown) {
   }
 }
 
+// Whatever is being said or about to be.
+function interrupt() {
+  call.send({ type: "response.cancel" });
+  call.send({ type: "output_audio_buffer.clear" });
+}
+
 function sendTyped(event) {
   event.preventDefault();
   const text = at("typed").value.trim();
   if (!text || !call) return;
   at("typed").value = "";
-  if (isAnswering) call.send({ type: "response.cancel" });
+  interrupt();
   call.send({
     type: "conversation.item.create",
     item: { type: "message", role: "user", content: [{ type: "input_text", text }] },
@@ -111,6 +120,9 @@ function sendTyped(event) {
 
 function heard(event) {
   switch (event.type) {
+    case "session.created":
+      at("engines").textContent = engines(event.session.firsthop);
+      break;
     case "input_audio_buffer.speech_started":
       state("listening");
       break;
@@ -126,17 +138,12 @@ function heard(event) {
     case "conversation.item.input_audio_transcription.completed":
       transcript.set(event.item_id, "caller", event.transcript || "(nothing understood)");
       break;
-    case "response.created":
-      isAnswering = true;
-      break;
     case "response.output_audio_transcript.delta":
     case "response.output_text.delta":
       transcript.add(event.item_id, "assistant", event.delta);
       break;
     case "response.output_item.done":
-      if (event.item.type === "function_call") {
-        transcript.tool(event.item.id, event.item.name, event.item.arguments, event.item.firsthop?.result);
-      }
+      if (event.item.type === "mcp_call") transcript.tool(event.item);
       break;
     case "response.done":
       answered(event);
@@ -148,20 +155,23 @@ function heard(event) {
     case "output_audio_buffer.cleared":
       state("connected");
       break;
+    case "conversation.item.truncated": // the site knows how much of it was heard
+      transcript.cut(event.item_id);
+      call.send({ type: "conversation.item.retrieve", item_id: event.item_id });
+      break;
+    case "conversation.item.retrieved":
+      transcript.set(event.item.id, "assistant", typedText(event.item));
+      break;
     case "error":
-      trouble(event.error.message);
+      if (event.error.code !== "response_cancel_not_active") trouble(event.error.message);
       break;
   }
 }
 
 function answered({ response }) {
-  isAnswering = false;
-  const said = response.output.findLast((item) => item.type === "message");
   if (response.status === "failed") trouble(response.status_details?.error?.message ?? "The answer failed.");
-  if (!said) return;
-  if (response.status === "cancelled") transcript.cut(said.id);
-  for (const run of response.firsthop?.tool_runs ?? []) transcript.tool(said.id, run.name, run.arguments, run.result);
-  if (response.firsthop) transcript.stages(said.id, response.firsthop);
+  const said = response.output.findLast((item) => item.type === "message");
+  if (said && response.firsthop) transcript.stages(said.id, response.firsthop);
 }
 
 function playAgent(sound) {
@@ -178,7 +188,7 @@ function useSpeaker() {
 function ended(reason) {
   for (const meter of meters.splice(0)) meter.close();
   microphone?.getTracks().forEach((track) => track.stop());
-  [call, microphone, isAnswering] = [null, null, false];
+  [call, microphone] = [null, null];
   showCalling(false);
   state("not connected");
   if (reason) trouble(`The call ended: ${reason}.`);
@@ -205,11 +215,17 @@ async function showDevices() {
 
 function sentence(refused) {
   if (refused.status === 401) return "The site asks for a key: enter it under “Devices and mode”.";
-  if (refused.status === 503) return `All lines are busy: ${refused.message}.`;
+  if (refused.code === "lines_busy") return "All lines are busy. Please call again in a moment.";
   return `The site refused the call: ${refused.message}.`;
 }
 
-const typedText = (item) => item.content?.map((part) => part.text ?? "").join("") ?? "";
+const typedText = (item) => item.content?.map((part) => part.text ?? part.transcript ?? "").join("") ?? "";
+
+function engines({ recogniser, voice }) {
+  if (!recogniser) return "";
+  return `Heard by ${recogniser.name} (${recogniser.grade}), spoken by ${voice.name}.`;
+}
+
 const isPushKey = (event) => event.code === "Space" && event.target === document.body && !event.repeat;
 const isTalking = () => microphone?.getAudioTracks()[0]?.enabled ?? false;
 

@@ -1,6 +1,13 @@
 // What was said, as a list that grows: words, tool calls and where each turn's time went.
 
-const COLOURS = ["#4c8dd6", "#58a88b", "#c9a24b", "#b56fc1", "#d4776a", "#7f8fa3", "#6c7bd0"];
+const SPEAKERS = { caller: "You", assistant: "Assistant" };
+const KINDS = {
+  wait: ["endpoint", "queue", "admission"],
+  hear: ["ingress", "asr"],
+  think: ["prompt", "link", "prefill", "decode", "upstream"],
+  act: ["tool"],
+  speak: ["tts", "pacing", "egress"],
+};
 
 export class Transcript {
   #list;
@@ -25,28 +32,25 @@ export class Transcript {
     this.#lines.get(id)?.classList.add("is-cut");
   }
 
-  tool(id, name, args, result) {
-    const line = document.createElement("div");
-    line.className = "tool";
-    line.textContent = `${name}(${args})${result ? ` → ${result}` : ""}`;
-    this.#line(id, "assistant").append(line);
+  // A tool that the site ran, as an item `mcp_call`.
+  tool(call) {
+    const line = this.#line(call.id, "tool", "");
+    line.querySelector(".words").textContent = `${call.name}(${call.arguments}) → ${call.output}`;
   }
 
-  // `turn`: stages in ms by name, `ttft_ms` and `budget_ms`.
+  // `turn`: stages up to the first sound in ms by name, `ttft_ms` and `budget_ms`.
   stages(id, turn) {
-    const stages = Object.entries(turn.stages ?? {}).filter(([, ms]) => ms >= 1);
+    const stages = Object.entries(turn.ttft_stages ?? {}).filter(([, ms]) => ms >= 1);
     const line = this.#lines.get(id);
     if (!line || !stages.length) return;
     const box = document.createElement("div");
     box.className = "stages quiet";
-    const words = document.createElement("span");
-    const isOver = turn.budget_ms && turn.ttft_ms > turn.budget_ms;
-    words.className = isOver ? "over" : "";
-    words.textContent = turn.ttft_ms
-      ? `first sound after ${Math.round(turn.ttft_ms)} ms of ${Math.round(turn.budget_ms)} ms: `
-      : "";
-    const parts = stages.map(([name, ms]) => `${name} ${Math.round(ms)}`).join(", ");
-    box.append(bar(stages, turn.budget_ms ?? 0), words, `${parts} ms`);
+    box.append(bar(stages, turn.budget_ms ?? 0));
+    const first = document.createElement("strong");
+    first.className = turn.budget_ms && turn.ttft_ms > turn.budget_ms ? "over" : "";
+    first.textContent = `${Math.round(turn.ttft_ms)} ms to the first sound`;
+    box.append(first, turn.budget_ms ? ` (budget ${Math.round(turn.budget_ms)} ms): ` : ": ");
+    box.append(...stages.map(([name, ms]) => stageName(name, ms)));
     line.append(box);
   }
 
@@ -55,17 +59,12 @@ export class Transcript {
     this.#list.replaceChildren();
   }
 
-  #line(id, who) {
+  #line(id, who, speaker = SPEAKERS[who]) {
     let line = this.#lines.get(id);
     if (!line) {
       line = document.createElement("li");
       line.className = who;
-      const speaker = document.createElement("span");
-      speaker.className = "speaker";
-      speaker.textContent = who === "caller" ? "You" : "Assistant";
-      const words = document.createElement("span");
-      words.className = "words";
-      line.append(speaker, words);
+      line.append(span("speaker", speaker), span("words", ""));
       this.#lines.set(id, line);
       this.#list.append(line);
     }
@@ -80,16 +79,34 @@ function bar(stages, budget_ms) {
   const svg = node("svg", { viewBox: "0 0 1000 16", preserveAspectRatio: "none", role: "img" });
   svg.append(node("title", {}, stages.map(([name, ms]) => `${name} ${Math.round(ms)} ms`).join(", ")));
   let at = 0;
-  stages.forEach(([, ms], index) => {
-    const fill = COLOURS[index % COLOURS.length];
-    svg.append(node("rect", { x: at * scale, y: 3, width: ms * scale, height: 10, fill }));
+  for (const [name, ms] of stages) {
+    svg.append(node("rect", { x: at * scale, y: 3, width: ms * scale, height: 10, class: kindOf(name) }));
     at += ms;
-  });
+  }
   if (budget_ms) {
     const x = Math.min(998, budget_ms * scale);
     svg.append(node("rect", { x, y: 0, width: 2, height: 16, fill: "currentColor" }));
   }
   return svg;
+}
+
+function stageName(name, ms) {
+  const stage = span("stage", "");
+  const mark = node("svg", { viewBox: "0 0 8 8", "aria-hidden": "true" });
+  mark.append(node("rect", { width: 8, height: 8, class: kindOf(name) }));
+  stage.append(mark, `${name} ${Math.round(ms)}`);
+  return stage;
+}
+
+function kindOf(name) {
+  return Object.keys(KINDS).find((kind) => KINDS[kind].includes(name)) ?? "think";
+}
+
+function span(className, words) {
+  const made = document.createElement("span");
+  made.className = className;
+  made.textContent = words;
+  return made;
 }
 
 function node(name, attributes, text = "") {

@@ -1,0 +1,114 @@
+// node talk.mjs CHROMIUM SITE SCENARIO MICROPHONE [SCREENSHOT [KEY]]: uses the talk page of a site as
+// a person does, and prints what came of it as one JSON document.
+import { openChromium } from "./chromium.mjs";
+
+const [chromium, site, scenario, microphone, screenshot, key] = process.argv.slice(2);
+const { WIDTH = 420, SCHEME = "light" } = process.env;
+const look = { viewport: { width: Number(WIDTH), height: 900 }, colorScheme: SCHEME };
+const { browser, page, faults } = await openChromium(chromium, microphone, look);
+page.setDefaultTimeout(40_000);
+const lines = page.locator("#transcript > li");
+
+async function begin() {
+  await page.goto(`${site}/talk`);
+  if (key) {
+    await page.click("summary");
+    await page.fill("#key", key);
+  }
+  await page.click("#start");
+}
+
+// Until the assistant's line number `index` is whole: its stages are told last.
+const answered = (index) => page.locator("#transcript > li.assistant").nth(index).locator(".stages").waitFor();
+const inState = (words) => page.locator("#state").getByText(words, { exact: true }).waitFor();
+
+async function type(words) {
+  await page.fill("#typed", words);
+  await page.press("#typed", "Enter");
+}
+
+// The loudest that the meter has shown since the page was opened.
+async function watchLevel() {
+  await page.evaluate(() => {
+    window.loudest = 0;
+    setInterval(() => (window.loudest = Math.max(window.loudest, document.getElementById("agent-level").value)), 50);
+  });
+}
+
+const scenarios = {
+  async speaks() {
+    await begin();
+    await watchLevel();
+    await answered(1); // the first line is the notice
+    await inState("connected");
+    await type("what is my balance");
+    await answered(2);
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+    await page.click("#stop");
+    await page.locator("#start").waitFor();
+    return { loudest: await page.evaluate(() => window.loudest) };
+  },
+
+  async interrupts() {
+    await begin();
+    await page.locator("#transcript > li.is-cut").waitFor();
+    await answered(1);
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+  },
+
+  async pushes() {
+    await page.goto(`${site}/talk`);
+    await page.click("summary");
+    await page.selectOption("#mode", "push");
+    await page.click("#start");
+    await page.locator("#push").waitFor();
+    await inState("connected"); // the notice was said
+    await page.locator("body").press("Tab");
+    const push = await page.locator("#push").boundingBox();
+    await page.mouse.move(push.x + 5, push.y + 5);
+    await page.mouse.down();
+    await page.locator('#push[aria-pressed="true"]').waitFor();
+    await page.waitForFunction(() => document.getElementById("mic-level").value > 0.5);
+    await page.waitForFunction(() => document.getElementById("mic-level").value < 0.05);
+    await page.mouse.up();
+    await answered(1);
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+  },
+
+  async types() {
+    await begin();
+    await inState("connected");
+    const refused = await page.locator("#trouble").innerText();
+    await type("what is my balance");
+    await answered(1);
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+    return { refused };
+  },
+
+  async isRefused() {
+    await begin();
+    await page.locator("#trouble").getByText(/key|busy/).waitFor();
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+  },
+};
+
+try {
+  const found = await scenarios[scenario]();
+  const said = await lines.evaluateAll((items) =>
+    items.map((item) => ({
+      who: item.classList[0],
+      words: item.querySelector(".words").textContent,
+      isCut: item.classList.contains("is-cut"),
+      stages: item.querySelector(".stages")?.textContent,
+    })),
+  );
+  const trouble = await page.locator("#trouble").evaluate((box) => (box.hidden ? "" : box.textContent));
+  const engines = await page.locator("#engines").innerText();
+  console.log(JSON.stringify({ said, trouble, engines, faults, ...found }));
+} catch (error) {
+  if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+  console.error(error.message, faults, await page.locator("main").innerText());
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,108 @@
+"""The talk page in a browser: a person speaks, types, interrupts and is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from openai import AsyncOpenAI
+
+from loadtests.local_site import firsthop, running_site
+from tests.clients.chromium import drive, microphone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from loadtests.local_site import SiteProcess
+
+NOTICE = "Hello, you are talking to an AI assistant. What can I do for you?"
+BILL = "Your current bill is"
+_NOTICE_S = 9.0
+"""Until the notice was said, on a busy machine."""
+_SILENCE_S = 12.0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteProcess]:
+    """A site with the shipped assistant."""
+    with running_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+def use(site: SiteProcess, scenario: str, recording: Path | str = "") -> Any:
+    """What came of a scenario of `talk.mjs`; without a recording the microphone is refused."""
+    return drive("talk.mjs", [site.http, scenario, str(recording)])
+
+
+def words_of(found: Any, who: str) -> list[str]:
+    return [line["words"] for line in found["said"] if line["who"] == who]
+
+
+def test_a_caller_speaks_and_types_and_is_answered(site: SiteProcess, tmp_path: Path) -> None:
+    said = microphone(tmp_path / "a.wav", _NOTICE_S, "what is my balance", _SILENCE_S)
+    found = use(site, "speaks", said)
+    assert words_of(found, "caller") == ["what is my balance"] * 2
+    assert words_of(found, "tool")[0].startswith('get_bill({"period": "current"}) → ')
+    notice, spoken, typed = words_of(found, "assistant")
+    assert notice == NOTICE
+    assert spoken.startswith(BILL)
+    assert typed.startswith(BILL)
+    assert found["loudest"] > 0.5
+    stages = next(line["stages"] for line in found["said"] if line["words"] == spoken)
+    for stage in ("endpoint", "prefill", "tts", "budget 500 ms"):
+        assert stage in stages
+    assert "demonstration grade" in found["engines"]
+    assert (found["trouble"], found["faults"]) == ("", [])
+
+
+def test_who_interrupts_reads_what_was_heard_of_the_answer(
+    site: SiteProcess, tmp_path: Path
+) -> None:
+    parts = (_NOTICE_S, "what can you do for me", 2.3, "no wait stop please", _SILENCE_S)
+    found = use(site, "interrupts", microphone(tmp_path / "a.wav", *parts))
+    cut = next(line for line in found["said"] if line["isCut"])
+    kept = next(line for line in found["said"] if line["words"] == NOTICE)
+    assert not kept["isCut"]
+    assert 0 < len(cut["words"]) < 120
+    assert found["faults"] == []
+
+
+def test_a_button_held_says_when_a_turn_ends(site: SiteProcess, tmp_path: Path) -> None:
+    parts = (_NOTICE_S, *("what is my balance", 3.0) * 5)
+    found = use(site, "pushes", microphone(tmp_path / "a.wav", *parts))
+    assert "balance" in words_of(found, "caller")[0]
+    assert words_of(found, "assistant")[-1].startswith(BILL)
+    assert (found["trouble"], found["faults"]) == ("", [])
+
+
+def test_without_a_microphone_one_types(site: SiteProcess) -> None:
+    found = use(site, "types")
+    assert "refused the microphone" in found["refused"]
+    assert "typing works" in found["refused"]
+    assert words_of(found, "assistant")[-1].startswith(BILL)
+    assert found["faults"] == []
+
+
+def test_a_site_that_is_full_or_wants_a_key_says_so(echo_bundle: Path, tmp_path: Path) -> None:
+    made = firsthop("key", "create", "--tenant", "acme", "--file", "keys.toml", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    key = next(word for word in made.stdout.split() if word.startswith("fh_"))
+    with running_site(
+        tmp_path,
+        "--model",
+        str(echo_bundle),
+        FIRSTHOP_AUTH_KEYS_FILE="keys.toml",
+        FIRSTHOP_REALTIME_MAX_SESSIONS="1",
+    ) as site:
+        assert "asks for a key" in use(site, "isRefused")["trouble"]
+
+        async def while_busy() -> Any:
+            client = AsyncOpenAI(base_url=f"{site.http}/v1", api_key=key)
+            async with client.realtime.connect(model="gpt-realtime"):
+                return await asyncio.to_thread(
+                    drive, "talk.mjs", [site.http, "isRefused", "", "", key]
+                )
+
+        assert "All lines are busy" in asyncio.run(while_busy())["trouble"]
