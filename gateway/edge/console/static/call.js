@@ -45,18 +45,12 @@ export class Call extends EventTarget {
     });
     opened.catch(() => {});
     await this.#peer.setLocalDescription();
-    const headers = { "content-type": "application/sdp", "x-firsthop-tools": "server" };
-    if (this.#key) headers.authorization = `Bearer ${this.#key}`;
-    const answer = await fetch("/v1/realtime/calls?notice=true", {
-      method: "POST",
-      headers,
-      body: this.#peer.localDescription.sdp,
-    }).catch(() => {
-      throw new CallRefused("the site does not answer");
+    // A model without tools of its own is spoken to without.
+    const { text, place } = await this.#offer({ "x-firsthop-tools": "server" }).catch((refused) => {
+      if (refused.code !== "unsupported_tools") throw refused;
+      return this.#offer({});
     });
-    const text = await answer.text();
-    if (!answer.ok) throw refusal(text, answer.status);
-    this.#place = answer.headers.get("location");
+    this.#place = place;
     await this.#peer.setRemoteDescription({ type: "answer", sdp: text });
     await opened;
   }
@@ -71,6 +65,21 @@ export class Call extends EventTarget {
     this.#channel.onclose = null;
     this.#hangUp().finally(() => this.#peer.close());
     this.dispatchEvent(new CustomEvent("ended", { detail: reason }));
+  }
+
+  async #offer(wishes) {
+    const headers = { "content-type": "application/sdp", ...wishes };
+    if (this.#key) headers.authorization = `Bearer ${this.#key}`;
+    const answer = await fetch("/v1/realtime/calls?notice=true", {
+      method: "POST",
+      headers,
+      body: this.#peer.localDescription.sdp,
+    }).catch(() => {
+      throw new CallRefused("the site does not answer");
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw refusal(text, answer.status);
+    return { text, place: answer.headers.get("location") };
   }
 
   // Before the connection ends: with it the site forgets the call.
