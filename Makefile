@@ -1,4 +1,4 @@
-# `make run` starts a local site, `make test` runs every test; both set themselves up.
+# `make run` starts a local grid, `make test` runs every test; both set themselves up.
 # ARGS adds arguments: make run ARGS="--port-base 9000", make test ARGS="-k budget".
 
 .DEFAULT_GOAL := help
@@ -7,7 +7,7 @@
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: setup-run ## start a local site and print its addresses
+run: setup-run ## start a local grid and print its addresses
 	@exec .venv/bin/firsthop up $(ARGS)
 
 test: setup ## run the whole test suite

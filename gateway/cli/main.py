@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("up", "gateway.cli.up", "start a local site with the shipped assistant"),
+    Command("up", "gateway.cli.up", "start a local grid with the shipped assistant"),
     Command("serve", "gateway.cli.serve", "run one site from a configuration file"),
     Command("config", "gateway.cli.config", "check, show or document the configuration"),
     Command("doctor", "gateway.cli.doctor", "say what works on this machine, and the mend"),
