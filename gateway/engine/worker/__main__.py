@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
-import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -16,7 +13,7 @@ from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.scheduling import Scheduler
 from gateway.engine.bundle import load_bundle
 from gateway.engine.bundle_facts import Bundle, BundleUnreadable, graph_files
-from gateway.engine.frames import Failed, Ready, SiteFrame, Start, site_frames
+from gateway.engine.frames import Failed, Ready, Start, site_frames
 from gateway.engine.step_profiles import PREFIX, FollowedProfile
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
@@ -25,6 +22,7 @@ from gateway.engine.worker.rounding import grid_tokens, measure_rounding
 from gateway.engine.worker.threads import SMALL_BYTES, candidates, fastest_model
 from gateway.runtime.frames import encode
 from gateway.runtime.garbage import settle_garbage
+from gateway.runtime.parent_process import meet_parent
 
 if TYPE_CHECKING:
     from gateway.engine.worker.port import RunnableModel
@@ -35,21 +33,8 @@ _MAX_SPARE_ROWS = 256
 def main() -> int:
     """Serve the site at the other end; 0 when it is gone, 1 when serving is impossible."""
     began_s = time.monotonic()
-    parser = argparse.ArgumentParser(prog="python -m gateway.engine.worker", description=__doc__)
-    parser.add_argument("--fd", type=int, required=True, help="inherited socket to the site")
-    sock = socket.socket(fileno=parser.parse_args().fd)
-    # The site decides when its engine ends: a terminal's or a service manager's signal to the
-    # whole group must not cut the answers short that the site still drains.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     decoder = site_frames()
-    frames: list[SiteFrame] = []
-    while not frames:
-        data = sock.recv(1 << 16)
-        if not data:
-            return 0
-        frames = decoder.feed(data)
-    start, *pending = frames
+    sock, (start, *pending) = meet_parent("gateway.engine.worker", __doc__, decoder)
     if not isinstance(start, Start):
         raise ValueError(f"the first frame must be Start, not {type(start).__name__}")
     wake = Wake()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import signal
-import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,8 +16,11 @@ from gateway.media.worker.peer_call import Patience
 from gateway.media.worker.udp_port import PortLimits, UdpPort
 from gateway.runtime.child_process import FramePipe
 from gateway.runtime.garbage import settle_garbage
+from gateway.runtime.parent_process import meet_parent
 
 if TYPE_CHECKING:
+    import socket
+
     from gateway.runtime.frames import FrameDecoder
 
 _STATS_EVERY_S = 1.0
@@ -28,20 +28,8 @@ _STATS_EVERY_S = 1.0
 
 def main() -> int:
     """Serve the site at the other end; 0 when it is gone, 1 when serving is impossible."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.media.worker", description=__doc__)
-    parser.add_argument("--fd", type=int, required=True, help="inherited socket to the site")
-    sock = socket.socket(fileno=parser.parse_args().fd)
-    # The site decides when its calls end; see the engine's worker.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     decoder = site_frames()
-    frames: list[SiteFrame] = []
-    while not frames:
-        data = sock.recv(1 << 16)
-        if not data:
-            return 0
-        frames = decoder.feed(data)
-    start, *pending = frames
+    sock, (start, *pending) = meet_parent("gateway.media.worker", __doc__, decoder)
     if not isinstance(start, Start):
         raise ValueError(f"the first frame must be Start, not {type(start).__name__}")
     return uvloop.run(_serve(sock, decoder, start, pending))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import signal
-import socket
 import sys
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -13,11 +10,13 @@ from typing import TYPE_CHECKING
 from gateway.core.errors import SetupError
 from gateway.runtime.child_process import FramePipe
 from gateway.runtime.frames import encode
+from gateway.runtime.parent_process import meet_parent
 from gateway.speech.frames import Failed, Ready, StartRecogniser, StartVoice, site_frames
 from gateway.speech.worker.engines import load_ear, load_voice
 from gateway.speech.worker.work import HearingWork, SayingWork
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from gateway.runtime.frames import FrameDecoder
@@ -26,19 +25,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Serve the site at the other end; 0 when it is gone, 1 when serving is impossible."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.speech.worker", description=__doc__)
-    parser.add_argument("--fd", type=int, required=True, help="inherited socket to the site")
-    sock = socket.socket(fileno=parser.parse_args().fd)
-    # The site decides when its speech ends: callers are heard and answered while it drains.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     decoder = site_frames()
-    frames: list[SiteFrame] = []
-    while not frames:
-        data = sock.recv(1 << 16)
-        if not data:
-            return 0
-        frames = decoder.feed(data)
+    sock, frames = meet_parent("gateway.speech.worker", __doc__, decoder)
     return asyncio.run(serve(sock, decoder, frames))
 
 
