@@ -129,6 +129,18 @@ def wait_until(holds: Callable[[], bool], what: str, limit_s: float = 20.0) -> N
         time.sleep(0.01)
 
 
+def _wait_ready(site: SiteProcess) -> None:
+    def ready() -> bool:
+        if site.process.poll() is not None:
+            raise SiteFailed(f"the site ended: {site.log.read_text()}")
+        return "is ready" in site.log.read_text()
+
+    try:
+        wait_until(ready, "the site is ready", _START_LIMIT_S)
+    except SiteFailed as late:
+        raise SiteFailed(f"{late}; it said: {site.log.read_text()}") from None
+
+
 def free_port_base() -> int:
     """A base whose site ports are free now, and that no outgoing connection is given meanwhile."""
     while True:
@@ -191,13 +203,7 @@ def running_site(
         )
     site = SiteProcess(process, base, log)
     try:
-
-        def ready() -> bool:
-            if process.poll() is not None:
-                raise SiteFailed(f"the site ended: {log.read_text()}")
-            return "is ready" in log.read_text()
-
-        wait_until(ready, "the site is ready", _START_LIMIT_S)
+        _wait_ready(site)
         yield site
         if process.poll() is None:
             status = site.end()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 LAG_TOKENS = 128
 """The tiny model repeats what came so long ago."""
+CRAWLING = 0.02
+"""A capacity at which a long answer outlasts whatever else a busy machine does meanwhile."""
 GREEDY = Sampling(temperature=0.0)
 CHANCE = Sampling(temperature=1.0, top_p=0.95, seed=11)
 

@@ -25,6 +25,7 @@ from gateway.core.generation import (
 from gateway.engine.client import EngineClient
 from tests.engine.streams import (
     CHANCE,
+    CRAWLING,
     GREEDY,
     LAG_TOKENS,
     all_events_of,
@@ -115,11 +116,13 @@ def test_closing_a_stream_frees_its_slot(tiny_dir: Path) -> None:
             EngineClient(start_for(tiny_dir, num_slots=1)) as engine,
             asyncio.TaskGroup() as group,
         ):
+            engine.set_capacity(CRAWLING)
             async with aclosing(engine.generate(make_request(1, max_tokens=1800))) as stream:
                 await anext(stream)
                 waiting = group.create_task(events_of(engine, make_request(2)))
                 load = await load_when(engine, lambda load: load.num_queued == 1)
                 assert load.num_active == 1
+            engine.set_capacity(1.0)
             assert tokens_of(await waiting) == lagged_answer(make_request(2))
             load = await load_when(engine, lambda load: load.num_active == 0)
             assert load.num_queued == 0
@@ -153,6 +156,7 @@ def test_a_full_queue_refuses(tiny_dir: Path) -> None:
     async def main() -> None:
         start = msgspec.structs.replace(start_for(tiny_dir, num_slots=1), max_num_queued=1)
         async with EngineClient(start) as engine, asyncio.TaskGroup() as group:
+            engine.set_capacity(CRAWLING)
             running = engine.generate(make_request(1, max_tokens=1500))
             await anext(running)
             waiting = group.create_task(events_of(engine, make_request(2)))
@@ -160,6 +164,7 @@ def test_a_full_queue_refuses(tiny_dir: Path) -> None:
             refused = end_of(await events_of(engine, make_request(3)))
             assert (refused.reason, refused.refusal) == (FinishReason.EXPIRED, Refusal.QUEUE_FULL)
             await running.aclose()
+            engine.set_capacity(1.0)
             assert tokens_of(await waiting) == lagged_answer(make_request(2))
 
     run_bounded(main())

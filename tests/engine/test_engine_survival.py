@@ -25,6 +25,7 @@ from gateway.engine.frames import Prepare
 from gateway.engine.process import EngineProcess
 from tests.engine.streams import (
     CHANCE,
+    CRAWLING,
     end_of,
     events_of,
     lagged_answer,
@@ -159,6 +160,7 @@ def test_after_a_crash_no_stream_is_refused_for_a_full_queue(tiny_dir: Path) -> 
     async def main() -> None:
         start = msgspec.structs.replace(start_for(tiny_dir, num_slots=3), max_num_queued=1)
         async with EngineClient(start) as engine, asyncio.TaskGroup() as group:
+            engine.set_capacity(CRAWLING)
             running = []
             for request in requests[:3]:
                 stream = engine.generate(request)
@@ -168,6 +170,7 @@ def test_after_a_crash_no_stream_is_refused_for_a_full_queue(tiny_dir: Path) -> 
             await load_when(engine, lambda load: load.num_queued == 1)
             assert engine.pid is not None
             os.kill(engine.pid, signal.SIGKILL)
+            engine.set_capacity(1.0)
             for request, (events, stream) in zip(requests, running, strict=False):
                 events += [event async for event in stream]
                 assert tokens_of(events) == lagged_answer(request)
@@ -249,6 +252,7 @@ def test_streams_fail_when_the_engine_does_not_come_back(tiny_dir: Path, tmp_pat
 
     async def main() -> None:
         async with EngineClient(start_for(bundle)) as engine:
+            engine.set_capacity(CRAWLING)
             stream = engine.generate(make_request(1, max_tokens=1500))
             await anext(stream)
             shutil.rmtree(bundle)
