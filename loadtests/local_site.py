@@ -14,7 +14,7 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loadtests.orphan import ending_with_parent
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 ONE_SITE = ("up", "--sites", "1", "--no-core")
 """What starts one site, whose peers, if any, the environment names."""
+TEXT_ONLY: Final = {
+    "FIRSTHOP_VOICE_WORKERS": "0",
+    "FIRSTHOP_SPEECH_RECOGNISER": "none",
+    "FIRSTHOP_SPEECH_VOICE": "none",
+}
+"""The environment of a site that neither hears nor speaks: it starts in half the time."""
 _PORT_BASES = (20_000, 30_000)
 """Below the ports that the system gives to outgoing connections."""
 _START_LIMIT_S = 60.0

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.engine.step_profiles import PREFIX, profile_path
-from loadtests.local_site import ONE_SITE, SiteFailed, SiteProcess, running_site, wait_until
+from loadtests.local_site import (
+    ONE_SITE,
+    TEXT_ONLY,
+    SiteFailed,
+    SiteProcess,
+    running_site,
+    wait_until,
+)
 from loadtests.sim.faults import CapacityCut
 
 if TYPE_CHECKING:
@@ -201,9 +208,7 @@ def _environment(
         "FIRSTHOP_MODEL_ACCELERATOR": f"{PREFIX}{profile}",
         "FIRSTHOP_MODEL_NUM_SLOTS": str(scenario.sites.num_slots),
         "FIRSTHOP_LIMITS_MAX_QUEUED": str(scenario.sites.max_num_queued),
-        "FIRSTHOP_VOICE_WORKERS": "0",
-        "FIRSTHOP_SPEECH_RECOGNISER": "none",
-        "FIRSTHOP_SPEECH_VOICE": "none",
+        **TEXT_ONLY,
         "FIRSTHOP_ACCOUNT_DATABASE": str(own / "account.sqlite"),
         **capacity,
     }

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loadtests.local_site import SiteProcess, running_site
+from loadtests.local_site import TEXT_ONLY, SiteProcess, running_site
 from models.make_tiny import write_tiny_bundle
 
 if TYPE_CHECKING:
@@ -17,6 +17,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/flows/" in item.path.as_posix():
             item.add_marker(pytest.mark.flow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engines_of_speech(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Sites start without them unless the module is marked `voice`."""
+    with pytest.MonkeyPatch.context() as environment:
+        if request.node.get_closest_marker("voice") is None:
+            for name, value in TEXT_ONLY.items():
+                environment.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

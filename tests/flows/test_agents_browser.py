@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from loadtests.local_site import SiteProcess
 
+pytestmark = pytest.mark.voice
+
 _CONNECTED_S = 4.0
 _SILENCE_S = 14.0
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from loadtests.local_site import SiteProcess
 
+pytestmark = pytest.mark.voice
+
 _LIMIT_S = 40.0
 
 

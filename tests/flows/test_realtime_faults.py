@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from openai import AsyncOpenAI
 
 from gateway.speech.resample import Resampler
@@ -19,6 +20,8 @@ from tests.speech.spoken_sound import require_flite
 if TYPE_CHECKING:
     from openai.resources.realtime.realtime import AsyncRealtimeConnection
     from openai.types.realtime import RealtimeSessionCreateRequestParam
+
+pytestmark = pytest.mark.voice
 
 _EVENT_LIMIT_S = 30.0
 _PIECE_BYTES = 4800

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
+import pytest
 from openai import AsyncOpenAI
 
 from tests.requirements import require
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
     from loadtests.local_site import SiteProcess
+
+pytestmark = pytest.mark.voice
 
 _EVENT_LIMIT_S = 30.0
 _PIECE_BYTES = 4800

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from loadtests.local_site import SiteProcess
 
+pytestmark = pytest.mark.voice
+
 NOTICE = "Hello, you are talking to an AI assistant. What can I do for you?"
 BILL = "Your current bill is"
 _NOTICE_S = 9.0

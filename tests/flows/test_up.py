@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 from loadtests.local_site import ROOT, firsthop, free_port_base, running_site, wait_until
 from loadtests.orphan import ending_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.voice
 
 READY = "sites are ready"
 
