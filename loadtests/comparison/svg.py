@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 14.0, 38.0
 _NUM_TICKS = 5
+_CHARACTER_WIDTH = 7.0
+"""Of a label, at most: its font is not known here."""
 
 
 @dataclass(slots=True)
@@ -127,7 +129,8 @@ class Bar:
 
 def bars(title: str, rows: Sequence[Bar], *, width: float = 640.0) -> str:
     """Bars from left to right, all to one scale from 0."""
-    row_height, name_width, text_width = 30.0, 170.0, 130.0
+    row_height, name_width = 30.0, 170.0
+    text_width = 16.0 + _CHARACTER_WIDTH * max((len(row.text) for row in rows), default=0)
     ends = [max(row.value or 0.0, *(row.bounds or (0.0,))) for row in rows]
     most = max([*ends, 1e-9])
     room = width - name_width - text_width

@@ -18,6 +18,7 @@ from loadtests.comparison.measured import NOWHERE, Measured
 from loadtests.comparison.resampling import interval, over_seeds
 from loadtests.comparison.run import LIVE, Run
 from loadtests.comparison.summary import arm_summary, cdf_ms, compared
+from loadtests.comparison.svg import Bar, bars
 from loadtests.sim.outcome import Fate
 from loadtests.sim.scenario import LoadTable, PricesTable, Scenario, SitesTable
 from loadtests.sim.workload import Slo
@@ -226,6 +227,13 @@ def test_a_run_is_kept_as_summary_requests_and_report(tmp_path: Path) -> None:
     assert "a &lt;claim&gt;" in html
     assert "the host was &lt;busy&gt;" in html
     assert "Partial" in html
+
+
+def test_what_is_written_behind_a_bar_fits_the_plot() -> None:
+    text = "48.2 / s (98.28 % of pool)"
+    svg = bars("t", [Bar("a", "grid", 48.2, text), Bar("b", "grid", 1.0, "1")], width=640.0)
+    begins = float(svg.partition(f">{text}")[0].rpartition('x="')[2].partition('"')[0])
+    assert begins + 6.5 * len(text) < 640.0  # what 12 px letters take
 
 
 def test_a_run_without_any_arm_still_has_a_page() -> None:
