@@ -74,6 +74,12 @@ class SiteProcess:
             text: str = answer.read().decode()
             return text
 
+    def set_capacity(self, ratio: float) -> Any:
+        """The share of the time in which its engine may work, from now on."""
+        request = urllib.request.Request(f"{self.admin}/v1/capacity?ratio={ratio}", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
     def engine_pid(self) -> int:
         """The engine worker: the site's only child."""
         pid = self.process.pid

@@ -120,6 +120,7 @@ def test_sigterm_lets_the_running_turn_end(own_site: SiteProcess) -> None:
 
 def test_a_draining_site_sends_new_turns_elsewhere(own_site: SiteProcess) -> None:
     with client_of(own_site) as client:
+        own_site.set_capacity(0.02)  # the running turn outlasts the drain's announcement
         running = stream(client, ENDLESS, 1900)
         next(running)
         own_site.process.send_signal(signal.SIGTERM)
@@ -127,6 +128,7 @@ def test_a_draining_site_sends_new_turns_elsewhere(own_site: SiteProcess) -> Non
         with pytest.raises(openai.InternalServerError) as refused:
             list(stream(client, "hello", 5))
         assert refused.value.code == "site_draining"
+        own_site.set_capacity(1.0)
         assert list(running)
 
 

@@ -180,7 +180,7 @@ def test_a_cut_capacity_moves_what_runs_and_none_differs(tmp_path: Path, echo_bu
         with asking(entry, TURN) as stream:
             stream.read(5)
             assert stream.head["x-firsthop-site"] == "edge-a"
-            assert set_capacity(entry, 0.0) == {"ratio": 0.0, "num_moved": 1}
+            assert entry.set_capacity(0.0) == {"ratio": 0.0, "num_moved": 1}
             stream.read()
         assert stream.text == local.text
         record = entry.admin_json(f"/v1/requests/{stream.head['x-request-id']}")
@@ -189,15 +189,11 @@ def test_a_cut_capacity_moves_what_runs_and_none_differs(tmp_path: Path, echo_bu
             forwarded.read()
         assert forwarded.head["x-firsthop-site"] != "edge-a"
         wait_until(lambda: told_capacity(sites["edge-b"], "edge-a") == 0.0, "peers know it")
-        set_capacity(entry, 1.0)
+        entry.set_capacity(1.0)
         with asking(entry, TURN) as back:
             back.read()
         assert back.head["x-firsthop-site"] == "edge-a"
     assert back.text == forwarded.text == local.text
-
-
-def set_capacity(site: SiteProcess, ratio: float) -> Any:
-    return httpx.post(f"{site.admin}/v1/capacity", params={"ratio": ratio}).json()
 
 
 def told_capacity(site: SiteProcess, peer: str) -> float:
