@@ -41,6 +41,10 @@ class Top(NamedTuple):
     values: Floats
     ids: Ints
 
+    def rows(self, start: int, stop: int) -> Top:
+        """Some of several rows."""
+        return Top(self.values[start:stop], self.ids[start:stop])
+
     def row(self, index: int) -> Top:
         """One row of several."""
         return Top(self.values[index], self.ids[index])
