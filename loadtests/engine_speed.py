@@ -40,7 +40,8 @@ from loadtests.host import HostMeter
 
 if TYPE_CHECKING:
     from gateway.engine.worker.engine import Engine
-    from gateway.engine.worker.model import DecoderModel, _Binding, _Session
+    from gateway.engine.worker.model import DecoderModel
+    from gateway.engine.worker.session import Binding, Session
 
 SEED = 3
 NUM_STREAMS = 32
@@ -174,15 +175,15 @@ def _speed(taken: list[float], target: float) -> dict[str, Any]:
 class TimedSession:
     """Adds up what the model's own runs take."""
 
-    def __init__(self, session: _Session) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self.taken_s = 0.0
 
-    def io_binding(self) -> _Binding:
+    def io_binding(self) -> Binding:
         """As the session's."""
         return self._session.io_binding()
 
-    def run_with_iobinding(self, binding: _Binding) -> None:
+    def run_with_iobinding(self, binding: Binding) -> None:
         """As the session's, on the clock."""
         began_s = time.perf_counter()
         self._session.run_with_iobinding(binding)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TINY_LAG_TOKENS = 128
 TINY_MAX_CONTEXT_TOKENS = 2048
+_NO_LAG_TOKENS = 2  # the template pads no prompt
 _NUM_CALIBRATED, _CALIBRATED_TOKENS = 8, 256
 
 BENCHMARK_SHAPES = {
@@ -70,7 +71,7 @@ def write_benchmark_bundle(out: Path, preset: str, precision: Precision) -> Path
     """Write a random-weight bundle of a preset's shape into `out` and return `out`."""
     shape = BENCHMARK_SHAPES[preset]
     weights = random_weights(shape, seed=0)
-    return _write(out, f"random-{preset}", shape, weights, precision, TINY_LAG_TOKENS)
+    return _write(out, f"random-{preset}", shape, weights, precision, _NO_LAG_TOKENS)
 
 
 def _write(

@@ -235,7 +235,7 @@ class Scheduler:
     ) -> None:
         """The plan was executed; those in `ended` and `failed` need no further step.
 
-        Nothing is kept of what failed. A plan that only decodes may have run `num_steps` times.
+        Nothing is kept of what failed. Each decoding row may have taken `num_steps` tokens.
         """
         self.table.grow_decoding(num_steps)
         for key in failed:

@@ -34,6 +34,9 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     """A stream's first token leaves at once, later ones at most one frame per interval."""
     accelerator: str = "cpu"
     """`cpu`, or `emulated:PROFILE`: made-up tokens at the speed of a step-time profile."""
+    looks_ahead: bool = True
+    """A small model checks guesses of the next tokens while it serves one stream, where that pays;
+    its weights are in memory twice then."""
 
 
 class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare"):

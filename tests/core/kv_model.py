@@ -22,6 +22,10 @@ class Cell(NamedTuple):
     history: int
 
 
+_JUNK = Cell("junk", 0)
+"""Left behind what was computed: by padding, or by a guess that did not hold."""
+
+
 def histories(tokens: tuple[int, ...]) -> list[int]:
     return list(accumulate(tokens, lambda before, token: hash((before, token)), initial=0))[1:]
 
@@ -59,8 +63,9 @@ class KvModel:
         table = self.scheduler.table
         return max(0, len(self.prompts[key]) - table.lengths[table.row_of[key]])
 
-    def execute(self, plan: StepPlan) -> list[int]:
-        """Run a plan; the keys that drew a token, hence may end."""
+    def execute(self, plan: StepPlan, num_steps: int = 1) -> list[int]:
+        """Run a plan with so many tokens for each decoding row; the keys that drew a token, hence
+        may end."""
         for key in plan.expired:
             assert not self.tokens[key]
             self.forget(key)
@@ -69,7 +74,10 @@ class KvModel:
         for src, dst, num_tokens in plan.moves:
             assert len(self.rows[src]) >= num_tokens
             self.rows[dst][:num_tokens] = self.rows[src][:num_tokens]
-        drew = [key for row, key in enumerate(plan.decode) if self._decode(key, row)]
+        drew = []
+        for row, key in enumerate(plan.decode):
+            draws = [self._decode(key, row, nth) for nth in range(num_steps)]
+            drew += [key] if any(draws) else []
         rows = [chunk.row for chunk in plan.prefill]
         assert rows == list(range(rows[0], rows[0] + len(rows))) if rows else True
         self.num_batched += len(rows) > 1
@@ -80,13 +88,13 @@ class KvModel:
                 drew.append(chunk.key)
         return drew
 
-    def _decode(self, key: int, row: int) -> bool:
+    def _decode(self, key: int, row: int, nth: int) -> bool:
         prompt, tokens = self.prompts[key], self.tokens[key]
-        length = self.scheduler.table.lengths[row]
+        length = self.scheduler.table.lengths[row] + nth
         known = (*prompt, *tokens)
         assert self.rows[row][:length] == self._cells(key)[:length]
         assert len(prompt) <= length < len(known)
-        self.rows[row][length:] = [Cell("decode", histories(known)[length])]
+        self.rows[row][length:] = [Cell("decode", histories(known)[length]), _JUNK]
         return self._draw(key, length + 1)
 
     def _prefill(self, chunk: Prefill, *, num_decoding: int) -> bool:

@@ -66,7 +66,8 @@ def _arrive(model: KvModel, key: int, now_s: float, rng: random.Random) -> None:
 
 def _step(model: KvModel, now_s: float, rng: random.Random) -> None:
     plan = model.scheduler.plan_step(now_s, prefill_tokens=rng.choice((None, 0, 2)))
-    drew = model.execute(plan)
+    num_steps = rng.choice((1, 1, 4)) if len(plan.decode) == 1 else 1
+    drew = model.execute(plan, num_steps)
     ended = {key for key in drew if rng.random() < 0.2}
     failed = {key for key in drew if rng.random() < 0.02} - ended
     model.scheduler.commit(plan, ended, failed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -56,6 +57,7 @@ def model(request: pytest.FixtureRequest) -> DecoderModel:
         max_context_tokens=_MAX_CONTEXT_TOKENS,
         num_threads=1,
         spin=False,
+        looks_ahead=True,
     )
 
 
@@ -94,6 +96,7 @@ def _engine(
     batches: bool = False,
     inter_token_budget_s: float = 1.0,
     num_slots: int = _NUM_SLOTS,
+    ahead_cost: float = inf,
 ) -> Engine:
     spare = _NUM_SLOTS + _NUM_SPARE_ROWS - num_slots
     return Engine(
@@ -111,17 +114,22 @@ def _engine(
         frame_interval_s=0.0,
         inter_token_budget_s=inter_token_budget_s,
         on_compiled=lambda: None,
+        ahead_cost=ahead_cost,
     )
 
 
 def _exact_engine(model: DecoderModel, rounding: Rounding, *, chunk_tokens: int = 64) -> Engine:
-    """As the engine process builds it; beside streams, prompts run in the smallest pieces."""
+    """As the engine process builds it; beside streams, prompts run in the smallest pieces.
+
+    Every guess is tried, whether it looks good or not.
+    """
     return _engine(
         model,
         chunk_tokens=chunk_tokens,
         grid=grid_tokens(chunk_tokens, rounding),
         batches=rounding.is_same_in_batch,
         inter_token_budget_s=0.0,
+        ahead_cost=1.0,
     )
 
 
@@ -272,6 +280,20 @@ def test_preempted_is_undisturbed(
         assert tokens[key] == answer.tokens
     for nth, key in enumerate(voice_keys, 1):
         assert tokens[key] == expected[nth].tokens
+
+
+def test_several_tokens_in_a_run_are_as_one_by_one(
+    model: DecoderModel,
+    rounding: Rounding,
+    requests: list[GenerationRequest],
+    expected: list[Answer],
+) -> None:
+    assert model.ahead is not None
+    engine = _exact_engine(model, rounding)
+    for request, answer in zip(requests, expected, strict=True):
+        assert _outputs(_serve(engine, [request])) == _outputs([answer])
+        resumed = _resumed(request, answer, 20)
+        assert _serve(engine, [resumed])[0].tokens == answer.tokens
 
 
 def test_all_of_it_at_once(

@@ -15,6 +15,7 @@ from gateway.engine.bundle import load_bundle
 from gateway.engine.bundle_facts import Bundle, BundleUnreadable, graph_files
 from gateway.engine.frames import Failed, Ready, Start, site_frames
 from gateway.engine.step_profiles import PREFIX, FollowedProfile
+from gateway.engine.worker.ahead_cost import ahead_cost
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.loop import EngineLoop, Wake
@@ -91,6 +92,7 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         frame_interval_s=start.frame_interval_s,
         inter_token_budget_s=start.inter_token_budget_s,
         on_compiled=wake.set,
+        ahead_cost=ahead_cost(model),
     )
     engine.measure()
     settle_garbage()
@@ -114,6 +116,8 @@ def load_model(
     from gateway.engine.worker.model import DecoderModel
 
     artifact = bundle.artifact("cpu")
+    size_bytes = sum(path.stat().st_size for path in graph_files(artifact.path))
+    is_small = size_bytes <= SMALL_BYTES
 
     def load(num_threads: int) -> DecoderModel:
         return DecoderModel.load(
@@ -122,12 +126,12 @@ def load_model(
             max_context_tokens=max_context_tokens,
             num_threads=num_threads,
             spin=start.allow_spinning,
+            looks_ahead=start.looks_ahead and is_small,
         )
 
     if start.num_threads:
         return load(start.num_threads)
-    size_bytes = sum(path.stat().st_size for path in graph_files(artifact.path))
-    choices = candidates(spare_cores=start.spare_cores, is_small=size_bytes <= SMALL_BYTES)
+    choices = candidates(spare_cores=start.spare_cores, is_small=is_small)
     return fastest_model(load, choices, num_slots=start.num_slots)
 
 

@@ -122,6 +122,8 @@ class AcceleratorClock:
 class EmulatedModel:
     """A model by the rule and the time of this module."""
 
+    ahead = None
+
     def __init__(
         self,
         times: Callable[[], StepTimes],

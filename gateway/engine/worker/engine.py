@@ -23,7 +23,8 @@ from gateway.core.generation import (
 )
 from gateway.engine.worker.generation import Generation, drawn_together
 from gateway.engine.worker.grammar import UnusableGrammar
-from gateway.engine.worker.pace import Pace
+from gateway.engine.worker.pace import Pace, timed_runs
+from gateway.engine.worker.port import NUM_AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,16 +42,14 @@ if TYPE_CHECKING:
     from gateway.core.scheduling import Prefill, Scheduler, StepPlan
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
     from gateway.engine.worker.port import RunnableModel
-
-_MEASURED_TOKENS = 64
-_MEASURED_STEPS = 3
+    from gateway.engine.worker.sampling import Top
 
 
 class Engine:
     """One model, its scheduler and the generations under way.
 
     `on_compiled` is called from the compiler's thread when a grammar is done; the loop then calls
-    `admit_compiled`.
+    `admit_compiled`. `ahead_cost` is that of a run of NUM_AHEAD tokens, in runs of one.
     """
 
     def __init__(
@@ -63,6 +62,7 @@ class Engine:
         frame_interval_s: float,
         inter_token_budget_s: float,
         on_compiled: Callable[[], None],
+        ahead_cost: float = inf,
     ) -> None:
         self.model = model
         self.scheduler = scheduler
@@ -74,6 +74,7 @@ class Engine:
         self._frame_interval_s = frame_interval_s
         self._inter_token_budget_s = inter_token_budget_s
         self._on_compiled = on_compiled
+        self._least_hits = ahead_cost - 1.0
         self._generations: dict[int, Generation] = {}
         self._compiling: dict[int, Future[Matcher]] = {}
         self._compiled: deque[int] = deque()
@@ -113,19 +114,9 @@ class Engine:
 
         The first time it also warms the model up.
         """
-        num_tokens = min(_MEASURED_TOKENS, self.model.max_context_tokens - _MEASURED_STEPS)
         for move in self.scheduler.take_moves():
             self.model.kv.move(move)
-        row = self.scheduler.table.free_row
-        began_s = time.monotonic()
-        self.model.prefill(row, [0] * num_tokens, 0)
-        prefill_s = time.monotonic() - began_s
-        steps_s = []
-        for step in range(_MEASURED_STEPS):
-            began_s = time.monotonic()
-            self.model.decode([0], [num_tokens + step], first_row=row)
-            steps_s.append(time.monotonic() - began_s)
-        self.pace.remeasured(num_tokens, prefill_s, min(steps_s))
+        self.pace.remeasured(*timed_runs(self.model, self.scheduler.table.free_row))
         self.num_measured += 1
 
     def prepare(self, constraint: Constraint) -> None:
@@ -147,7 +138,7 @@ class Engine:
         )
         self._generations[key] = generation
         is_bounded = not (is_resubmission or request.resume)
-        refusal = self._unusable(generation)
+        refusal = generation.unusable(self.model.layout.vocab_size)
         if refusal is None and is_bounded and self._is_full_for(generation):
             refusal = generation.end(FinishReason.EXPIRED, refusal=Refusal.QUEUE_FULL)
         if refusal is not None:
@@ -211,12 +202,11 @@ class Engine:
         self._end_expired(plan.expired)
         for move in plan.moves:
             self.model.kv.move(move)
-        if plan.decode:
-            self._decode([self._generations[key] for key in plan.decode])
+        num_steps = self._decode(plan)
         self._prefill(plan)
         ended, self._ended = self._ended, []
         failed, self._failed = self._failed, []
-        self.scheduler.commit(plan, ended, failed)
+        self.scheduler.commit(plan, ended, failed, num_steps=num_steps)
 
     def expire(self) -> None:
         """End what waited too long, while no steps are made."""
@@ -266,23 +256,6 @@ class Engine:
         num_preparing = sum(CLASS_RANK[one] <= CLASS_RANK[turn_class] for one in preparing)
         return self.scheduler.is_full_for(turn_class, num_preparing=num_preparing)
 
-    def _unusable(self, generation: Generation) -> GenerationEnd | None:
-        """Why a request ends before it begins, if it does."""
-        request, context = generation.request, self.model.max_context_tokens
-        vocab_size = self.model.layout.vocab_size
-        if not request.prompt:
-            return generation.end(FinishReason.FAILED, "the prompt has no tokens")
-        if len(request.prompt) >= context:
-            reason = f"the prompt has {len(request.prompt)} tokens, the context holds {context}"
-            return generation.end(FinishReason.FAILED, reason)
-        for ids in (request.prompt, request.resume):
-            if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
-                reason = f"a token id is outside the vocabulary of {vocab_size}"
-                return generation.end(FinishReason.FAILED, reason)
-        if generation.max_num_tokens <= len(request.resume):
-            return generation.end(FinishReason.LENGTH)
-        return None
-
     def _enqueue(self, generation: Generation) -> None:
         request = generation.request
         end = generation.resume(self._end_ids)
@@ -300,10 +273,42 @@ class Engine:
         self._compiled.append(key)
         self._on_compiled()
 
-    def _decode(self, generations: list[Generation]) -> None:
-        """One token for every decoding row."""
-        began_s = time.monotonic()
+    def _decode(self, plan: StepPlan) -> int:
+        """At least one token for every decoding row; how many."""
+        generations = [self._generations[key] for key in plan.decode]
         lengths = self.scheduler.table.lengths[: len(generations)]
+        began_s = time.monotonic()
+        num_steps = 0
+        if len(generations) == 1:
+            num_steps = self._decode_ahead(generations[0], lengths[0])
+        if generations and not num_steps:
+            self._decode_together(generations, lengths)
+            num_steps = 1
+        if num_steps:
+            self.pace.decoded((time.monotonic() - began_s) / num_steps)
+        return num_steps
+
+    def _decode_ahead(self, generation: Generation, length: int) -> int:
+        """Several tokens for the only decoding row, if it knows or guesses them; how many held."""
+        ahead = self.model.ahead
+        if ahead is None or length + NUM_AHEAD > self.model.max_context_tokens:
+            return 0
+        ids = generation.next_ids(length, NUM_AHEAD, least_hits=self._least_hits)
+        if len(ids) == 1:
+            return 0
+        try:
+            logits, top = ahead.decode(ids, length)
+        except EngineFault:
+            return 0  # the run of one token tells whether it is this generation's fault
+        for nth in range(len(ids)):
+            num_kv = length + nth + 1
+            self._advance([generation], [num_kv], logits[nth : nth + 1], top.rows(nth, nth + 1))
+            is_over = generation.key not in self._generations
+            if is_over or nth + 1 == len(ids) or generation.input_id(num_kv) != ids[nth + 1]:
+                break
+        return nth + 1
+
+    def _decode_together(self, generations: list[Generation], lengths: list[int]) -> None:
         ids = [one.input_id(length) for one, length in zip(generations, lengths, strict=True)]
         try:
             logits = self.model.decode(ids, lengths)
@@ -311,7 +316,6 @@ class Engine:
             self._decode_apart(generations, ids, lengths)
             return
         self._advance(generations, [length + 1 for length in lengths], logits)
-        self.pace.decoded(time.monotonic() - began_s)
 
     def _decode_apart(
         self, generations: list[Generation], ids: list[int], lengths: list[int]
@@ -366,13 +370,19 @@ class Engine:
             self.pace.cached(chunk.start, len(generation.request.prompt))
 
     def _advance(
-        self, generations: list[Generation], lengths: list[int], logits: NDArray[np.float32]
+        self,
+        generations: list[Generation],
+        lengths: list[int],
+        logits: NDArray[np.float32],
+        top: Top | None = None,
     ) -> None:
         """Give each generation the token that follows from its row of logits f32[n, V].
 
-        `lengths` are the KV positions in each row now; they tell whether the token is known.
+        `lengths` are the KV positions in each row now; they tell whether the token is known. The
+        largest logits are those of the model's last run, if not given.
         """
-        top = self.model.top(len(generations))
+        if top is None:
+            top = self.model.top(len(generations))
         drawn = drawn_together(generations, logits, top)
         now_s = time.monotonic()
         for row, generation in enumerate(generations):

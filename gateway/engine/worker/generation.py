@@ -6,6 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from gateway.core.generation import FinishReason, GenerationEnd, Refusal, TokenFrame
+from gateway.core.prompt_lookup import PromptLookup
 from gateway.engine.worker.grammar import UnusableGrammar
 from gateway.engine.worker.sampling import Sampler, Top, draw_together, logprob_of
 
@@ -37,11 +38,13 @@ class Generation:
         self.tokens: list[int] = []
         self.max_num_tokens = min(request.max_tokens, max_context_tokens - len(request.prompt))
         self.arrived_s = arrived_s
+        self._max_context_tokens = max_context_tokens
         self.prefill_began_s: float | None = None
         self.cached_tokens = 0
         self._num_delivered = len(request.resume)
         self._logprobs: list[TokenLogprob] = []
         self._last_frame_s: float | None = None
+        self._lookup: PromptLookup | None = None
 
     @property
     def num_left(self) -> int:
@@ -52,9 +55,36 @@ class Generation:
         """The token to feed to a row that holds `num_kv` positions."""
         return self.tokens[num_kv - len(self.request.prompt)]
 
+    def next_ids(self, num_kv: int, num_ids: int, *, least_hits: float) -> Sequence[int]:
+        """The token to feed to a row of `num_kv` positions, and what may be fed behind it: tokens
+        it has already, or else a guess of which more than `least_hits` may hold."""
+        known = self.tokens[num_kv - len(self.request.prompt) :][:num_ids]
+        if len(known) > 1:
+            return known if len(known) - 1 > least_hits else known[:1]
+        if self._lookup is None:
+            self._lookup = PromptLookup(self.request.prompt)
+        self._lookup.follow(self.tokens)
+        return (*known, *self._lookup.guess(num_ids - 1, least_hits=least_hits))
+
     def is_known(self, num_kv: int) -> bool:
         """Whether it has the token after `num_kv` positions already."""
         return num_kv - len(self.request.prompt) < len(self.tokens)
+
+    def unusable(self, vocab_size: int) -> GenerationEnd | None:
+        """Why it ends before it begins, if it does."""
+        request, context = self.request, self._max_context_tokens
+        if not request.prompt:
+            return self.end(FinishReason.FAILED, "the prompt has no tokens")
+        if len(request.prompt) >= context:
+            reason = f"the prompt has {len(request.prompt)} tokens, the context holds {context}"
+            return self.end(FinishReason.FAILED, reason)
+        for ids in (request.prompt, request.resume):
+            if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
+                reason = f"a token id is outside the vocabulary of {vocab_size}"
+                return self.end(FinishReason.FAILED, reason)
+        if self.max_num_tokens <= len(request.resume):
+            return self.end(FinishReason.LENGTH)
+        return None
 
     def resume(self, end_ids: Collection[int]) -> GenerationEnd | None:
         """Take the request's resumed tokens as drawn; the end, if they end it."""

@@ -11,19 +11,15 @@ batch row writes at its own length.
 
 from __future__ import annotations
 
-import math
-import mmap
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state
 
-from gateway.core.errors import EngineFault
-from gateway.engine.bundle_facts import BundleUnreadable, UnsupportedLayout
+from gateway.engine.worker.ahead import AheadRun
+from gateway.engine.worker.ahead_graph import ahead_graph
+from gateway.engine.worker.kv_rows import KvRows
 from gateway.engine.worker.sampling import Top
 from gateway.engine.worker.served_graph import (
-    EXTERNAL_WEIGHTS_KEY,
     LAST_POSITIONS,
     LOGITS_INDEX,
     NUM_TOP,
@@ -32,6 +28,7 @@ from gateway.engine.worker.served_graph import (
     TOTAL_LENGTH,
     served_graph,
 )
+from gateway.engine.worker.session import open_session, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,111 +36,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gateway.core.rows import Move
     from gateway.engine.worker.served_graph import Layout
+    from gateway.engine.worker.session import Binding, Session
 
     Floats = NDArray[np.float32]
     Ints = NDArray[np.int64]
 
 _MAX_NUM_BINDINGS = 256
 _ATTENTION_BLOCK_TOKENS = 16
-_QUIET = 3  # ONNX Runtime's log level for errors only
-# Its exceptions have no parent of their own.
-_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    *(
-        kind
-        for kind in vars(onnxruntime_pybind11_state).values()
-        if isinstance(kind, type) and issubclass(kind, Exception)
-    ),
-)
-
-
-class _Binding(Protocol):
-    """The part of onnxruntime.IOBinding that is used."""
-
-    def bind_input(
-        self, name: str, device: str, device_id: int, dtype: type, shape: list[int], pointer: int
-    ) -> None: ...
-
-    def bind_output(
-        self, name: str, device: str, device_id: int, dtype: type, shape: list[int], pointer: int
-    ) -> None: ...
-
-
-class _Session(Protocol):
-    """The part of onnxruntime.InferenceSession that is used."""
-
-    def io_binding(self) -> _Binding: ...
-
-    def run_with_iobinding(self, binding: _Binding) -> None: ...
-
-
-def open_session(graph: bytes, model_path: Path, *, num_threads: int, spin: bool) -> _Session:
-    """A CPU session over a served graph, with so many threads inside an operator.
-
-    Raises BundleUnreadable for a graph that ONNX Runtime does not accept.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _QUIET
-    # The arena and the memory pattern keep the largest prefill's buffers for ever.
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    # Without VNNI, sums of unsigned by signed products would saturate in 16 bits.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    options.add_session_config_entry(EXTERNAL_WEIGHTS_KEY, str(model_path.parent))
-    try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except _RUNTIME_ERRORS as error:
-        raise BundleUnreadable(model_path, f"ONNX Runtime does not load it ({error})") from error
-    return cast("_Session", session)
-
-
-class KvRows:
-    """The KV cache of all layers: float arrays [rows, kv_heads, max_len, head_dim]."""
-
-    def __init__(self, layout: Layout, *, num_rows: int, max_len: int) -> None:
-        if layout.kv_dtype == "bfloat16":
-            raise UnsupportedLayout("the CPU cannot keep a bfloat16 KV cache; export for cpu")
-        self.dtype: type = np.float32 if layout.kv_dtype == "float32" else np.float16
-        shape = (num_rows, layout.num_kv_heads, max_len, layout.head_dim)
-        self.arrays = {
-            f"{layer}.{part}": _untouched(shape, self.dtype)
-            for layer in range(layout.num_layers)
-            for part in ("key", "value")
-        }
-
-    def bind(self, binding: _Binding, row: int, num_rows: int) -> None:
-        """Make rows [row, row + num_rows) the past and the present of a run."""
-        for name, array in self.arrays.items():
-            pointer = array.ctypes.data + row * array.strides[0]
-            shape = [num_rows, *array.shape[1:]]
-            binding.bind_input(f"past_key_values.{name}", "cpu", 0, self.dtype, shape, pointer)
-            binding.bind_output(f"present.{name}", "cpu", 0, self.dtype, shape, pointer)
-
-    def read(self, row: int, num_tokens: int) -> list[NDArray[np.floating]]:
-        """A copy of the first positions of a row, layer by layer."""
-        return [array[row, :, :num_tokens].copy() for array in self.arrays.values()]
-
-    def move(self, move: Move) -> None:
-        """Copy the valid part of one row over another."""
-        for array in self.arrays.values():
-            array[move.dst, :, : move.num_tokens] = array[move.src, :, : move.num_tokens]
-
-
-def _untouched(shape: tuple[int, ...], dtype: type) -> NDArray[np.floating]:
-    """Zeros whose pages cost no memory until they are written.
-
-    Huge pages would make a row of a small model resident with its first token.
-    """
-    count = math.prod(shape)
-    memory = mmap.mmap(-1, count * np.dtype(dtype).itemsize)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
 def _padded(num_tokens: int) -> int:
@@ -160,13 +60,15 @@ class DecoderModel:
     """A loaded decoder with its KV rows. Not thread-safe; one run at a time."""
 
     def __init__(
-        self, session: _Session, layout: Layout, *, num_rows: int, max_context_tokens: int
+        self, session: Session, layout: Layout, *, num_rows: int, max_context_tokens: int
     ) -> None:
         self.layout = layout
         self.max_context_tokens = max_context_tokens
         self.kv = KvRows(layout, num_rows=num_rows, max_len=max_context_tokens)
+        self.ahead: AheadRun | None = None
+        """Takes several tokens of row 0, if that was asked for and can be done."""
         self._session = session
-        self._bindings: dict[tuple[int, int], _Binding] = {}
+        self._bindings: dict[tuple[int, int], Binding] = {}
         """By first row and number of rows."""
         self._widths: dict[tuple[int, int], int] = {}
         """How many tokens a row has in each binding."""
@@ -192,12 +94,20 @@ class DecoderModel:
         max_context_tokens: int,
         num_threads: int,
         spin: bool,
+        looks_ahead: bool = False,
     ) -> DecoderModel:
-        """Load a graph file. Raises BundleError for one that cannot be served."""
+        """Load a graph file. Raises BundleError for one that cannot be served.
+
+        To look ahead takes the memory of the weights once more.
+        """
         graph, layout = served_graph(model_path)
         context = min(max_context_tokens, layout.max_len_tokens or max_context_tokens)
         session = open_session(graph, model_path, num_threads=num_threads, spin=spin)
-        return cls(session, layout, num_rows=num_rows, max_context_tokens=context)
+        model = cls(session, layout, num_rows=num_rows, max_context_tokens=context)
+        if looks_ahead and (chained := ahead_graph(graph)) is not None:
+            session = open_session(chained, model_path, num_threads=num_threads, spin=spin)
+            model.ahead = AheadRun(session, model.kv, layout.vocab_size)
+        return model
 
     def decode(
         self, last_ids: Sequence[int], lengths: Sequence[int], *, first_row: int = 0
@@ -214,7 +124,7 @@ class DecoderModel:
         self._last_positions[:num_rows] = lengths
         self._total_length[()] = max(lengths) + 1
         self._logits_index[:num_rows, 1] = 0
-        self._run(self._binding(first_row, num_rows, 1))
+        run(self._session, self._binding(first_row, num_rows, 1))
         return self._logits[:num_rows]
 
     def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
@@ -232,7 +142,7 @@ class DecoderModel:
         self._last_positions[0] = total - 1
         self._total_length[()] = total
         self._logits_index[0, 1] = num_ids - 1
-        self._run(self._binding(row, 1, width))
+        run(self._session, self._binding(row, 1, width))
         logits: Floats = self._logits[0]
         return logits
 
@@ -253,14 +163,14 @@ class DecoderModel:
         self._last_positions[:num_rows] = lengths - 1
         self._total_length[()] = width
         self._logits_index[:num_rows, 1] = lengths - 1
-        self._run(self._binding(first_row, num_rows, width))
+        run(self._session, self._binding(first_row, num_rows, width))
         return self._logits[:num_rows]
 
     def top(self, num_rows: int) -> Top:
         """The largest logits of the last run's rows, valid until the next run."""
         return Top(self._top.values[:num_rows], self._top.ids[:num_rows])
 
-    def _binding(self, row: int, num_rows: int, width: int) -> _Binding:
+    def _binding(self, row: int, num_rows: int, width: int) -> Binding:
         """What a run over `width` tokens of each of these rows reads and writes."""
         key = row, num_rows
         binding = self._bindings.get(key)
@@ -279,7 +189,7 @@ class DecoderModel:
             self._widths[key] = width
         return binding
 
-    def _bind(self, row: int, num_rows: int) -> _Binding:
+    def _bind(self, row: int, num_rows: int) -> Binding:
         """All but the tokens."""
         binding = self._session.io_binding()
         pointer = self._logits_index.ctypes.data
@@ -296,9 +206,3 @@ class DecoderModel:
         binding.bind_output(TOP_VALUES, "cpu", 0, np.float32, shape, values.ctypes.data)
         binding.bind_output(TOP_IDS, "cpu", 0, np.int64, shape, ids.ctypes.data)
         return binding
-
-    def _run(self, binding: _Binding) -> None:
-        try:
-            self._session.run_with_iobinding(binding)
-        except _RUNTIME_ERRORS as error:
-            raise EngineFault(f"the model could not be run: {error}") from error

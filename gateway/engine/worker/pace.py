@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
     from gateway.core.generation import EngineLoad
+    from gateway.engine.worker.port import RunnableModel
 
 _WEIGHT = 0.1  # of a new measurement; about the last ten count
 _WHOLE_CHUNK_TOKENS = 64  # a shorter chunk says less of the cost of a token
@@ -16,8 +18,31 @@ _REMEASURED_WEIGHT = 0.5
 _FIRST_ANSWER_TOKENS = 64.0  # assumed until answers have been seen
 _SLOW_RATIO = 1.5
 _FIRST_RECHECK_S, _LAST_RECHECK_S = 0.25, 8.0
+_MEASURED_TOKENS, _MEASURED_STEPS = 64, 3
 _LEAST_RATIO = 0.001
 """A capacity of nothing is a thousandth in figures that have to be finite."""
+
+
+class TimedRuns(NamedTuple):
+    """What some runs took: a prompt of so many tokens, and a decode step of one row."""
+
+    num_tokens: int
+    prefill_s: float
+    decode_step_s: float
+
+
+def timed_runs(model: RunnableModel, row: int) -> TimedRuns:
+    """Run a model each way in a free row. Raises EngineFault."""
+    num_tokens = min(_MEASURED_TOKENS, model.max_context_tokens - _MEASURED_STEPS)
+    began_s = time.monotonic()
+    model.prefill(row, [0] * num_tokens, 0)
+    prefill_s = time.monotonic() - began_s
+    steps_s = []
+    for step in range(_MEASURED_STEPS):
+        began_s = time.monotonic()
+        model.decode([0], [num_tokens + step], first_row=row)
+        steps_s.append(time.monotonic() - began_s)
+    return TimedRuns(num_tokens, prefill_s, min(steps_s))
 
 
 class Pace:

@@ -33,6 +33,12 @@ _FIRST_NUCLEUS = 256  # candidates that usually hold the whole top-p nucleus
 _COLDEST = 1e-6  # below it the likeliest token is certain, and logits over it might overflow
 _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64: Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195
+_ONE, _GOLDEN_WORD, _UNUSED_BITS = np.uint64(1), np.uint64(_GOLDEN), np.uint64(11)
+_MIX_STEPS = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+_LAST_SHIFT = np.uint64(31)
 
 
 class Top(NamedTuple):
@@ -40,6 +46,10 @@ class Top(NamedTuple):
 
     values: Floats
     ids: Ints
+
+    def rows(self, start: int, stop: int) -> Top:
+        """Some of several rows."""
+        return Top(self.values[start:stop], self.ids[start:stop])
 
     def row(self, index: int) -> Top:
         """One row of several."""
@@ -218,19 +228,28 @@ def _stream(seed: int, position: int) -> int:
 def _noise(streams: np.uint64 | NDArray[np.uint64], ids: Ints) -> NDArray[np.float64]:
     """Standard Gumbel noise for each id in its stream."""
     words = ids.astype(np.uint64)
-    words += np.uint64(1)
-    words *= np.uint64(_GOLDEN)
-    words ^= streams
+    # In place and with constants made once: of so few candidates the calls are what takes time.
+    words += _ONE
+    words *= _GOLDEN_WORD
+    words = np.bitwise_xor(words, streams)
+    _mix(words)
+    words >>= _UNUSED_BITS
     # The 53 high bits, centred in their interval: never 0 and never 1.
-    uniform = ((_mix(words) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return -np.log(-np.log(uniform))
+    noise = words.astype(np.float64)
+    noise += 0.5
+    noise *= 2.0**-53
+    for _ in range(2):
+        np.log(noise, out=noise)
+        np.negative(noise, out=noise)
+    return noise
 
 
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """splitmix64's finaliser."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+def _mix(words: NDArray[np.uint64]) -> None:
+    """splitmix64's finaliser, in place."""
+    for shift, factor in _MIX_STEPS:
+        words ^= words >> shift
+        words *= factor
+    words ^= words >> _LAST_SHIFT
 
 
 def _mix_int(word: int) -> int:
