@@ -175,6 +175,19 @@ class RegionNotAllowed(RequestError):
         self.allowed = allowed
 
 
+class SiteNotAllowed(RequestError):
+    """The caller's key allows certain sites only, and who would answer is none of them."""
+
+    code = "site_not_allowed"
+
+    def __init__(self, site: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(
+            f"turns of this key may be answered by {', '.join(allowed)} only, not by {site}"
+        )
+        self.site = site
+        self.allowed = allowed
+
+
 class RecordNotFound(RequestError):
     """No turn with this id is kept here (any more)."""
 

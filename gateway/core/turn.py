@@ -104,6 +104,8 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str = ""
     max_concurrent: int | None = None
     """How many turns its key may have running at once; None does not limit."""
+    sites: tuple[str, ...] | None = None
+    """Where its turns may be answered; None: anywhere."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
