@@ -26,6 +26,9 @@ _TOKEN_PREFIX: Final = "fhs_"
 _MAC_BYTES: Final = 32
 _COUNT: Final = Meta(ge=0, le=(1 << 53) - 1)
 
+CANCELLED: Final = "cancelled"
+"""How a leg ended that the client wanted no more of."""
+
 SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
@@ -43,7 +46,7 @@ class SessionSnapshot(msgspec.Struct, frozen=True, array_like=True):
     turn_id: str = ""
     """The last turn."""
     finish: str = ""
-    """How its last leg ended, a `TurnFinish` or "cancelled"; empty: it failed, or is open."""
+    """How its last leg ended, a `TurnFinish` or `CANCELLED`; empty: it failed, or is open."""
     seed: int = 0
     """An open leg is drawn with it."""
     latency_budget_s: float | None = None

@@ -54,12 +54,17 @@ class SurvivingSession:
     """One session while it runs here; made by `SurvivingSessions`."""
 
     def __init__(
-        self, sessions: SurvivingSessions, session: str, epoch: int, on_moved: Callable[[], None]
+        self,
+        sessions: SurvivingSessions,
+        session: str,
+        known: Version,
+        on_moved: Callable[[], None],
     ) -> None:
         self._sessions = sessions
         self._on_moved = on_moved
-        self._epoch = epoch
-        self._seq = 0
+        self._is_own = known.owner == sessions.site
+        self._epoch = known.epoch if self._is_own else known.epoch + 1
+        self._seq = known.seq if self._is_own else 0
         self.session_id = session
         self.sealed: SealedSnapshot | None = None
         self.buddy = ""
@@ -76,9 +81,13 @@ class SurvivingSession:
         return self._sessions.alternates(self.session_id)
 
     def claim(self, snapshot: SessionSnapshot) -> None:
-        """The session runs here from now on: all sites that can be reached are told."""
+        """The session runs here from now on: all sites that can be reached are told, unless it
+        ran here before."""
         self._seal(snapshot)
-        self._sessions.tell_all(self)
+        if self._is_own:
+            self._sessions.tell_buddy(self)
+        else:
+            self._sessions.tell_all(self)
 
     def keep(self, snapshot: SessionSnapshot) -> None:
         """How the session stands now."""
@@ -144,10 +153,10 @@ class SurvivingSessions:
 
     def begin(self, on_moved: Callable[[], None]) -> SurvivingSession:
         """A new session. `on_moved` is called when it is taken over, and must not wait."""
-        return self._run(secrets.token_hex(16), 1, on_moved)
+        return self._run(secrets.token_hex(16), Version(1, self.site, 0), on_moved)
 
-    async def find(self, token: str, tenant: str) -> tuple[SessionSnapshot, int]:
-        """The newest snapshot of the tenant's session, and its epoch. Raises SessionNotFound."""
+    async def find(self, token: str, tenant: str) -> tuple[SessionSnapshot, Version]:
+        """The newest snapshot of the tenant's session. Raises SessionNotFound."""
         session = self.key.session_of(token)
         now_s = self._unix_time()
         found = [
@@ -163,13 +172,15 @@ class SurvivingSessions:
         snapshot = self.key.open(newest)
         if snapshot.tenant != tenant:
             raise SessionNotFound
-        return snapshot, newest.version.epoch
+        return snapshot, newest.version
 
-    def take_over(self, session: str, epoch: int, on_moved: Callable[[], None]) -> SurvivingSession:
-        """Go on here with a session that was found in `epoch`; `claim` it next."""
+    def take_over(
+        self, session: str, known: Version, on_moved: Callable[[], None]
+    ) -> SurvivingSession:
+        """Go on here with a session that was found in this version; `claim` it next."""
         if (older := self._running.get(session)) is not None:
             older.move()
-        return self._run(session, epoch + 1, on_moved)
+        return self._run(session, known, on_moved)
 
     def keep(self, site: str, sealed: SealedSnapshot) -> SealedSnapshot | None:
         """Keep a snapshot for `site`; a newer one that is here is returned instead.
@@ -240,8 +251,8 @@ class SurvivingSessions:
             rank = max(((_rank(running.session_id, site), site) for site in staying), default=None)
             running.buddy = rank[1] if rank else ""
 
-    def _run(self, session: str, epoch: int, on_moved: Callable[[], None]) -> SurvivingSession:
-        running = self._running[session] = SurvivingSession(self, session, epoch, on_moved)
+    def _run(self, session: str, known: Version, on_moved: Callable[[], None]) -> SurvivingSession:
+        running = self._running[session] = SurvivingSession(self, session, known, on_moved)
         return running
 
     async def _look_after_buddies(self) -> None:
