@@ -69,8 +69,6 @@ class SealedSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     session: SessionId
     version: Version
-    expires_at_s: float
-    """Unix time."""
     content: Annotated[bytes, Meta(max_length=MAX_CONTENT_BYTES)]
     signature: Annotated[bytes, Meta(max_length=_MAC_BYTES)]
 
@@ -101,22 +99,19 @@ class GridKey:
             raise SessionNotFound
         return session
 
-    def seal(
-        self, snapshot: SessionSnapshot, version: Version, expires_at_s: float
-    ) -> SealedSnapshot:
+    def seal(self, snapshot: SessionSnapshot, version: Version) -> SealedSnapshot:
         """Sign a snapshot, without its content if that is over the limit."""
         content = _encoder.encode(snapshot)
         if len(content) > MAX_CONTENT_BYTES:
             content = b""
-        parts = (snapshot.session, version, expires_at_s, content)
+        parts = (snapshot.session, version, content)
         return SealedSnapshot(*parts, self._mac(b"snapshot", _encoder.encode(parts)))
 
-    def is_valid(self, sealed: SealedSnapshot, now_s: float) -> bool:
-        """Whether a site of this grid sealed it and it has not expired; `now_s` is Unix time."""
-        parts = (sealed.session, sealed.version, sealed.expires_at_s, sealed.content)
-        return sealed.expires_at_s > now_s and hmac.compare_digest(
-            self._mac(b"snapshot", _encoder.encode(parts)), sealed.signature
-        )
+    def is_valid(self, sealed: SealedSnapshot) -> bool:
+        """Whether a site of this grid sealed it."""
+        parts = (sealed.session, sealed.version, sealed.content)
+        mac = self._mac(b"snapshot", _encoder.encode(parts))
+        return hmac.compare_digest(mac, sealed.signature)
 
     def open(self, sealed: SealedSnapshot) -> SessionSnapshot:
         """What is in a valid one. Raises SessionNotFound when it is too long or unreadable."""
