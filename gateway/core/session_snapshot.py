@@ -16,8 +16,9 @@ from msgspec import Meta
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.dialogue import DialogueState
-from gateway.core.errors import InvalidRequest, SessionNotFound
+from gateway.core.errors import InvalidRequest
 from gateway.core.hops import SiteName
+from gateway.core.session_errors import SessionNotFound
 from gateway.core.turn_terms import TurnTerms
 
 MAX_CONTENT_BYTES: Final = 256 << 10

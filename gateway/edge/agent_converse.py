@@ -6,13 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.dialogue import Dialogue
-from gateway.core.errors import (
-    ClientStalled,
-    InvalidRequest,
-    SessionMoved,
-    SessionNotFound,
-    SiteDraining,
-)
+from gateway.core.errors import ClientStalled, InvalidRequest, SiteDraining
+from gateway.core.session_errors import SessionMoved, SessionNotFound
 from gateway.core.turn import Message, Role
 from gateway.edge.converse_turns import ConverseTurns
 from gateway.wire import agent_convert as convert

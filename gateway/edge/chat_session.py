@@ -16,7 +16,8 @@ import msgspec
 
 from gateway.core.chat_turns import ChatTurn, chat_turn
 from gateway.core.dialogue import Dialogue, DialogueState, Phase
-from gateway.core.errors import InvalidRequest, SessionMoved
+from gateway.core.errors import InvalidRequest
+from gateway.core.session_errors import SessionMoved
 from gateway.core.session_snapshot import CANCELLED, SessionSnapshot
 from gateway.core.turn import ServerToolRun, TextDelta, ToolCallDelta, TurnEnd, TurnFinish, Usage
 from gateway.core.turn_terms import TurnTerms

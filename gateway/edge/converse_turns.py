@@ -15,14 +15,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.core.dialogue import Phase
-from gateway.core.errors import (
-    ClientStalled,
-    GatewayError,
-    InvalidRequest,
-    SessionMoved,
-    TurnFailedBefore,
-)
+from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
 from gateway.core.redelivery import Redelivery
+from gateway.core.session_errors import SessionMoved, TurnFailedBefore
 from gateway.core.session_snapshot import CANCELLED, SessionSnapshot
 from gateway.core.turn import (
     ServerToolRun,

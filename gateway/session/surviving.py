@@ -16,8 +16,8 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from gateway.core.errors import SessionNotFound
 from gateway.core.kept_snapshots import KeptSnapshots
+from gateway.core.session_errors import SessionNotFound
 from gateway.core.session_snapshot import Version
 
 if TYPE_CHECKING:

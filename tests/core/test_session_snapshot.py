@@ -3,8 +3,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.core.errors import SessionNotFound
 from gateway.core.kept_snapshots import KeptSnapshots
+from gateway.core.session_errors import SessionNotFound
 from gateway.core.session_snapshot import MAX_CONTENT_BYTES, GridKey, SealedSnapshot, Version
 from tests.core.snapshots import DIALOGUE, KEY, NOW_S, TERMS, sealed, session_id, snapshot
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.budget import BudgetDefaults, TurnClass
-from gateway.core.errors import EngineFault, InvalidRequest, SessionMoved, SessionNotFound
+from gateway.core.errors import EngineFault, InvalidRequest
+from gateway.core.session_errors import SessionMoved, SessionNotFound
 from gateway.core.turn import (
     Message,
     Role,
