@@ -190,6 +190,7 @@ class _Site:
                     *self.realtime.routes,
                 ],
                 answers_this_machine_only=not config.auth.keys_file,
+                surviving=None if grid is None else grid.sessions,
             ),
             listeners["http"],
             tls=tls_files,

@@ -76,6 +76,7 @@ async def engine_backend(
         router=grid.router,
         server_tools=await _server_tools(config, model, stack),
         core=core,
+        keep_messages=config.routing.keep_messages,
     )
     if agent.usual_constraint is not None:
         engine.prepare(agent.usual_constraint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from loadtests.local_site import ONE_SITE, SiteProcess, free_port_base, running_site, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 NAMES = ("edge-a", "edge-b", "edge-c")
@@ -17,11 +17,17 @@ NAMES = ("edge-a", "edge-b", "edge-c")
 
 @contextmanager
 def running_grid(
-    folder: Path, *arguments: str, num_threads: int = 1, **environment: str
+    folder: Path,
+    *arguments: str,
+    num_threads: int = 1,
+    own: Mapping[str, dict[str, str]] | None = None,
+    dialled: Callable[[str, str, int], int] = lambda _, __, port: port,
+    **environment: str,
 ) -> Iterator[dict[str, SiteProcess]]:
     """`firsthop up` with these arguments for each of `NAMES`, all linked when it is entered.
 
-    `num_threads` is each engine's: the sites share the machine. `environment` is every site's.
+    `num_threads` is each engine's: the sites share the machine. `environment` is every site's,
+    `own` by name what some have besides. `dialled` says at which port a site reaches another's.
     """
     bases: dict[str, int] = {}
     while len(set(bases.values())) < len(NAMES):
@@ -30,7 +36,8 @@ def running_grid(
     with ExitStack() as stack:
         sites = {}
         for name, base in bases.items():
-            peers = [f"{one}=127.0.0.1:{bases[one] + 2}" for one in NAMES if one != name]
+            others = {one: dialled(name, one, bases[one] + 2) for one in NAMES if one != name}
+            peers = [f"{one}=127.0.0.1:{port}" for one, port in others.items()]
             told: dict[str, Any] = {
                 "FIRSTHOP_SITE_ID": name,
                 "FIRSTHOP_GRID_PEERS": ",".join(peers),
@@ -38,6 +45,7 @@ def running_grid(
                 "FIRSTHOP_ACCOUNT_DATABASE": str(folder / "account.db"),
                 "FIRSTHOP_MODEL_THREADS": str(num_threads),
                 **environment,
+                **(own or {}).get(name, {}),
             }
             command = (*ONE_SITE, "--port-base", str(base), *arguments)
             sites[name] = stack.enter_context(

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.cli.action import add_action
 from gateway.config.keys_file import (
     MAX_CONCURRENT,
@@ -17,6 +19,7 @@ from gateway.config.keys_file import (
     MAX_TOKENS_PER_MINUTE,
     TENANT_PATTERN,
     KeyEntry,
+    Sites,
     edit_keys,
     new_key,
     read_keys,
@@ -80,6 +83,12 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="default: no limit",
     )
     create.add_argument("--max-concurrent", type=_count, metavar="N", help="default: no limit")
+    create.add_argument(
+        "--sites",
+        type=_sites,
+        metavar="NAMES",
+        help="comma-separated: the sites that may answer, `core` the core tier (default: all)",
+    )
     create.set_defaults(run=run_create)
 
     listing = add_action(
@@ -109,6 +118,7 @@ def run_create(args: argparse.Namespace) -> int:
         classes=args.classes,
         limits=Limits(args.requests_per_minute, args.tokens_per_minute, args.max_concurrent),
         created=datetime.datetime.now(tz=datetime.UTC).date(),
+        sites=args.sites,
     )
     with edit_keys(args.file) as keys:
         keys[key_id] = entry
@@ -131,13 +141,15 @@ def run_list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
-    print(f"{'id':<10}{'tenant':<20}{'classes':<20}{'req/min':>9}{'tok/min':>10}{'at once':>9}")
+    print(
+        f"{'id':<10}{'tenant':<20}{'classes':<20}{'req/min':>9}{'tok/min':>10}{'at once':>9}  sites"
+    )
     for key_id, entry in keys.items():
         limits = (entry.requests_per_minute, entry.tokens_per_minute, entry.max_concurrent)
         per_minute, tokens, at_once = ("-" if limit is None else f"{limit:g}" for limit in limits)
         print(
             f"{key_id:<10}{entry.tenant:<20}{','.join(entry.classes):<20}"
-            f"{per_minute:>9}{tokens:>10}{at_once:>9}"
+            f"{per_minute:>9}{tokens:>10}{at_once:>9}  {','.join(entry.sites or ('all',))}"
         )
     return 0
 
@@ -164,6 +176,7 @@ def _facts(key_id: str, entry: KeyEntry) -> dict[str, object]:
         "requests_per_minute": entry.requests_per_minute,
         "tokens_per_minute": entry.tokens_per_minute,
         "max_concurrent": entry.max_concurrent,
+        "sites": entry.sites,
         "created": entry.created.isoformat(),
     }
 
@@ -182,6 +195,15 @@ def _classes(text: str) -> tuple[TurnClass, ...]:
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"choose from {', '.join(TurnClass)}, with commas between them, not {text!r}"
+        ) from None
+
+
+def _sites(text: str) -> tuple[str, ...]:
+    try:
+        return msgspec.convert(list(dict.fromkeys(text.split(","))), Sites)
+    except msgspec.ValidationError as error:
+        raise argparse.ArgumentTypeError(
+            f"site names with commas between them, not {text!r}: {error}"
         ) from None
 
 

@@ -47,6 +47,8 @@ def _header(turn: TurnView, ink: Ink) -> list[str]:
     if turn.num_resumes:
         times = "once" if turn.num_resumes == 1 else f"{turn.num_resumes} times"
         lines.append(f"moved  {times} to another engine")
+    if turn.messages_left_out:
+        lines.append(f"left out  {turn.messages_left_out} older messages, for lack of time")
     for peer in turn.peer_stages:
         took = ", ".join(f"{stage} {took_ms:.1f} ms" for stage, took_ms in peer.took_ms.items())
         lines.append(f"at {peer.site}: {took}")

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gateway.core.routing import Rules
+
 _ENDPOINT = r"^(tcp|tls)/(\[[0-9A-Fa-f:]+\]|[^\s:/]+):\d{1,5}\Z"
 
 
@@ -31,6 +33,44 @@ class Grid(msgspec.Struct, frozen=True):
             extra={"secret": True},
         ),
     ] = ""
+
+
+class Routing(msgspec.Struct, frozen=True):
+    """What becomes of turns for which there is little room, and how dear this site is."""
+
+    cost_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=60_000,
+            description="What this site costs (price, energy), as time: where a turn fits, other "
+            "sites would rather wait so much longer than hand it to this one.",
+            extra={"unit": "ms"},
+        ),
+    ] = 0.0
+    overrun_ratio: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=10,
+            description="A turn of class agent or batch that fits nowhere waits here if its "
+            "estimate takes at most so many times what is left of its budget, and is shed when "
+            "that is over; 1: it is shed at once.",
+        ),
+    ] = 1.0
+    keep_messages: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="A conversation that cannot be answered in time anywhere is answered by "
+            "its instructions and so many of its last messages, and says so; 0: it is shed.",
+        ),
+    ] = 0
+
+    def rules(self) -> Rules:
+        """The same as the core knows it."""
+        return Rules(overrun_ratio=self.overrun_ratio)
 
 
 class FabricPlace(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from msgspec import Meta
 from gateway.config.toml_lines import TomlFile
 from gateway.core.budget import TurnClass
 from gateway.core.errors import ConfigError, SetupError
+from gateway.core.hops import MAX_NUM_SITES, SiteName
 from gateway.core.limits import Limits
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _ID_BYTES, _SECRET_BYTES, _SALT_BYTES = 4, 24, 16
 _HEADER = "# Keys of a Firsthop site, kept by `firsthop key`; comments in this file are not kept.\n"
 
 _Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z", min_length=32, max_length=64)]
+Sites = Annotated[tuple[SiteName, ...], Meta(min_length=1, max_length=MAX_NUM_SITES)]
 TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 MAX_REQUESTS_PER_MINUTE, MAX_TOKENS_PER_MINUTE, MAX_CONCURRENT = 1e9, 1e12, 1_000_000
 
@@ -48,6 +50,8 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     requests_per_minute: Annotated[float, Meta(gt=0, le=MAX_REQUESTS_PER_MINUTE)] | None = None
     tokens_per_minute: Annotated[float, Meta(gt=0, le=MAX_TOKENS_PER_MINUTE)] | None = None
     max_concurrent: Annotated[int, Meta(ge=1, le=MAX_CONCURRENT)] | None = None
+    sites: Sites | None = None
+    """Where its turns may be answered; "core" is the core tier."""
 
     @property
     def limits(self) -> Limits:
@@ -67,7 +71,12 @@ def split_key(key: str) -> tuple[str, str] | None:
 
 
 def new_key(
-    *, tenant: str, classes: tuple[TurnClass, ...], limits: Limits, created: datetime.date
+    *,
+    tenant: str,
+    classes: tuple[TurnClass, ...],
+    limits: Limits,
+    created: datetime.date,
+    sites: tuple[str, ...] | None = None,
 ) -> tuple[str, str, KeyEntry]:
     """A fresh key: (the whole key, to be shown once; its id; its entry).
 
@@ -82,6 +91,7 @@ def new_key(
         "hash": _hash(salt, secret),
         "created": created,
         **msgspec.structs.asdict(limits),
+        "sites": sites,
     }
     try:
         entry = msgspec.convert(values, KeyEntry)

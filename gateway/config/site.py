@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.config.grid import FabricPlace, Grid
+from gateway.config.grid import FabricPlace, Grid, Routing
 from gateway.config.realtime import Realtime
 from gateway.config.speech import Speech
 from gateway.config.telemetry import Slo, Telemetry
@@ -405,6 +405,7 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):
     peer: PeerListener = PeerListener()
     admin: AdminListener = AdminListener()
     grid: Grid = Grid()
+    routing: Routing = Routing()
     fabric: FabricPlace = FabricPlace()
     tls: Tls = Tls()
     model: Model = Model()

@@ -164,6 +164,7 @@ def choose_on_record(
     *,
     now_s: float,
     random: Callable[[], float],
+    rules: Rules,
 ) -> tuple[Choice, DecisionRecord]:
     """`core.routing.choose`, written down. Costs some microseconds for each peer."""
     states = tuple(PeerState.of(view, now_s) for view in peers.in_drawing_order())
@@ -173,7 +174,7 @@ def choose_on_record(
         draws.append(random())
         return draws[-1]
 
-    choice = choose(ask, load, here, peers, now_s=now_s, random=drawn)
+    choice = choose(ask, load, here, peers, now_s=now_s, random=drawn, rules=rules)
     return choice, DecisionRecord(
         request_id=request_id,
         now_s=now_s,

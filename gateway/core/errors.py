@@ -175,6 +175,19 @@ class RegionNotAllowed(RequestError):
         self.allowed = allowed
 
 
+class SiteNotAllowed(RequestError):
+    """The caller's key allows certain sites only, and who would answer is none of them."""
+
+    code = "site_not_allowed"
+
+    def __init__(self, site: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(
+            f"turns of this key may be answered by {', '.join(allowed)} only, not by {site}"
+        )
+        self.site = site
+        self.allowed = allowed
+
+
 class RecordNotFound(RequestError):
     """No turn with this id is kept here (any more)."""
 
@@ -183,18 +196,6 @@ class RecordNotFound(RequestError):
     def __init__(self, request_id: str) -> None:
         super().__init__(f"no recent turn has the id {quoted(request_id)} at this site")
         self.request_id = request_id
-
-
-class SessionNotFound(RequestError):
-    """No site of the grid has this caller's session (any more)."""
-
-    code = "session_not_found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "no site that can be reached keeps a session of yours for this token; begin a new one "
-            "with the conversation so far as its history"
-        )
 
 
 class SiteNotKnown(RequestError):
@@ -339,25 +340,6 @@ class DeadlineExceeded(CapacityError):
 
     def __init__(self) -> None:
         super().__init__("the deadline of the call passed before the turn ended")
-
-
-class SessionMoved(GatewayError):
-    """The session was resumed elsewhere, so it ends here."""
-
-    code = "session_moved"
-
-    def __init__(self) -> None:
-        super().__init__("the session was resumed and goes on there; this call is over")
-
-
-class TurnFailedBefore(GatewayError):
-    """The turn had failed before the session was resumed; nothing of it was kept."""
-
-    code = "turn_failed"
-    retryable = True
-
-    def __init__(self) -> None:
-        super().__init__("the turn failed before the session was resumed; send its message again")
 
 
 class ClientStalled(GatewayError):

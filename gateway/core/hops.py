@@ -12,6 +12,8 @@ MAX_HOPS = 2
 back to whoever offered, who knows other sites."""
 MAX_NUM_REGIONS: Final = 64
 """To which a caller may hold a turn, wherever it goes."""
+MAX_NUM_SITES: Final = 64
+"""To which a key may hold its turns."""
 MAX_NAME_CHARS: Final = 256
 """Of a region's name, and of what else callers name that is kept or passed on."""
 

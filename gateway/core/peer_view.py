@@ -95,7 +95,7 @@ class PeerView:
         self.name = name
         self.region = region
         self.cost_s = cost_s
-        """What the operator would wait longer for, to spare this peer (price, energy)."""
+        """What turns rather wait for than go there (price, energy); its operator's word."""
         self.models: tuple[bytes, ...] = ()
         self.state = SiteState.READY
         self.report: LoadReport | None = None

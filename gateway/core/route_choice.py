@@ -34,8 +34,6 @@ class Verdict(StrEnum):
 
     HERE = "here"
     PEER = "peer"
-    SHORTENED = "shortened"
-    """Here, with less prompt than asked for."""
     QUEUED = "queued"
     """Here, although it is predicted to be late: it may wait until its deadline."""
     SHED = "shed"
@@ -88,8 +86,6 @@ class Ask(NamedTuple):
     not_at: tuple[str, ...] = ()
     """Sites it has passed, and that have refused or lost it; this one may be among them."""
     may_forward: bool = True
-    may_wait: bool = True
-    """Whether it may be queued here, if it is not of class voice, when it fits nowhere."""
     cached_tokens: int = 0
     """Of the prompt, in the cache here."""
     home: str = ""
@@ -98,8 +94,6 @@ class Ask(NamedTuple):
     """and how much."""
     has_begun: bool = False
     """Its first tokens are out: it can be late no more, and is not shed."""
-    shortened_tokens: int = 0
-    """What the prompt can be cut to if nothing else helps; 0: it cannot."""
 
 
 class Here:

@@ -46,8 +46,9 @@ class Rules(msgspec.Struct, frozen=True):
     """A peer must promise to be so much faster than here, where it fits in both."""
     exploration_ratio: float = 0.005
     """How often the other of two is taken, so that peers seldom chosen are measured again."""
-    overrun_ratio: float = 1.25
-    """Work that may wait (not voice) is queued here up to this part of what is left."""
+    overrun_ratio: float = 1.0
+    """What fits nowhere, and is not voice, waits here if its estimate takes at most this part of
+    what is left: by the margin it may be in time still. 1: it is shed."""
 
 
 # Members of an enumeration take long to look up on every decision.
@@ -221,18 +222,14 @@ def _bar(ask: Ask, load: EngineLoad, here: Here) -> Reason | None:
 
 
 def _resort(choice: Choice, ask: Ask, bar: Reason | None, rules: Rules) -> None:
-    """It fits nowhere: shortened here, waiting here, or not at all."""
+    """It fits nowhere: waiting here, or not at all."""
     here_s, remaining_s = choice.here_s, ask.remaining_s
     if ask.has_begun and bar not in (Reason.PLACE_NOT_ALLOWED, Reason.RULED_OUT):
         choice.verdict, choice.reason = Verdict.QUEUED, Reason.HAS_BEGUN
         return
     if bar is None and remaining_s > 0.0:
         choice.reason = Reason.NOTHING_FITS
-        short_s = first_token_s(choice.load, ask.shortened_tokens, ask.rank)
-        if ask.shortened_tokens and short_s <= remaining_s:
-            choice.verdict, choice.estimate_s = Verdict.SHORTENED, short_s
-            return
-        if ask.may_wait and ask.rank and here_s <= rules.overrun_ratio * remaining_s:
+        if ask.rank and here_s <= rules.overrun_ratio * remaining_s:
             choice.verdict = Verdict.QUEUED
             return
     choice.verdict = Verdict.SHED

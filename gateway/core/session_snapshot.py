@@ -16,8 +16,9 @@ from msgspec import Meta
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.dialogue import DialogueState
-from gateway.core.errors import InvalidRequest, SessionNotFound
+from gateway.core.errors import InvalidRequest
 from gateway.core.hops import SiteName
+from gateway.core.session_errors import SessionNotFound
 from gateway.core.turn_terms import TurnTerms
 
 MAX_CONTENT_BYTES: Final = 256 << 10
@@ -25,6 +26,9 @@ MAX_CONTENT_BYTES: Final = 256 << 10
 _TOKEN_PREFIX: Final = "fhs_"
 _MAC_BYTES: Final = 32
 _COUNT: Final = Meta(ge=0, le=(1 << 53) - 1)
+
+CANCELLED: Final = "cancelled"
+"""How a leg ended that the client wanted no more of."""
 
 SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
@@ -43,7 +47,7 @@ class SessionSnapshot(msgspec.Struct, frozen=True, array_like=True):
     turn_id: str = ""
     """The last turn."""
     finish: str = ""
-    """How its last leg ended, a `TurnFinish` or "cancelled"; empty: it failed, or is open."""
+    """How its last leg ended, a `TurnFinish` or `CANCELLED`; empty: it failed, or is open."""
     seed: int = 0
     """An open leg is drawn with it."""
     latency_budget_s: float | None = None
@@ -66,8 +70,6 @@ class SealedSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     session: SessionId
     version: Version
-    expires_at_s: float
-    """Unix time."""
     content: Annotated[bytes, Meta(max_length=MAX_CONTENT_BYTES)]
     signature: Annotated[bytes, Meta(max_length=_MAC_BYTES)]
 
@@ -98,22 +100,19 @@ class GridKey:
             raise SessionNotFound
         return session
 
-    def seal(
-        self, snapshot: SessionSnapshot, version: Version, expires_at_s: float
-    ) -> SealedSnapshot:
+    def seal(self, snapshot: SessionSnapshot, version: Version) -> SealedSnapshot:
         """Sign a snapshot, without its content if that is over the limit."""
         content = _encoder.encode(snapshot)
         if len(content) > MAX_CONTENT_BYTES:
             content = b""
-        parts = (snapshot.session, version, expires_at_s, content)
+        parts = (snapshot.session, version, content)
         return SealedSnapshot(*parts, self._mac(b"snapshot", _encoder.encode(parts)))
 
-    def is_valid(self, sealed: SealedSnapshot, now_s: float) -> bool:
-        """Whether a site of this grid sealed it and it has not expired; `now_s` is Unix time."""
-        parts = (sealed.session, sealed.version, sealed.expires_at_s, sealed.content)
-        return sealed.expires_at_s > now_s and hmac.compare_digest(
-            self._mac(b"snapshot", _encoder.encode(parts)), sealed.signature
-        )
+    def is_valid(self, sealed: SealedSnapshot) -> bool:
+        """Whether a site of this grid sealed it."""
+        parts = (sealed.session, sealed.version, sealed.content)
+        mac = self._mac(b"snapshot", _encoder.encode(parts))
+        return hmac.compare_digest(mac, sealed.signature)
 
     def open(self, sealed: SealedSnapshot) -> SessionSnapshot:
         """What is in a valid one. Raises SessionNotFound when it is too long or unreadable."""

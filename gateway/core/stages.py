@@ -278,6 +278,8 @@ class TurnTrail:
     """The caller's W3C trace context in version 00; empty when there was none, or no valid one."""
     allowed_regions: tuple[str, ...] | None = None
     """Where the turn may be answered; None: anywhere."""
+    allowed_sites: tuple[str, ...] | None = None
+    """By whom its tenant's turns may be answered; None: by all."""
     budget_s: float | None = None
     site: str = ""
     """Who generated."""
@@ -295,6 +297,8 @@ class TurnTrail:
     completion_tokens: int = 0
     num_resumes: int = 0
     """How often the stream went on in another engine."""
+    num_left_out: int = 0
+    """Messages that were not read, because there was no time for all of them."""
     tools_run: list[str] = field(default_factory=list)
     peer_stages: list[SiteStages] = field(default_factory=list)
     """What the parts of other sites took, one entry for each site and generation."""
@@ -329,6 +333,7 @@ class TurnTrail:
             cached_tokens=self.cached_tokens,
             completion_tokens=self.completion_tokens,
             num_resumes=self.num_resumes,
+            num_left_out=self.num_left_out,
             tools_run=tuple(self.tools_run),
             peer_stages=tuple(self.peer_stages),
         )
@@ -366,6 +371,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     peer_stages: tuple[SiteStages, ...] = ()
     caller: str = ""
     session: str = ""
+    num_left_out: int = 0
 
     @property
     def within_budget(self) -> bool | None:

@@ -50,13 +50,15 @@ class Message(msgspec.Struct, frozen=True):
     tool_call_id: str = ""
 
 
-def check_calls_and_results(messages: Sequence[Message], path: str) -> None:
-    """Refuse calls and results in places where no model could be shown them.
+def check_calls_and_results(
+    messages: Sequence[Message], path: str, *, history: Sequence[Message] = ()
+) -> None:
+    """Refuse calls and results in places where no model could be shown them, after `history`.
 
     Raises InvalidRequest that names the field, as in `messages[2].tool_call_id`, where `path` is
     the list's own name.
     """
-    call_ids: set[str] = set()
+    call_ids = {call.call_id for message in history for call in message.tool_calls}
     for index, message in enumerate(messages):
         at = f"{path}[{index}]"
         if message.tool_calls and message.role is not Role.ASSISTANT:
@@ -104,6 +106,8 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str = ""
     max_concurrent: int | None = None
     """How many turns its key may have running at once; None does not limit."""
+    sites: tuple[str, ...] | None = None
+    """Where its turns may be answered; None: anywhere."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,24 @@ class TurnTerms(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None
     stop: tuple[str, ...]
 
+    @classmethod
+    def of(cls, turn: Turn) -> TurnTerms:
+        """What this turn was asked with; its budget is its own."""
+        return cls(
+            model=turn.model,
+            turn_class=turn.turn_class,
+            latency_budget_s=None,
+            tools=turn.tools,
+            tool_choice=turn.tool_choice,
+            parallel_tool_calls=turn.parallel_tool_calls,
+            server_tools=turn.server_tools,
+            constraint=turn.constraint,
+            sampling=turn.sampling,
+            seeded=turn.is_seeded,
+            max_tokens=turn.max_tokens,
+            stop=turn.stop,
+        )
+
     def turn(
         self,
         *,

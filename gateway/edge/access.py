@@ -75,7 +75,7 @@ class KeyGatekeeper:
         entry = self._keys.get(parts[0]) if parts else None
         if parts is None or entry is None or not entry.matches(parts[1]):
             raise Unauthenticated(_WRONG_KEY)
-        return Principal(entry.tenant, parts[0], entry.max_concurrent)
+        return Principal(entry.tenant, parts[0], entry.max_concurrent, entry.sites)
 
     def admit(self, principal: Principal, turn_class: TurnClass) -> Lease:
         """Take a place. Raises ClassNotAllowed, RateLimited, or Unauthenticated once revoked."""

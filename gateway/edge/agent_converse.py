@@ -6,13 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.dialogue import Dialogue
-from gateway.core.errors import (
-    ClientStalled,
-    InvalidRequest,
-    SessionMoved,
-    SessionNotFound,
-    SiteDraining,
-)
+from gateway.core.errors import ClientStalled, InvalidRequest, SiteDraining
+from gateway.core.session_errors import SessionMoved, SessionNotFound
 from gateway.core.turn import Message, Role
 from gateway.edge.converse_turns import ConverseTurns
 from gateway.wire import agent_convert as convert
@@ -139,11 +134,11 @@ class ConverseSession:
             raise InvalidRequest("a session that goes on takes no new terms", param="start")
         if self._sessions is None:
             raise SessionNotFound
-        known, epoch = await self._sessions.find(start.resume.token, self._tenant)
+        known, version = await self._sessions.find(start.resume.token, self._tenant)
         dialogue = Dialogue.restored(known.dialogue)
         turns = self._begun(known.terms, dialogue, legs)
         await self._check(turns, dialogue.messages or (Message(Role.USER),))
-        self._survivor = self._sessions.take_over(known.session, epoch, self._move)
+        self._survivor = self._sessions.take_over(known.session, version, self._move)
         self._turns = turns
         await turns.go_on(self._survivor, known, start.resume)
         return turns

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 from gateway.core.budget import TurnClass
@@ -22,8 +22,9 @@ from gateway.core.errors import (
 )
 from gateway.core.stages import Stage
 from gateway.core.turn import TurnEnd, is_content
-from gateway.edge.chat_request import ChatRequest, decode_chat, turn_of
+from gateway.edge.chat_request import ChatRequest, decode_chat, messages_of, turn_of
 from gateway.edge.chat_response import ChatBody, ChatStream, turn_headers
+from gateway.edge.chat_session import HEADER, ChatSession
 from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.http_errors import error_body, error_headers
 from gateway.edge.http_exchange import Exchange
@@ -32,13 +33,16 @@ from gateway.edge.wish_headers import budget_s_of, turn_class_of, wants_server_t
 from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from starlette.types import Receive, Scope, Send
 
     from gateway.core.budget import Budget
     from gateway.core.stages import TurnTrail
-    from gateway.core.turn import Turn
+    from gateway.core.turn import TurnEvent
     from gateway.edge.desk import Desk, Visit
     from gateway.edge.http_errors import HttpHeader
+    from gateway.session.surviving import SurvivingSessions
 
 _logger = logging.getLogger(__name__)
 
@@ -46,8 +50,16 @@ _logger = logging.getLogger(__name__)
 class ChatCompletions:
     """The endpoint, an ASGI application."""
 
-    def __init__(self, desk: Desk, *, max_body_bytes: int, stall_limit_s: float) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        max_body_bytes: int,
+        stall_limit_s: float,
+        surviving: SurvivingSessions | None = None,
+    ) -> None:
         self._desk = desk
+        self._surviving = surviving
         self._max_body_bytes = max_body_bytes
         self._stall_limit_s = stall_limit_s
 
@@ -84,6 +96,9 @@ class ChatCompletions:
         _check_media_type(exchange)
         chat = decode_chat(body)
         visit.speaks_for(chat.safety_identifier or chat.user)
+        wish, session = exchange.header(HEADER.encode()), None
+        if wish is not None:
+            session = await ChatSession.of(wish, self._surviving, visit, messages_of(chat))
         turn_class, budget = _class_and_budget(exchange, visit)
         turn = turn_of(
             chat,
@@ -92,17 +107,25 @@ class ChatCompletions:
             turn_class=turn_class,
             principal=visit.principal,
             server_tools=wants_server_tools(exchange.header(b"x-firsthop-tools")),
+            history=() if session is None else session.history,
         )
         answer = self._stream if chat.stream else self._whole
-        await exchange.while_connected(answer(exchange, visit, turn, chat))
+        with session or nullcontext():
+            events = visit.run(turn) if session is None else session.run(turn, visit)
+            await exchange.while_connected(answer(exchange, visit, events, chat, session))
 
     async def _stream(
-        self, exchange: Exchange, visit: Visit, turn: Turn, chat: ChatRequest
+        self,
+        exchange: Exchange,
+        visit: Visit,
+        answered: AsyncGenerator[TurnEvent, None],
+        chat: ChatRequest,
+        session: ChatSession | None,
     ) -> None:
         trail = visit.trail
         stream = ChatStream(trail, created_s=_now_unix_s(), include_usage=chat.include_usage)
         content_is_out = False
-        async with aclosing(visit.run(turn)) as events:
+        async with aclosing(answered) as events:
             async for event in events:
                 if isinstance(event, TurnEnd):
                     # The final word on the stages reaches up to its own writing.
@@ -111,25 +134,37 @@ class ChatCompletions:
                 if not chunks:
                     continue
                 if not exchange.started:
-                    await exchange.start(200, (*SSE_HEADERS, *turn_headers(trail)))
+                    await exchange.start(200, (*SSE_HEADERS, *self._headers(trail, session)))
                 await exchange.write(chunks, more=not isinstance(event, TurnEnd))
                 if not content_is_out and is_content(event):
                     content_is_out = True
                     visit.content_out()
 
-    async def _whole(self, exchange: Exchange, visit: Visit, turn: Turn, chat: ChatRequest) -> None:
+    async def _whole(
+        self,
+        exchange: Exchange,
+        visit: Visit,
+        answered: AsyncGenerator[TurnEvent, None],
+        chat: ChatRequest,
+        session: ChatSession | None,
+    ) -> None:
         body = ChatBody(visit.trail, created_s=_now_unix_s())
         content_is_out = False
-        async with aclosing(visit.run(turn)) as events:
+        async with aclosing(answered) as events:
             async for event in events:
                 if isinstance(event, TurnEnd):
-                    await _send_json(exchange, 200, body.render(event), turn_headers(visit.trail))
+                    headers = self._headers(visit.trail, session)
+                    await _send_json(exchange, 200, body.render(event), headers)
                     continue
                 body.add(event)
                 if not content_is_out and is_content(event):
                     # That it waits for the rest is this client's wish, not the site's delay.
                     content_is_out = True
                     visit.content_out()
+
+    def _headers(self, trail: TurnTrail, session: ChatSession | None) -> list[HttpHeader]:
+        own = [] if session is None else session.headers(self._desk.alternates())
+        return [*turn_headers(trail), *own]
 
 
 async def _refuse(exchange: Exchange, trail: TurnTrail | None, error: GatewayError) -> None:

@@ -216,14 +216,20 @@ def turn_of(
     turn_class: TurnClass,
     principal: Principal,
     server_tools: bool,
+    history: tuple[Message, ...] = (),
 ) -> Turn:
-    """The turn that was asked for. Raises InvalidRequest where the fields do not fit together."""
+    """The turn that was asked for, where `history` was said before.
+
+    Raises InvalidRequest where the fields do not fit together.
+    """
+    new = messages_of(chat)
+    check_calls_and_results(new, "messages", history=history)
     tools, choice = _tools(chat)
     stop = chat.stop
     limits = (chat.max_completion_tokens, chat.max_tokens)
     return Turn(
         request_id=request_id,
-        messages=_messages(chat.messages),
+        messages=(*history, *new),
         budget=budget,
         turn_class=turn_class,
         principal=principal,
@@ -240,9 +246,10 @@ def turn_of(
     )
 
 
-def _messages(given: list[_MessageGiven]) -> tuple[Message, ...]:
+def messages_of(chat: ChatRequest) -> tuple[Message, ...]:
+    """What a request brings. Raises InvalidRequest for what no conversation may contain."""
     messages: list[Message] = []
-    for index, message in enumerate(given):
+    for index, message in enumerate(chat.messages):
         path = f"messages[{index}]"
         calls = _calls(message, path)
         if message.content is None and not calls:
@@ -250,7 +257,6 @@ def _messages(given: list[_MessageGiven]) -> tuple[Message, ...]:
         role = _ROLES[message.role]
         answered = message.tool_call_id or "" if role is Role.TOOL else ""
         messages.append(Message(role, _text(message.content), calls, answered))
-    check_calls_and_results(messages, "messages")
     return tuple(messages)
 
 

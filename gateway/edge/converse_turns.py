@@ -15,15 +15,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.core.dialogue import Phase
-from gateway.core.errors import (
-    ClientStalled,
-    GatewayError,
-    InvalidRequest,
-    SessionMoved,
-    TurnFailedBefore,
-)
+from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest
 from gateway.core.redelivery import Redelivery
-from gateway.core.session_snapshot import SessionSnapshot
+from gateway.core.session_errors import SessionMoved, TurnFailedBefore
+from gateway.core.session_snapshot import CANCELLED, SessionSnapshot
 from gateway.core.turn import (
     ServerToolRun,
     TextDelta,
@@ -49,8 +44,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _MAX_TURN_ID_CHARS: Final = 128
-_CANCELLED: Final = "cancelled"
-"""How a leg ended, in a snapshot, that has no `TurnFinish`."""
 
 
 class _Cancelled(Exception):
@@ -257,7 +250,7 @@ class ConverseTurns:
             self._leg.interrupt()
         elif phase is Phase.AWAITING_RESULTS:
             await self._let_leg_end()
-            self._finish_word = _CANCELLED
+            self._finish_word = CANCELLED
             self._keep()
             with self.visit() as visit:
                 visit.authenticate(self._call.authorization)
@@ -322,7 +315,7 @@ class ConverseTurns:
                     await self._finish(leg, await self._tell(leg, events))
             except _Cancelled:
                 self._dialogue.cut()
-                self._finish_word = _CANCELLED
+                self._finish_word = CANCELLED
                 self._keep()
                 trail = visit.trail
                 spent = Usage(trail.prompt_tokens, trail.completion_tokens, trail.cached_tokens)
@@ -351,7 +344,7 @@ class ConverseTurns:
             await self._events.answer_end(self._turn_id, visit, redelivery)
             await self._events.calls(self._turn_id, self._dialogue.awaited_calls, visit)
             word = self._finish_word
-            finish = None if word == _CANCELLED else TurnFinish(word)
+            finish = None if word == CANCELLED else TurnFinish(word)
             await self._events.summary(self._turn_id, visit.trail, finish, Usage())
 
     async def _finish(self, leg: _Leg, end: TurnEnd) -> None:

@@ -236,6 +236,7 @@ class Visit:
         self.principal = self._desk.gatekeeper.authenticate(authorization)
         self._authenticated = True
         self.trail.tenant = self.principal.tenant
+        self.trail.allowed_sites = self.principal.sites
         if self._desk.draining:
             raise SiteDraining(self._desk.alternates())
 

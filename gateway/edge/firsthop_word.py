@@ -37,6 +37,8 @@ class FirsthopWord(msgspec.Struct, kw_only=True):
     escalation: str | UnsetType = UNSET
     """Why the core tier answered, or was to; left out when the turn stayed."""
     escalation_error: str | UnsetType = UNSET
+    messages_left_out: int | UnsetType = UNSET
+    """That were not read, because there was no time for all; left out when all were."""
     turn_class: str | UnsetType = msgspec.field(default=UNSET, name="class")
     finish: str | UnsetType = UNSET
     stages: dict[str, float] | UnsetType = UNSET
@@ -65,6 +67,7 @@ def final_word(trail: TurnTrail, finish: TurnFinish | None) -> FirsthopWord:
         model=trail.model,
         escalation=trail.escalation or UNSET,
         escalation_error=trail.escalation_error or UNSET,
+        messages_left_out=trail.num_left_out or UNSET,
         turn_class=trail.turn_class.value,
         finish=UNSET if finish is None else finish.value,
         stages=stages_ms(trail),

@@ -93,7 +93,8 @@ class Grid:
         here = Here(
             config.site.id, max_num_queued=config.limits.max_queued, region=config.site.region
         )
-        router = Router(here, engine, model=hello.models[0], peers=links)
+        rules = config.routing.rules()
+        router = Router(here, engine, model=hello.models[0], peers=links, rules=rules)
         defaults = config.budgets.defaults()
         reporter = LoadReporter(
             engine.load,
@@ -239,6 +240,7 @@ def _hello(config: SiteConfig, info: ModelInfo) -> Hello:
         addresses=(f"{scheme}://{config.http.host}:{config.http.port}",),
         region=config.site.region,
         agents=f"{config.grpc.host}:{config.grpc.port}",
+        cost_ms=config.routing.cost_ms,
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.core.turn import ModelInfo
     from gateway.edge.desk import Desk
+    from gateway.session.surviving import SurvivingSessions
 
 CHAT_PATH: Final = "/v1/chat/completions"
 _JSON = "application/json"
@@ -41,13 +42,16 @@ def build_http_app(
     stall_limit_s: float = 30.0,
     routes: Sequence[BaseRoute] = (),
     answers_this_machine_only: bool = False,
+    surviving: SurvivingSessions | None = None,
 ) -> ASGIApp:
     """The application; `readiness` is asked on every `/readyz`, `routes` come after our own.
 
     With `answers_this_machine_only`, requests in another host's name are refused.
     """
     models = _Models(desk)
-    chat = ChatCompletions(desk, max_body_bytes=max_body_bytes, stall_limit_s=stall_limit_s)
+    chat = ChatCompletions(
+        desk, max_body_bytes=max_body_bytes, stall_limit_s=stall_limit_s, surviving=surviving
+    )
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok"}', media_type=_JSON)

@@ -376,6 +376,7 @@ class InboundLink:
             interface="peer",
             traceparent=offer.traceparent,
             allowed_regions=offer.regions,
+            allowed_sites=offer.sites,
             budget_s=remaining_s,
         )
         is_accepted = False

@@ -88,6 +88,7 @@ class TurnView(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
     num_resumes: int
     tools_run: list[str]
     peer_stages: list[SiteStagesView] = []
+    messages_left_out: int = 0
 
 
 _encoder = msgspec.json.Encoder()
@@ -129,6 +130,7 @@ def view_of(turn: KeptTurn) -> TurnView:
         num_resumes=record.num_resumes,
         tools_run=list(record.tools_run),
         peer_stages=[_site_stages(stages) for stages in record.peer_stages],
+        messages_left_out=record.num_left_out,
     )
 
 

@@ -223,6 +223,7 @@ class PeerConnection:
             trail.traceparent,
             is_last_resort,
             trail.allowed_regions,
+            trail.allowed_sites,
         )
 
     async def _write(self) -> None:

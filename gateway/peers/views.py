@@ -55,7 +55,7 @@ class PeerViews:
         if view is None:
             view = PeerView(site)
             self.known.add(view)
-        view.region = hello.region
+        view.region, view.cost_s = hello.region, hello.cost_ms / 1e3
         view.connected(hello.epoch, self._monotonic())
         self._addresses[site] = hello.addresses
 

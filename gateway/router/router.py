@@ -33,7 +33,7 @@ from gateway.core.hops import Admitted, Hops
 from gateway.core.peer_errors import PeerError
 from gateway.core.prompt_homes import PromptHomes
 from gateway.core.route_choice import Reason, Verdict
-from gateway.core.routing import choose, refusal
+from gateway.core.routing import Rules, choose, refusal
 from gateway.core.stages import Candidate, RouteDecision, Stage
 from gateway.peers.port import NoPeers
 from gateway.router.local_turns import LocalTurns, TurnLeaves
@@ -69,6 +69,7 @@ class Router:
         *,
         model: bytes = b"",
         peers: PeerSites | None = None,
+        rules: Rules | None = None,
         random: Callable[[], float] = chance.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +77,7 @@ class Router:
         self._engine = engine
         self._model = model
         self._peers = peers or NoPeers()
+        self._rules = rules or Rules()
         self._random = random
         self._monotonic = monotonic
         self.evidence: DecisionSink | None = None
@@ -215,6 +217,7 @@ class Router:
             self._peers.known,
             now_s=now_s,
             random=self._random,
+            rules=self._rules,
         )
         if choice.peer is None or choice.peer.step_s > max_token_s:
             return None
@@ -268,10 +271,11 @@ class Router:
         """Choose; with what it was made from kept, if somebody wants to. Trials are, if they end
         the turn."""
         known, evidence = self._peers.known, self.evidence
+        random, rules = self._random, self._rules
         if evidence is None or not evidence.wants(request_id):
-            return choose(ask, load, self.here, known, now_s=now_s, random=self._random)
+            return choose(ask, load, self.here, known, now_s=now_s, random=random, rules=rules)
         choice, record = choose_on_record(
-            request_id, ask, load, self.here, known, now_s=now_s, random=self._random
+            request_id, ask, load, self.here, known, now_s=now_s, random=random, rules=rules
         )
         if not is_trial or choice.verdict is Verdict.SHED:
             evidence.record(record)

@@ -58,16 +58,16 @@ class Way:
         A peer's turn that has begun has its own site to wait at.
         """
         remaining_s = None if self.delivered.has_begun else self.budget.remaining_s(now_s)
-        regions = self.trail.allowed_regions
+        regions, sites = self.trail.allowed_regions, self.trail.allowed_sites
         return Ask(
             CLASS_RANK[self.request.turn_class],
             len(self.request.prompt),
             inf if remaining_s is None else remaining_s,
             model,
             None if regions is None else frozenset(regions),
+            None if sites is None else frozenset(sites),
             not_at=tuple(self.excluded),
             may_forward=self.may_retry and self.hops.left > 0,
-            may_wait=False,
             has_begun=self.delivered.has_begun and not self.is_from_peer,
         )
 

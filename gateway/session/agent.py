@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,14 @@ from gateway.core.errors import (
     ContextLengthExceeded,
     EngineFault,
     InvalidRequest,
+    SloUnattainable,
     UnknownModel,
     UnsupportedTools,
 )
 from gateway.core.escalation import EscalationReason
 from gateway.core.generation import FinishReason, GenerationRequest, TokenFrame
+from gateway.core.route_choice import Reason
+from gateway.core.shorter_talk import last_part
 from gateway.core.stages import Stage
 from gateway.core.turn import (
     Message,
@@ -116,6 +119,7 @@ class Agent:
         router: Router,
         server_tools: ServerTools | None,
         core: CoreTier | None = None,
+        keep_messages: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
@@ -124,6 +128,7 @@ class Agent:
         self._router = router
         self._server_tools = server_tools
         self._core = core
+        self._keep_messages = keep_messages
         self._monotonic = monotonic
 
     @property
@@ -157,7 +162,7 @@ class Agent:
                 return
         prompt = await self._render(talk)  # first: it refuses what is too long to be read
         this = self._round(turn, talk)
-        async with aclosing(self._generate(turn, talk, this, prompt, trail)) as deltas:
+        async with aclosing(self._answer(turn, talk, this, prompt, trail)) as deltas:
             async for delta in deltas:
                 yield delta
         is_beyond_it = _ESCALATION_TOOL in {call.name for call in this.calls} - this.clients
@@ -247,8 +252,25 @@ class Agent:
             callable_tools, constraint, missing, clients, only_one=not turn.parallel_tool_calls
         )
 
-    async def _generate(
+    async def _answer(
         self, turn: Turn, talk: _Talk, this: _Round, prompt: tuple[int, ...], trail: TurnTrail
+    ) -> AsyncGenerator[AnswerDelta, None]:
+        """What the model says, to the conversation's last part if all of it takes too long."""
+        try:
+            async with aclosing(self._generate(turn, this, prompt, trail)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            return
+        except SloUnattainable as error:
+            shorter = self._shortened(talk, error)
+        trail.num_left_out = len(talk.messages) - len(shorter.messages)
+        prompt = await self._render(shorter)
+        async with aclosing(self._generate(turn, this, prompt, trail)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _generate(
+        self, turn: Turn, this: _Round, prompt: tuple[int, ...], trail: TurnTrail
     ) -> AsyncGenerator[AnswerDelta, None]:
         request = self._request(turn, this, prompt)
         assembler = self._model.new_assembler(this.callable_tools, stop=turn.stop)
@@ -282,6 +304,13 @@ class Agent:
         if len(prompt) >= limit_tokens:
             raise ContextLengthExceeded(limit_tokens=limit_tokens, given_tokens=len(prompt))
         return prompt
+
+    def _shortened(self, talk: _Talk, error: SloUnattainable) -> _Talk:
+        """The conversation's last part. Raises the error of the whole, if less would not help."""
+        kept = last_part(talk.messages, self._keep_messages)
+        if len(kept) == len(talk.messages) or error.reason != Reason.NOTHING_FITS:
+            raise error
+        return replace(talk, messages=kept)
 
     def _request(self, turn: Turn, this: _Round, prompt: tuple[int, ...]) -> GenerationRequest:
         room_tokens = self._router.max_context_tokens - len(prompt)

@@ -12,7 +12,7 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
 
 from gateway.core.admission import Admission, AdmissionReason
-from gateway.core.errors import SloUnattainable, UnknownModel, UnsupportedTools
+from gateway.core.errors import SiteNotAllowed, SloUnattainable, UnknownModel, UnsupportedTools
 from gateway.core.stages import Candidate, RouteDecision, Stage
 from gateway.core.turn import TurnEnd, Usage
 from gateway.core.upstream_pace import admit_upstream
@@ -83,8 +83,12 @@ class Relay:
     ) -> AsyncGenerator[TurnEvent, None]:
         """The answer to `messages` on the turn's terms, within `budget`.
 
-        Raises SloUnattainable when the turn is shed, and what `UpstreamServer.ask` raises.
+        Raises SiteNotAllowed, SloUnattainable when the turn is shed, and what
+        `UpstreamServer.ask` raises.
         """
+        place, allowed = self._tier or self._site, trail.allowed_sites
+        if allowed is not None and place not in allowed:
+            raise SiteNotAllowed(place, allowed)
         target = self._server.target
         body = chat_body(turn, messages, model=target.model, limit_field=target.limit_field)
         if not trail.path or trail.path[-1] != self._site:

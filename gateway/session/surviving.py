@@ -16,8 +16,8 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from gateway.core.errors import SessionNotFound
 from gateway.core.kept_snapshots import KeptSnapshots
+from gateway.core.session_errors import SessionNotFound
 from gateway.core.session_snapshot import Version
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-LIFETIME_S: Final = 900.0
-"""After its last step a session can be resumed for so long; clocks of sites may differ a little."""
 _LOOK_INTERVAL_S: Final = 1.0
 """How soon a session whose buddy is lost gets another."""
 
@@ -54,12 +52,17 @@ class SurvivingSession:
     """One session while it runs here; made by `SurvivingSessions`."""
 
     def __init__(
-        self, sessions: SurvivingSessions, session: str, epoch: int, on_moved: Callable[[], None]
+        self,
+        sessions: SurvivingSessions,
+        session: str,
+        known: Version,
+        on_moved: Callable[[], None],
     ) -> None:
         self._sessions = sessions
         self._on_moved = on_moved
-        self._epoch = epoch
-        self._seq = 0
+        self._is_own = known.owner == sessions.site
+        self._epoch = known.epoch if self._is_own else known.epoch + 1
+        self._seq = known.seq if self._is_own else 0
         self.session_id = session
         self.sealed: SealedSnapshot | None = None
         self.buddy = ""
@@ -76,9 +79,13 @@ class SurvivingSession:
         return self._sessions.alternates(self.session_id)
 
     def claim(self, snapshot: SessionSnapshot) -> None:
-        """The session runs here from now on: all sites that can be reached are told."""
+        """The session runs here from now on: all sites that can be reached are told, unless it
+        ran here before."""
         self._seal(snapshot)
-        self._sessions.tell_all(self)
+        if self._is_own:
+            self._sessions.tell_buddy(self)
+        else:
+            self._sessions.tell_all(self)
 
     def keep(self, snapshot: SessionSnapshot) -> None:
         """How the session stands now."""
@@ -101,7 +108,7 @@ class SurvivingSession:
         was_too_long = self.sealed is not None and self.sealed.is_too_long
         self._seq += 1
         version = Version(self._epoch, self._sessions.site, self._seq)
-        self.sealed = self._sessions.key.seal(snapshot, version, self._sessions.expiry_s())
+        self.sealed = self._sessions.key.seal(snapshot, version)
         if self.sealed.is_too_long and not was_too_long:
             _logger.warning("session %s is too long to outlive this site", self.session_id)
 
@@ -115,14 +122,12 @@ class SurvivingSessions:
         site: str,
         peers: SessionPeers,
         *,
-        lifetime_s: float = LIFETIME_S,
-        unix_time: Callable[[], float] = time.time,  # noqa: TID251 - sites compare it
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.key = key
         self.site = site
         self._peers = peers
-        self._lifetime_s = lifetime_s
-        self._unix_time = unix_time
+        self._monotonic = monotonic
         self._running: dict[str, SurvivingSession] = {}
         self._kept = KeptSnapshots()
         self._exit = AsyncExitStack()
@@ -144,16 +149,15 @@ class SurvivingSessions:
 
     def begin(self, on_moved: Callable[[], None]) -> SurvivingSession:
         """A new session. `on_moved` is called when it is taken over, and must not wait."""
-        return self._run(secrets.token_hex(16), 1, on_moved)
+        return self._run(secrets.token_hex(16), Version(1, self.site, 0), on_moved)
 
-    async def find(self, token: str, tenant: str) -> tuple[SessionSnapshot, int]:
-        """The newest snapshot of the tenant's session, and its epoch. Raises SessionNotFound."""
+    async def find(self, token: str, tenant: str) -> tuple[SessionSnapshot, Version]:
+        """The newest snapshot of the tenant's session. Raises SessionNotFound."""
         session = self.key.session_of(token)
-        now_s = self._unix_time()
         found = [
             sealed
             for sealed in await self._peers.find_session(session)
-            if sealed.session == session and self.key.is_valid(sealed, now_s)
+            if sealed.session == session and self.key.is_valid(sealed)
         ]
         if (own := self.newest(session)) is not None:
             found.append(own)
@@ -163,29 +167,30 @@ class SurvivingSessions:
         snapshot = self.key.open(newest)
         if snapshot.tenant != tenant:
             raise SessionNotFound
-        return snapshot, newest.version.epoch
+        return snapshot, newest.version
 
-    def take_over(self, session: str, epoch: int, on_moved: Callable[[], None]) -> SurvivingSession:
-        """Go on here with a session that was found in `epoch`; `claim` it next."""
+    def take_over(
+        self, session: str, known: Version, on_moved: Callable[[], None]
+    ) -> SurvivingSession:
+        """Go on here with a session that was found in this version; `claim` it next."""
         if (older := self._running.get(session)) is not None:
             older.move()
-        return self._run(session, epoch + 1, on_moved)
+        return self._run(session, known, on_moved)
 
     def keep(self, site: str, sealed: SealedSnapshot) -> SealedSnapshot | None:
         """Keep a snapshot for `site`; a newer one that is here is returned instead.
 
         When the session runs here and the snapshot is newer, it ends here.
         """
-        now_s = self._unix_time()
-        if not self.key.is_valid(sealed, now_s):
-            _logger.warning("a snapshot of %s is not signed with this grid's key, or late", site)
+        if not self.key.is_valid(sealed):
+            _logger.warning("a snapshot of %s is not signed with this grid's key", site)
             return None
         running = self._running.get(sealed.session)
         if running is not None and running.sealed is not None:
             if running.sealed.version >= sealed.version:
                 return running.sealed
             running.move()
-        return self._kept.keep(site, sealed, now_s)
+        return self._kept.keep(site, sealed, self._monotonic())
 
     def taken(self, sealed: SealedSnapshot) -> None:
         """A peer has this, and it is newer than what it was to keep."""
@@ -193,7 +198,7 @@ class SurvivingSessions:
 
     def newest(self, session: str) -> SealedSnapshot | None:
         """What this site has of a session."""
-        kept = self._kept.get(session, self._unix_time())
+        kept = self._kept.get(session, self._monotonic())
         running = self._running.get(session)
         if running is None or running.sealed is None:
             return kept
@@ -205,10 +210,6 @@ class SurvivingSessions:
         staying = self._peers.staying()
         by_rank = sorted(staying, key=lambda site: _rank(session, site), reverse=True)
         return tuple(staying[site] for site in by_rank if staying[site])
-
-    def expiry_s(self) -> float:
-        """When what is sealed now expires, in Unix time."""
-        return self._unix_time() + self._lifetime_s
 
     def tell_all(self, running: SurvivingSession) -> None:
         """Every site that can be reached gets the snapshot, and one of them is the buddy."""
@@ -228,7 +229,7 @@ class SurvivingSessions:
         if self._running.get(running.session_id) is running:
             del self._running[running.session_id]
         if running.sealed is not None:
-            self._kept.keep(self.site, running.sealed, self._unix_time())
+            self._kept.keep(self.site, running.sealed, self._monotonic())
 
     def _choose_buddy(self, running: SurvivingSession) -> None:
         """A new one, when there is none or it is lost.
@@ -240,8 +241,8 @@ class SurvivingSessions:
             rank = max(((_rank(running.session_id, site), site) for site in staying), default=None)
             running.buddy = rank[1] if rank else ""
 
-    def _run(self, session: str, epoch: int, on_moved: Callable[[], None]) -> SurvivingSession:
-        running = self._running[session] = SurvivingSession(self, session, epoch, on_moved)
+    def _run(self, session: str, known: Version, on_moved: Callable[[], None]) -> SurvivingSession:
+        running = self._running[session] = SurvivingSession(self, session, known, on_moved)
         return running
 
     async def _look_after_buddies(self) -> None:

@@ -269,6 +269,7 @@ def summary_message(
         ],
         duration_ms=clock.elapsed_s * 1e3,
         usage=usage_message(usage),
+        messages_left_out=trail.num_left_out,
     )
     if clock.ttft_s is not None:
         summary.ttft_ms = clock.ttft_s * 1e3

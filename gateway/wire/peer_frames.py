@@ -16,7 +16,14 @@ from msgspec import Meta
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.errors import InvalidRequest
 from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
-from gateway.core.hops import MAX_HOPS, MAX_NAME_CHARS, MAX_NUM_REGIONS, Hops, SiteName
+from gateway.core.hops import (
+    MAX_HOPS,
+    MAX_NAME_CHARS,
+    MAX_NUM_REGIONS,
+    MAX_NUM_SITES,
+    Hops,
+    SiteName,
+)
 from gateway.core.load_report import MAX_NUM_MODELS, LoadReport, ModelKey
 from gateway.core.service_report import ServiceReport
 from gateway.core.session_snapshot import SealedSnapshot, SessionId
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 METHOD: Final = "/firsthop.v1.PeerService/Link"
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Changes when a site could misread what one of the version before says."""
 BEAT_INTERVAL_S: Final = 0.25
 NUM_SILENT_BEATS: Final = 3
@@ -62,6 +69,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     """Where the site stands; empty: it does not say."""
     agents: _Text = ""
     """`host:port` of its agent port, likewise."""
+    cost_ms: Annotated[float, Meta(ge=0.0, le=60_000.0)] = 0.0
+    """What others would rather wait for than have it take a turn."""
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
@@ -86,6 +95,8 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
     """The caller knows no place in which it fits for certain."""
     regions: Annotated[tuple[_Text, ...], Meta(max_length=MAX_NUM_REGIONS)] | None = None
     """Where it may be answered; None: anywhere."""
+    sites: Annotated[tuple[SiteName, ...], Meta(max_length=MAX_NUM_SITES)] | None = None
+    """By whom; None: by all."""
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):

@@ -45,6 +45,7 @@ STATUS_OF_CODE: dict[str, WireStatus] = {
     "unsupported_media_type": WireStatus(415, "invalid_request_error", _INVALID_ARGUMENT),
     "model_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
     "region_not_allowed": WireStatus(403, "permission_error", _PRECONDITION),
+    "site_not_allowed": WireStatus(403, "permission_error", _PRECONDITION),
     "request_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
     "site_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),
     "session_not_found": WireStatus(404, "invalid_request_error", _NOT_FOUND),

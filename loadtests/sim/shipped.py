@@ -1,8 +1,8 @@
 """The arm under test: at every site the shipped decision and settings, and nothing of its own.
 
-What it leaves out: a refused offer goes back to its entry instead of onward; nothing is shortened,
-queued past its budget or sent where its prompt is cached; prices, regions and tenants are all
-alike; a start has the first round trips measured.
+What it leaves out: a refused offer goes back to its entry instead of onward; no conversation is
+shortened or sent where its prompt is cached; prices, regions and tenants are all alike; a start
+has the first round trips measured.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ class Shipped:
                 inf if ask.remaining_s is None else ask.remaining_s,
                 not_at=tuple(map(str, ask.tried)),
                 may_forward=ask.may_forward,
-                may_wait=False,  # as the router asks: what would be late is shed
             ),
             own.load,
             desk.here,

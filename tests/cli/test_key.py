@@ -17,7 +17,16 @@ def test_a_created_key_opens_the_site_until_it_is_revoked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = str(tmp_path / "keys.toml")
-    options = ["--tenant", "acme", "--classes", "agent,voice", "--max-concurrent", "3"]
+    options = [
+        "--tenant",
+        "acme",
+        "--classes",
+        "agent,voice",
+        "--max-concurrent",
+        "3",
+        "--sites",
+        "edge-a,core",
+    ]
     assert main(["key", "create", "--file", file, *options]) == 0
     created = capsys.readouterr()
     key = created.out.strip()
@@ -25,6 +34,7 @@ def test_a_created_key_opens_the_site_until_it_is_revoked(
     gatekeeper = KeyGatekeeper(tmp_path / "keys.toml")
     principal = gatekeeper.authenticate(f"Bearer {key}")
     assert principal.tenant == "acme"
+    assert principal.sites == ("edge-a", "core")
     gatekeeper.admit(principal, TurnClass.VOICE)
 
     assert main(["key", "list", "--file", file]) == 0
@@ -37,6 +47,7 @@ def test_a_created_key_opens_the_site_until_it_is_revoked(
         "-",
         "-",
         "3",
+        "edge-a,core",
     ]
 
     assert main(["key", "revoke", principal.key_id, "--file", file]) == 0

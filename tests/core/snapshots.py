@@ -10,7 +10,7 @@ from gateway.core.turn import Message, Role, ToolCall, ToolChoice, ToolSpec
 from gateway.core.turn_terms import TurnTerms
 
 KEY = GridKey("k" * 32)
-NOW_S = 1_800_000_000.0
+NOW_S = 1000.0
 TERMS = TurnTerms(
     model="default",
     turn_class=TurnClass.VOICE,
@@ -40,7 +40,6 @@ def snapshot(session: str = session_id(), text: str = "pay") -> SessionSnapshot:
 
 
 def sealed(
-    number: int = 1, *, epoch: int = 1, seq: int = 1, owner: str = "edge-a", age_s: float = 0.0
+    number: int = 1, *, epoch: int = 1, seq: int = 1, owner: str = "edge-a"
 ) -> SealedSnapshot:
-    version = Version(epoch, owner, seq)
-    return KEY.seal(snapshot(session_id(number)), version, NOW_S - age_s + 100.0)
+    return KEY.seal(snapshot(session_id(number)), Version(epoch, owner, seq))

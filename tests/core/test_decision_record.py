@@ -38,7 +38,7 @@ def on_record(
     peers, chance = Peers(views), Random(seed)
     chance.shuffle(peers.shuffled)  # others were decided before
     choice, record = choose_on_record(
-        "r", ask, load, here, peers, now_s=NOW_S, random=chance.random
+        "r", ask, load, here, peers, now_s=NOW_S, random=chance.random, rules=Rules()
     )
     kept = msgspec.msgpack.encode(record)
     return choice, msgspec.msgpack.decode(kept, type=DecisionRecord)
@@ -68,7 +68,6 @@ def asks(draw: st.DrawFn) -> Ask:
         regions=draw(st.sampled_from([None, frozenset({"north"}), frozenset({"south"})])),
         not_at=draw(st.sampled_from([(), ("b",), ("a", "c")])),
         may_forward=draw(st.booleans()),
-        may_wait=draw(st.booleans()),
         home=draw(st.sampled_from(["", "c"])),
         home_tokens=20,
     )

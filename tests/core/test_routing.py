@@ -20,6 +20,7 @@ from tests.core.grid_figures import FULL, IDLE, MODEL, peer, report
 VOICE, AGENT, BATCH = range(3)
 TEXT = Ask(AGENT, 100, 0.5)
 NEVER = Rules(exploration_ratio=0.0)
+PATIENT = Rules(exploration_ratio=0.0, overrun_ratio=1.25)
 
 
 def here(state: SiteState = SiteState.READY) -> Here:
@@ -147,28 +148,23 @@ def test_credit_is_used_up_by_what_was_sent_since() -> None:
 
 
 def test_nobody_in_time_is_shed_with_the_best_estimate_there_was() -> None:
-    choice = decide(peer("b", FULL, rtt_s=0.1), ask=TEXT._replace(may_wait=False))
+    choice = decide(peer("b", FULL, rtt_s=0.1), ask=TEXT)
     assert (choice.verdict, choice.reason) == (Verdict.SHED, Reason.NOTHING_FITS)
     assert choice.estimate_s == pytest.approx(first_token_s(FULL, 100, AGENT))
 
 
 def test_work_that_may_wait_is_queued_and_voice_is_not() -> None:
     just_late_s = first_token_s(FULL, 100, AGENT) / 1.1
-    assert decide(ask=TEXT._replace(remaining_s=just_late_s)).verdict is Verdict.QUEUED
+    late = TEXT._replace(remaining_s=just_late_s)
+    assert decide(ask=late).verdict is Verdict.SHED
+    assert decide(ask=late, rules=PATIENT).verdict is Verdict.QUEUED
     full = msgspec.structs.replace(
         IDLE, num_active=4, backlog=(Backlog(8, 800), Backlog(), Backlog())
     )
     voice = Ask(VOICE, 100, first_token_s(full, 100, VOICE) / 1.1)
-    assert decide(load=full, ask=voice).verdict is Verdict.SHED
-    assert decide(ask=TEXT._replace(remaining_s=just_late_s / 2)).verdict is Verdict.SHED
-
-
-def test_a_prompt_that_may_be_shortened_is_before_it_waits() -> None:
-    busy = msgspec.structs.replace(IDLE, num_active=1)
-    ask = Ask(VOICE, 400, 0.2, shortened_tokens=100)
-    choice = decide(load=busy, ask=ask)
-    assert choice.verdict is Verdict.SHORTENED
-    assert choice.estimate_s <= 0.2
+    assert decide(load=full, ask=voice, rules=PATIENT).verdict is Verdict.SHED
+    hopeless = TEXT._replace(remaining_s=just_late_s / 2)
+    assert decide(ask=hopeless, rules=PATIENT).verdict is Verdict.SHED
 
 
 def test_a_turn_that_has_begun_is_never_shed() -> None:
@@ -195,7 +191,7 @@ def test_a_turn_that_may_not_be_answered_here_leaves_or_is_shed() -> None:
 
 
 def test_without_hops_left_only_this_site_counts() -> None:
-    choice = decide(peer("b"), ask=TEXT._replace(may_forward=False, may_wait=False))
+    choice = decide(peer("b"), ask=TEXT._replace(may_forward=False))
     assert (choice.verdict, choice.considered) == (Verdict.SHED, ())
 
 
@@ -227,13 +223,11 @@ def test_certain_goes_before_uncertain_and_uncertain_before_nothing() -> None:
 
 def test_a_peer_that_was_full_a_while_ago_is_worth_asking_before_a_turn_is_shed() -> None:
     crowded = peer("b", FULL, trust=Trust(silent_after_s=inf))
-    ask = TEXT._replace(may_wait=False)
-    assert decide(crowded, ask=ask, now_s=0.1).verdict is Verdict.SHED
-    choice = decide(crowded, ask=ask, now_s=2.0)
+    assert decide(crowded, now_s=0.1).verdict is Verdict.SHED
+    choice = decide(crowded, now_s=2.0)
     assert (choice.peer, choice.reason) == (crowded, Reason.UNCERTAIN)
     assert (
-        decide(crowded, peer("c", trust=Trust(silent_after_s=inf)), ask=ask, now_s=2.0).peer
-        is not crowded
+        decide(crowded, peer("c", trust=Trust(silent_after_s=inf)), now_s=2.0).peer is not crowded
     )
 
 
@@ -310,7 +304,7 @@ def test_the_record_alone_gives_the_same_choice(
     seed: int,
 ) -> None:
     views = [peer(f"p{at}", there, rtt_s=rtt_s) for at, (there, rtt_s) in enumerate(others)]
-    ask = Ask(rank, prompt_tokens, remaining_s, may_wait=False)
+    ask = Ask(rank, prompt_tokens, remaining_s)
     choice = decide(*views, load=load, ask=ask, seed=seed)
     record = choice.decision(ask, 3.0, 0.0)
     if remaining_s == 0.0:

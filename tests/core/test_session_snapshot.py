@@ -3,8 +3,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.core.errors import SessionNotFound
 from gateway.core.kept_snapshots import KeptSnapshots
+from gateway.core.session_errors import SessionNotFound
 from gateway.core.session_snapshot import MAX_CONTENT_BYTES, GridKey, SealedSnapshot, Version
 from tests.core.snapshots import DIALOGUE, KEY, NOW_S, TERMS, sealed, session_id, snapshot
 
@@ -14,7 +14,7 @@ change = msgspec.structs.replace
 def test_a_snapshot_comes_back_whole() -> None:
     whole = change(snapshot(), dialogue=DIALOGUE, turn_id="t", finish="stop", seed=1 << 62)
     assert whole.terms == TERMS
-    assert KEY.open(KEY.seal(whole, Version(1, "edge-a", 1), NOW_S)) == whole
+    assert KEY.open(KEY.seal(whole, Version(1, "edge-a", 1))) == whole
 
 
 @pytest.mark.parametrize(
@@ -23,23 +23,21 @@ def test_a_snapshot_comes_back_whole() -> None:
         change(sealed(), version=Version(2, "edge-a", 1)),
         change(sealed(), version=Version(1, "edge-b", 1)),
         change(sealed(), session=session_id(2)),
-        change(sealed(), expires_at_s=NOW_S + 1e6),
         change(sealed(), content=sealed(2).content),
         change(sealed(), signature=b""),
-        GridKey("x" * 32).seal(snapshot(), Version(1, "edge-a", 1), NOW_S + 100.0),
-        sealed(age_s=100.0),
+        GridKey("x" * 32).seal(snapshot(), Version(1, "edge-a", 1)),
     ],
 )
-def test_what_is_changed_foreign_or_late_is_not_valid(forged: SealedSnapshot) -> None:
-    assert KEY.is_valid(sealed(), NOW_S)
-    assert not KEY.is_valid(forged, NOW_S)
+def test_what_is_changed_or_foreign_is_not_valid(forged: SealedSnapshot) -> None:
+    assert KEY.is_valid(sealed())
+    assert not KEY.is_valid(forged)
 
 
 def test_what_is_too_long_is_sealed_without_content() -> None:
     version = Version(1, "edge-a", 2)
-    long = KEY.seal(snapshot(text="x" * MAX_CONTENT_BYTES), version, NOW_S + 1.0)
+    long = KEY.seal(snapshot(text="x" * MAX_CONTENT_BYTES), version)
     assert long.is_too_long
-    assert KEY.is_valid(long, NOW_S)
+    assert KEY.is_valid(long)
     with pytest.raises(SessionNotFound):
         KEY.open(long)
 
@@ -98,8 +96,8 @@ def test_a_peer_keeps_so_many_bytes() -> None:
 
 
 def test_what_has_expired_is_gone() -> None:
-    kept = KeptSnapshots()
-    kept.keep("edge-a", sealed(1, age_s=50.0), NOW_S)
+    kept = KeptSnapshots(lifetime_s=50.0)
+    kept.keep("edge-a", sealed(1), NOW_S)
     assert kept.get(session_id(), NOW_S + 49.0) is not None
     assert kept.get(session_id(), NOW_S + 50.0) is None
     kept.keep("edge-a", sealed(2), NOW_S + 50.0)

@@ -400,6 +400,25 @@ async def test_a_proven_peer_that_breaks_the_rules_is_kept_out(
     assert "kept out" in details
 
 
+@on_uvloop
+async def test_a_proven_peer_that_links_again_leaves_its_older_link(
+    certificates: dict[str, PeerTls],
+) -> None:
+    site = Served()
+    await site.server.start("127.0.0.1", 0, certificates["edge-b"])
+    options = [("grpc.ssl_target_name_override", "edge-b")]
+    address, proven = f"127.0.0.1:{site.server.port}", certificates["edge-a"].for_caller()
+    async with grpc.aio.secure_channel(address, proven, options) as channel:
+        older, newer = Caller(channel), Caller(channel)
+        await older.say(hello_of("edge-a"), Beat(1))
+        assert await older.hear() == Beat(1)
+        await newer.say(hello_of("edge-a"))
+        assert (await older.refusal())[0] is grpc.StatusCode.OK
+        await newer.say(Beat(1))
+        assert await newer.hear() == Beat(1)
+    await site.server.stop(grace_s=0.0)
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="peer port"):
         PeerTls.read(str(tmp_path / "no"), "", "")

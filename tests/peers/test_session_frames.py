@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.flow
 
-FAR_S = 9e9
-
 
 def sealed(number: int, *, epoch: int = 1, text: str = "hi") -> SealedSnapshot:
-    return KEY.seal(snapshot(session_id(number), text), Version(epoch, "edge-a", 1), FAR_S)
+    return KEY.seal(snapshot(session_id(number), text), Version(epoch, "edge-a", 1))
 
 
 @asynccontextmanager

@@ -18,11 +18,12 @@ from gateway.core.generation import (
     Refusal,
     TokenFrame,
 )
-from gateway.core.hops import Admitted
+from gateway.core.hops import Admitted, Hops
 from gateway.core.load_report import SiteState
 from gateway.core.peer_errors import PeerError, PeerLost, PeerRefused
 from gateway.core.peer_view import PeerView, Trust
 from gateway.core.peers import Peers
+from gateway.core.retry_budget import MAX_LOST
 from gateway.core.route_choice import Here
 from gateway.core.stages import StageClock, TurnTrail
 from gateway.router.router import Router
@@ -48,6 +49,7 @@ class ScriptedPeers:
     def __init__(self, views: list[PeerView], script: list[Step]) -> None:
         self.known = Peers(views)
         self._script = script
+        self.asked: list[str] = []
 
     def alternates(self, class_rank: int) -> tuple[str, ...]:
         return ()
@@ -55,9 +57,12 @@ class ScriptedPeers:
     async def generate(
         self, site: str, turn: HandedTurn
     ) -> AsyncGenerator[Admitted | GenerationEvent, None]:
+        self.asked.append(site)
         for step in self._script:
             if step is None:
                 await asyncio.Event().wait()
+            elif isinstance(step, PeerLost):
+                raise PeerLost(site, step.cause, was_sent=step.was_sent, is_over=step.is_over)
             elif isinstance(step, PeerError):
                 raise step
             else:
@@ -151,3 +156,36 @@ def test_a_prompt_is_paid_for_once_wherever_the_answer_goes_on() -> None:
     assert resumed.resume == (7,)
     # Of what a first token takes here, the rest of an answer says nothing.
     assert bench.router.here.residuals.margin_s(AGENT, 0.1) == margin_s
+
+
+def test_a_turn_that_ends_its_peers_does_not_see_them_all() -> None:
+    bench = Bench()
+    peers = ScriptedPeers([peer(f"p{number}") for number in range(MAX_LOST + 3)], [CUT])
+    router = Router(bench.router.here, bench.engine, peers=peers, monotonic=bench.clock)
+
+    async def ask() -> None:
+        async with aclosing(router.generate(REQUEST, Budget(0.0, 0.5), bench.trail)) as events:
+            await anext(events)
+
+    with pytest.raises(SloUnattainable):
+        asyncio.run(ask())
+    assert len(peers.asked) == len(set(peers.asked)) == MAX_LOST
+
+
+def test_a_peers_turn_that_was_taken_stays_however_near_a_better_site_is() -> None:
+    bench = Bench(Admitted(("b",)), TokenFrame(0, (7,)), GenerationEnd(FinishReason.STOP, 3, 1))
+    peers = bench.router._peers
+    assert isinstance(peers, ScriptedPeers)
+    own, handed_on = (), ("edge-z",)
+
+    async def path_of(came_by: tuple[str, ...]) -> tuple[str, ...]:
+        trail, budget = TurnTrail("r", StageClock(0.0)), Budget(0.0, 60.0)
+        hops = Hops(came_by, 1)
+        async with aclosing(bench.router.serve(REQUEST, budget, trail, hops)) as items:
+            first = await anext(items)
+        assert isinstance(first, Admitted)
+        return first.path
+
+    assert asyncio.run(path_of(own)) == ("edge-a", "b")
+    assert asyncio.run(path_of(handed_on)) == ("edge-a",)
+    assert peers.asked == ["b"]

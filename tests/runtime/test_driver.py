@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 import time
 from math import inf
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from gateway.runtime import driver as live
 from loadtests.sim import events as simulated
 from loadtests.sim.engine import Submit
 from loadtests.sim.site import Site, SiteEffect, SiteSpec
+from tests.runtime.jumping_loop import JumpingLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,28 +49,6 @@ def simulate(script: Sequence[tuple[float, Submit]]) -> list[SiteEffect]:
         events.at(at_s, driver.tell, event)
     events.run()
     return effects
-
-
-class JumpingSelector(selectors.SelectSelector):
-    """Instead of waiting, moves the clock of its loop."""
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout > 0.0:
-            self.now_s += timeout
-        return super().select(0)
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """A real asyncio loop in virtual time."""
-
-    def __init__(self) -> None:
-        self.clock = JumpingSelector()
-        super().__init__(self.clock)
-
-    def time(self) -> float:
-        return self.clock.now_s
 
 
 async def play(

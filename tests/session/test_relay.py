@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core.budget import Budget, TurnClass
 from gateway.core.errors import (
+    SiteNotAllowed,
     SloUnattainable,
     UnknownModel,
     UnsupportedTools,
@@ -99,6 +100,18 @@ def test_a_turn_is_answered_and_its_trail_says_by_whom() -> None:
         assert "x-firsthop-path: edge-a\r\n" in head
         budget_ms = float(head.partition("x-slo-ttft-ms: ")[2].partition("\r\n")[0])
         assert 0.0 < budget_ms < 5000.0
+
+    with_relay(hello, check)
+
+
+def test_a_key_that_does_not_name_the_server_sends_it_nothing() -> None:
+    async def check(bench: Bench) -> None:
+        bench.trail.allowed_sites = ("edge-a",)
+        with pytest.raises(SiteNotAllowed):
+            await bench.run(turn())
+        assert bench.upstream.calls == []
+        bench.trail.allowed_sites = ("edge-b", "core")
+        assert await bench.run(turn())
 
     with_relay(hello, check)
 

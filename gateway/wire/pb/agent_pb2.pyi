@@ -360,7 +360,7 @@ class StageSpan(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., offset_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ...) -> None: ...
 
 class TurnSummary(_message.Message):
-    __slots__ = ("finish", "request_id", "trace_id", "site", "path", "model", "model_digest", "turn_class", "stages", "ttft_ms", "duration_ms", "budget_ms", "usage", "requested_model", "escalation", "escalation_error")
+    __slots__ = ("finish", "request_id", "trace_id", "site", "path", "model", "model_digest", "turn_class", "stages", "ttft_ms", "duration_ms", "budget_ms", "usage", "requested_model", "escalation", "escalation_error", "messages_left_out")
     FINISH_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -377,6 +377,7 @@ class TurnSummary(_message.Message):
     REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     ESCALATION_FIELD_NUMBER: _ClassVar[int]
     ESCALATION_ERROR_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     finish: FinishReason
     request_id: str
     trace_id: str
@@ -393,7 +394,8 @@ class TurnSummary(_message.Message):
     requested_model: str
     escalation: str
     escalation_error: str
-    def __init__(self, finish: _Optional[_Union[FinishReason, str]] = ..., request_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., site: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., stages: _Optional[_Iterable[_Union[StageSpan, _Mapping[str, object]]]] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., budget_ms: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., requested_model: _Optional[str] = ..., escalation: _Optional[str] = ..., escalation_error: _Optional[str] = ...) -> None: ...
+    messages_left_out: int
+    def __init__(self, finish: _Optional[_Union[FinishReason, str]] = ..., request_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., site: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., turn_class: _Optional[_Union[TurnClass, str]] = ..., stages: _Optional[_Iterable[_Union[StageSpan, _Mapping[str, object]]]] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., budget_ms: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., requested_model: _Optional[str] = ..., escalation: _Optional[str] = ..., escalation_error: _Optional[str] = ..., messages_left_out: _Optional[int] = ...) -> None: ...
 
 class TurnError(_message.Message):
     __slots__ = ("code", "message", "param", "retryable", "estimate_ms", "budget_ms", "retry_after_ms", "request_id")

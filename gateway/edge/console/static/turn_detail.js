@@ -28,6 +28,7 @@ function factsOf(turn) {
     ],
     ["Tools", turn.tools_run.join(", ")],
     ["Moved", turn.num_resumes ? `${turn.num_resumes}× to another engine` : ""],
+    ["Left out", turn.messages_left_out ? `${turn.messages_left_out} older messages, for lack of time` : ""],
     ["Session", turn.session],
     ["Trace", element("span", { class: "mono" }, turn.trace_id)],
   ]);
