@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvloop
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from gateway.core.budget import TurnClass
 from gateway.core.slo import Objectives
@@ -45,20 +45,19 @@ from gateway.runtime.interpreter import share_interpreter
 from gateway.runtime.loop_lag import watch_loop_lag
 from gateway.telemetry.batches import RecordSink, TurnBatches
 from gateway.telemetry.missed_turns import MissedTurns
-from gateway.telemetry.otlp_spans import export_request
 from gateway.telemetry.record_store import RecordStore, TurnQuery
 from gateway.telemetry.records import KeptTurn, RecordRing
 from gateway.telemetry.segment_log import LogBounds
 from gateway.telemetry.slo import SloKeeper
+from gateway.telemetry.trace_context import TurnTrace
 from gateway.telemetry.tracing import TurnTracer, is_wanted
 from gateway.telemetry.turn_metrics import TurnMetrics
+from gateway.telemetry.turn_spans import TurnSpans
 from loadtests import facts
 from loadtests.command_line import parser_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
+    from collections.abc import Callable, Iterator
 
 _NUM_BATCHES, _BATCH = 40, 500
 _NUM_TURNS = 5000
@@ -123,15 +122,16 @@ def turn(number: int, *, is_slow: bool = False) -> TurnRecord:
     return trail.close(Outcome.ANSWERED, "stop", first_s + 0.301)
 
 
-class _Encoding(SpanExporter):
+class _Encoding:
     """Encodes as the OTLP exporter does, and sends nothing."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Encode them."""
-        export_request(spans).SerializeToString()
-        return SpanExportResult.SUCCESS
+    _spans = TurnSpans(Resource.get_empty())
 
-    def shutdown(self) -> None:
+    def export(self, turns: list[KeptTurn]) -> None:
+        """Encode them."""
+        ExportTraceServiceRequest.FromString(self._spans.request(turns)).SerializeToString()
+
+    def close(self) -> None:
         """Nothing is open."""
 
 
@@ -214,14 +214,19 @@ def _recorder(directory: Path, has_telemetry: bool) -> Iterator[Callable[[TurnRe
         yield lambda _: None
         return
     metrics, slo = TurnMetrics("edge-a"), SloKeeper("edge-a", Objectives())
-    tracer = TurnTracer(_Encoding(), Resource.get_empty())
+    tracer = TurnTracer(_Encoding())
     with _store(directory) as store:
+
+        def trace(kept: KeptTurn) -> None:
+            if tracer.record(kept):
+                metrics.exemplify(kept)
+
         batches = TurnBatches(
             [
                 lambda kept: metrics.record(kept.record),
                 lambda kept: slo.record(kept.record),
                 store.keep,
-                tracer.record,
+                trace,
             ]
         )
         with closing(tracer), closing(batches):
@@ -237,7 +242,9 @@ async def _phase(record: Callable[[TurnRecord], None]) -> list[float]:
         due_s = began_s + number / _RATE_PER_S
         if (wait_s := due_s - time.monotonic()) > 0.0:
             await asyncio.sleep(wait_s)
-        record(turn(number, is_slow=number % _SLOW_EVERY == 0))
+        ended = turn(number, is_slow=number % _SLOW_EVERY == 0)
+        TurnTrace.of(ended.request_id, ended.started_s)  # as the desk does when it begins
+        record(ended)
     watching.cancel()
     return lags_s
 

@@ -20,6 +20,7 @@ from gateway.core.generation import CLASS_RANK, SERVICE_ORDER
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.core.credit_brake import CreditBrake
     from gateway.core.generation import EngineLoad
 
 MAX_REPORT_BYTES = 256
@@ -110,6 +111,13 @@ class Credits(msgspec.Struct, frozen=True):
                 return self.agent_s
             case TurnClass.BATCH:
                 return self.batch_s
+
+    def granted(self, brake: CreditBrake, now_s: float) -> Credits:
+        """What is left of them at a site that is late."""
+        voice_s, agent_s, batch_s = (
+            self.of(turn_class) * brake.ratio(turn_class, now_s) for turn_class in SERVICE_ORDER
+        )
+        return Credits(voice_s, agent_s, batch_s)
 
 
 def model_key(digest: str) -> bytes:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from gateway.core.budget import TurnClass
+from gateway.core.credit_brake import CreditBrake
 from gateway.core.generation import EngineLoad
 from gateway.core.load_report import SiteState
 from gateway.core.peer_view import PeerView
 from gateway.core.residuals import Residuals
 from gateway.core.stages import Candidate, RouteDecision
+
+if TYPE_CHECKING:
+    from gateway.core.slo import Objectives
 
 FITS = "fits"
 OVER_BUDGET = "over_budget"
@@ -102,6 +106,7 @@ class Here:
     __slots__ = (
         "_capacity_ratio",
         "_state",
+        "brake",
         "is_open",
         "max_num_queued",
         "name",
@@ -109,11 +114,19 @@ class Here:
         "residuals",
     )
 
-    def __init__(self, name: str, *, max_num_queued: int, region: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        max_num_queued: int,
+        region: str = "",
+        objectives: Objectives | None = None,
+    ) -> None:
         self.name = name
         self.region = region
         self.max_num_queued = max_num_queued
         self.residuals = Residuals()
+        self.brake = CreditBrake(objectives)
         self._state = SiteState.READY
         self._capacity_ratio = 1.0
         self.is_open = True

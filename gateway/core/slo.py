@@ -56,9 +56,15 @@ class BurnRule(NamedTuple):
     rate: float
     min_num_turns: int
 
+    def fires(self, short: Tally, long: Tally, objective_ratio: float) -> bool:
+        """Whether it does for the turns of its two windows."""
+        rates = [tally.burn_rate(objective_ratio) or 0.0 for tally in (short, long)]
+        return min(rates) >= self.rate and sum(long) >= self.min_num_turns
 
+
+FAST: Final = BurnRule("fast", SHORT_S, LONG_S, 14.4, 5)
 BURN_RULES: Final = (
-    BurnRule("fast", SHORT_S, LONG_S, 14.4, 5),
+    FAST,
     BurnRule("page_1h", 300.0, 3600.0, 14.4, 20),
     BurnRule("page_6h", 1800.0, 21_600.0, 6.0, 50),
 )
@@ -184,7 +190,11 @@ class _ClassRecord:
             WindowState(window_s, tally, tally.burn_rate(self._objective_ratio))
             for window_s, tally in by_window.items()
         )
-        burning = (rule.name for rule in BURN_RULES if self._fires(rule, by_window))
+        burning = (
+            rule.name
+            for rule in BURN_RULES
+            if rule.fires(by_window[rule.short_s], by_window[rule.long_s], self._objective_ratio)
+        )
         return ClassState(
             self._turn_class,
             self._objective_ratio,
@@ -198,11 +208,6 @@ class _ClassRecord:
         return ClassService(
             self._objective_ratio, short, long, self._first_content.histogram(now_s)
         )
-
-    def _fires(self, rule: BurnRule, tallies: dict[float, Tally]) -> bool:
-        short, long = tallies[rule.short_s], tallies[rule.long_s]
-        rates = [tally.burn_rate(self._objective_ratio) or 0.0 for tally in (short, long)]
-        return min(rates) >= rule.rate and sum(long) >= rule.min_num_turns
 
 
 class SloRecord:

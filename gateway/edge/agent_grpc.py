@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from gateway.core.stages import StageClock
 from gateway.core.turn import TurnEnd, is_content
 from gateway.edge.agent_converse import ConverseSession
+from gateway.edge.arrival import call_began_s
 from gateway.edge.grpc_call import Arrival, InboundCall, decoder, encode
 from gateway.edge.grpc_turn import summarise, turn_on
 from gateway.wire import agent_convert as convert
@@ -72,10 +74,14 @@ class AgentService:
         request_id = call.request_id or uuid.uuid4().hex
         async with call.answering(request_id):
             visit = self._desk.visit(
-                interface="grpc", request_id=request_id, traceparent=call.traceparent
+                interface="grpc",
+                request_id=request_id,
+                traceparent=call.traceparent,
+                clock=StageClock(call_began_s.get(self._desk.monotonic())),
             )
             with visit:
                 visit.authenticate(call.authorization)
+                visit.speaks_for(call.user)
                 visit.keep_to_regions(call.residency)
                 call.refuse_http_headers()
                 await self._answer(call, visit, self._turn(arrival.request(), call, visit))
@@ -144,7 +150,10 @@ class AgentService:
                     last = pb.GenerateEvent(summary=summary)
                     await call.write(last, request_id=request_id, trail=trail)
                     return
-                await call.write(convert.generate_event(event), request_id=request_id, trail=trail)
-                if is_content(event):
-                    visit.content_out()
+                await call.write(
+                    convert.generate_event(event),
+                    request_id=request_id,
+                    trail=trail,
+                    on_way=visit.content_out if is_content(event) else None,
+                )
         raise RuntimeError("the runner ended a turn without a TurnEnd")

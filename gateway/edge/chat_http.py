@@ -20,7 +20,7 @@ from gateway.core.errors import (
     UnsupportedEncoding,
     UnsupportedMediaType,
 )
-from gateway.core.stages import Stage
+from gateway.core.stages import Stage, StageClock
 from gateway.core.turn import TurnEnd, is_content
 from gateway.edge.chat_request import ChatRequest, decode_chat, messages_of, turn_of
 from gateway.edge.chat_response import ChatBody, ChatStream, turn_headers
@@ -73,6 +73,7 @@ class ChatCompletions:
                 interface="openai",
                 request_id=exchange.header(b"x-request-id"),
                 traceparent=exchange.header(b"traceparent") or "",
+                clock=StageClock(exchange.began_s),
             )
             trail = visit.trail
             with visit:

@@ -10,7 +10,7 @@ from gateway.wire import agent_convert as convert
 from gateway.wire.pb import agent_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gateway.core.errors import GatewayError
     from gateway.core.redelivery import Redelivery
@@ -62,9 +62,8 @@ class ConverseEvents:
                 event = TextDelta(passage.text)
                 if not event.text:
                     return
-        await self._write(convert.converse_event(turn_id, event), visit.trail)
-        if is_content(event):
-            visit.content_out()
+        on_way = visit.content_out if is_content(event) else None
+        await self._write(convert.converse_event(turn_id, event), visit.trail, on_way)
 
     async def answer_end(self, turn_id: str, visit: Visit, redelivery: Redelivery) -> None:
         """The answer is over; what the client has of it may be more, and void."""
@@ -77,8 +76,8 @@ class ConverseEvents:
     async def calls(self, turn_id: str, calls: Iterable[ToolCall], visit: Visit) -> None:
         """What the client is to run."""
         for call in calls:
-            await self._write(convert.converse_event(turn_id, call), visit.trail)
-            visit.content_out()
+            event = convert.converse_event(turn_id, call)
+            await self._write(event, visit.trail, visit.content_out)
 
     async def error(self, turn_id: str, error: GatewayError, trail: TurnTrail | None) -> None:
         """A turn that failed; None: it was refused before it began."""
@@ -98,5 +97,10 @@ class ConverseEvents:
         restarted = pb.ConverseEvent(turn_id=turn_id, turn_restarted=pb.TurnRestarted())
         await self._write(restarted, visit.trail)
 
-    async def _write(self, event: pb.ConverseEvent, trail: TurnTrail | None) -> None:
-        await self._call.write(event, request_id=self._session_id, trail=trail)
+    async def _write(
+        self,
+        event: pb.ConverseEvent,
+        trail: TurnTrail | None,
+        on_way: Callable[[], None] | None = None,
+    ) -> None:
+        await self._call.write(event, request_id=self._session_id, trail=trail, on_way=on_way)

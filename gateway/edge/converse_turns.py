@@ -254,6 +254,7 @@ class ConverseTurns:
             self._keep()
             with self.visit() as visit:
                 visit.authenticate(self._call.authorization)
+                visit.speaks_for(self._call.user)
                 await self._events.summary(self._turn_id, visit.trail, None, Usage())
 
     async def _let_leg_end(self) -> None:
@@ -306,6 +307,7 @@ class ConverseTurns:
     async def _answer(self, leg: _Leg) -> None:
         with leg.visit as visit:
             visit.authenticate(self._call.authorization)
+            visit.speaks_for(self._call.user)
             turn = self.turn(visit, self._dialogue.messages, leg.latency_budget_s, leg.seed)
             if self._survivor is not None:
                 key = f"{self._survivor.session_id}.{self._num_turns}"
@@ -336,6 +338,7 @@ class ConverseTurns:
         """How the last leg went, which was settled at another site."""
         with self.visit() as visit:
             visit.authenticate(self._call.authorization)
+            visit.speaks_for(self._call.user)
             if not self._finish_word:
                 await self._events.error(self._turn_id, TurnFailedBefore(), visit.trail)
                 return

@@ -91,7 +91,10 @@ class Grid:
         await stack.enter_async_context(links)
         sessions = await _surviving(config, links, stack)
         here = Here(
-            config.site.id, max_num_queued=config.limits.max_queued, region=config.site.region
+            config.site.id,
+            max_num_queued=config.limits.max_queued,
+            region=config.site.region,
+            objectives=config.slo.objectives(),
         )
         rules = config.routing.rules()
         router = Router(here, engine, model=hello.models[0], peers=links, rules=rules)

@@ -95,6 +95,11 @@ class InboundCall(Generic[_Request, _Event]):
         """The regions the caller allows, as given."""
         return self._metadata.get("x-firsthop-residency")
 
+    @property
+    def user(self) -> str | None:
+        """Whom the caller speaks for."""
+        return self._metadata.get("x-firsthop-user")
+
     def refuse_http_headers(self) -> None:
         """Raises InvalidRequest for metadata that says what is said in the message."""
         for name, field in _FIELD_OF_HEADER.items():
@@ -114,10 +119,18 @@ class InboundCall(Generic[_Request, _Event]):
         arrival: object = await self._context.read()
         return arrival.request() if isinstance(arrival, Arrival) else None
 
-    async def write(self, event: _Event, *, request_id: str, trail: TurnTrail | None) -> None:
+    async def write(
+        self,
+        event: _Event,
+        *,
+        request_id: str,
+        trail: TurnTrail | None,
+        on_way: Callable[[], None] | None = None,
+    ) -> None:
         """Send an event; before the first one, metadata that says who answers.
 
-        Waits while the client does not read. Raises ClientStalled.
+        Waits while the client does not read. `on_way` is called when gRPC is given the event, which
+        says that it was sent only after another round of the loop. Raises ClientStalled.
         """
         async with self._writing:
             if self._stalled:
@@ -127,6 +140,8 @@ class InboundCall(Generic[_Request, _Event]):
                     if not self._opened:
                         self._opened = True
                         await self._context.send_initial_metadata(_head(request_id, trail))
+                    if on_way is not None:
+                        on_way()
                     await self._context.write(event)
             except TimeoutError:
                 self._stalled = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from gateway.core.errors import AccessError, InvalidRequest
+from gateway.edge.arrival import call_began_s
 from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.grpc_call import InboundCall
 
@@ -67,6 +69,7 @@ class CallPlaces(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         """The call's handler, or one that refuses it."""
+        call_began_s.set(time.monotonic())
         # None, against its type, is what is found for an unknown method.
         handler: Handler | None = await continuation(handler_call_details)
         if handler is None:

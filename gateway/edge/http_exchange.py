@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gateway.edge.http_errors import HttpHeader
 
 CONNECTION_EXTENSION = "firsthop.connection"
-"""The key in an ASGI scope's `extensions` under which our server offers the `Connection`."""
+"""The key in an ASGI scope's `extensions` under which our server offers the `Connection`, and
+`began_s`: the monotonic instant at which the request reached this machine."""
 
 _MAX_DISCARDED_BODIES = 8
 """How many times the body limit is read and dropped, so that the refusal reaches a client that
@@ -49,7 +50,10 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._stall_limit_s = stall_limit_s
-        self._connection: Connection = scope["extensions"][CONNECTION_EXTENSION]["connection"]
+        offered = scope["extensions"][CONNECTION_EXTENSION]
+        self._connection: Connection = offered["connection"]
+        self.began_s: float = offered["began_s"]
+        """When the request reached this machine: monotonic seconds."""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.started = False
         """Whether the status line has left."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,6 +23,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.core.errors import CapacityError, InvalidRequest, SiteDraining
+from gateway.edge.arrival import waited_s
 from gateway.edge.gathering import GatheringTransport
 from gateway.edge.http_errors import error_body
 from gateway.edge.http_exchange import CONNECTION_EXTENSION
@@ -179,7 +181,8 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request line starts."""
         super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION_EXTENSION: {"connection": self}}
+        began_s = time.monotonic() - waited_s(self.transport.get_extra_info("socket"))
+        self.scope["extensions"] = {CONNECTION_EXTENSION: {"connection": self, "began_s": began_s}}
         if self._head_timer is None:
             self._begin_head()
 

@@ -11,6 +11,7 @@ from gateway.core.budget import TurnClass
 from gateway.core.errors import InvalidRequest
 from gateway.core.stages import Outcome
 from gateway.telemetry.record_store import TurnQuery
+from gateway.wire.realtime.items import session_of_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_NUM_TURNS: Final = 50
 MAX_NUM_TURNS: Final = 1000
 FILTERS: Final = (
-    "limit", "class", "outcome", "slow", "since", "until", "id", "session", "caller", "user",
-    "tenant",
+    "limit", "class", "outcome", "slow", "since", "until", "id", "session", "call", "caller",
+    "user", "tenant",
 )  # fmt: skip
 _Choice = TypeVar("_Choice", TurnClass, Outcome)
 
@@ -40,8 +41,8 @@ class WantedTurns(msgspec.Struct, frozen=True):
     def of(cls, asked: Mapping[str, str], pseudonyms: Pseudonyms) -> WantedTurns:
         """From the parameters of a URL, all optional. Raises InvalidRequest.
 
-        `since` and `until` are RFC 3339 instants. `caller` is a pseudonym as records show it;
-        `user` is whom a client named, of the `tenant`.
+        `since` and `until` are RFC 3339 instants, `call` is a voice call's id. `caller` is a
+        pseudonym as records show it; `user` is whom a client named, of the `tenant`.
         """
         for name in asked:
             if name not in FILTERS:
@@ -51,7 +52,7 @@ class WantedTurns(msgspec.Struct, frozen=True):
                 )
         query = TurnQuery(
             request_id=asked.get("id"),
-            session=asked.get("session"),
+            session=_session(asked),
             caller=_caller(asked, pseudonyms),
             since_ns=_instant_ns("since", asked.get("since"), TurnQuery().since_ns),
             until_ns=_instant_ns("until", asked.get("until"), TurnQuery().until_ns),
@@ -74,6 +75,15 @@ class WantedTurns(msgspec.Struct, frozen=True):
             and (self.tenant is None or record.tenant == self.tenant)
             and (not self.slow or record.within_budget is False)
         )
+
+
+def _session(asked: Mapping[str, str]) -> str | None:
+    session, call = asked.get("session"), asked.get("call")
+    if call is None:
+        return session
+    if session is not None:
+        raise InvalidRequest("call names a session: ask for one of them", param="call")
+    return session_of_call(call)
 
 
 def _caller(asked: Mapping[str, str], pseudonyms: Pseudonyms) -> str | None:

@@ -66,13 +66,14 @@ class LoadReporter:
         except EngineError:
             return None
         self._seq += 1
+        now_s = self._monotonic()
         return report_load(
             load,
-            now_s=self._monotonic(),
+            now_s=now_s,
             epoch=self._epoch,
             seq=self._seq,
             max_num_queued=self._here.max_num_queued,
-            credits=self._credits,
+            credits=self._credits.granted(self._here.brake, now_s),
             state=self._here.state,
             capacity_ratio=self._here.capacity_ratio,
             received=self._received.get(site, NOTHING_RECEIVED),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.generation import CLASS_RANK, GenerationEnd, TokenFrame
+from gateway.core.generation import CLASS_RANK, FinishReason, GenerationEnd, TokenFrame
 from gateway.core.hops import Admitted
 
 if TYPE_CHECKING:
@@ -111,9 +111,8 @@ class LocalTurns:
         try:
             async with aclosing(self._engine.generate(request)) as events:
                 event = await turn.next(events)
-                if isinstance(event, TokenFrame) and not request.resume:
-                    took_s, rank = self._monotonic() - asked_s, CLASS_RANK[request.turn_class]
-                    self._here.residuals.add(rank, choice.here_s, took_s)
+                if not request.resume:
+                    self._note_first(event, choice, way, asked_s)
                 while not isinstance(event, GenerationEnd):
                     yield event
                     event = await turn.next(events)
@@ -121,3 +120,16 @@ class LocalTurns:
         finally:
             del self._running[generation_id]
             turn.forget_plan()
+
+    def _note_first(self, event: GenerationEvent, choice: Choice, way: Way, asked_s: float) -> None:
+        """How the estimate turned out, and whether the budget was kept."""
+        now_s, turn_class = self._monotonic(), way.request.turn_class
+        is_token = isinstance(event, TokenFrame)
+        if is_token:
+            rank = CLASS_RANK[turn_class]
+            self._here.residuals.add(rank, choice.here_s, now_s - asked_s)
+        deadline_s = way.budget.first_token_deadline_s
+        is_expired = isinstance(event, GenerationEnd) and event.reason is FinishReason.EXPIRED
+        if deadline_s is not None and (is_token or is_expired):
+            is_met = is_token and now_s <= deadline_s
+            self._here.brake.add(turn_class, is_met=is_met, now_s=now_s)

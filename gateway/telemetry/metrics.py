@@ -21,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 
 from gateway.core.slo import BURN_RULES
 from gateway.telemetry import instruments
+from gateway.telemetry.prometheus_histograms import HistogramCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,7 +68,10 @@ class MetricsPipeline:
         export_interval_s: float = 10.0,
     ) -> None:
         self._registry = CollectorRegistry()
-        readers: list[MetricReader] = [_PrometheusReader(turn_metrics, self._registry)]
+        self._registry.register(HistogramCollector(turn_metrics.explicit))
+        readers: list[MetricReader] = [
+            PrometheusMetricReader(scope_info_enabled=False, registry=self._registry)
+        ]
         if exporter is not None:
             readers.append(_PeriodicReader(turn_metrics, exporter, export_interval_s))
         self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
@@ -144,20 +148,6 @@ def _burning(state: ClassState) -> Iterable[Observation]:
     for rule in BURN_RULES:
         attributes = {"class": state.turn_class.value, "rule": rule.name}
         yield Observation(int(rule.name in state.burning), attributes)
-
-
-class _PrometheusReader(PrometheusMetricReader):
-    """Adds the gateway's own histograms, in explicit buckets, to what the SDK collects."""
-
-    def __init__(self, turn_metrics: TurnMetrics, registry: CollectorRegistry) -> None:
-        self._turn_metrics = turn_metrics
-        super().__init__(scope_info_enabled=False, registry=registry)
-
-    def _receive_metrics(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> None:
-        joined = _joined(metrics_data, self._turn_metrics.explicit())
-        super()._receive_metrics(joined, timeout_millis, **kwargs)
 
 
 class _PeriodicReader(PeriodicExportingMetricReader):

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-from gateway.telemetry.otlp_spans import export_request
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from gateway.telemetry.records import KeptTurn
+    from gateway.telemetry.tracing import TurnExporter
+    from gateway.telemetry.turn_spans import TurnSpans
 
 
-class _SpanExporter(OTLPSpanExporter):
-    """The SDK's sender with our encoder."""
+class _Sender(OTLPSpanExporter):
+    """The SDK's way to a collector, with retries, for turns that our encoder knows."""
+
+    def __init__(self, spans: TurnSpans, *, endpoint: str, timeout_s: float) -> None:
+        super().__init__(endpoint=endpoint, timeout=timeout_s)
+        self._spans = spans
 
     def _translate_data(self, data: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
-        return export_request(data)
+        turns = cast("Sequence[KeptTurn]", data)  # as `_TurnExporter` has it
+        return ExportTraceServiceRequest.FromString(self._spans.request(turns))
 
 
-def span_exporter(endpoint: str, *, timeout_s: float) -> SpanExporter:
+class _TurnExporter:
+    """A `TurnExporter`."""
+
+    def __init__(self, sender: _Sender) -> None:
+        self._sender = sender
+
+    def export(self, turns: list[KeptTurn]) -> None:
+        """Send them, or say in the log why not."""
+        self._sender.export(cast("list[ReadableSpan]", turns))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._sender.shutdown()
+
+
+def turn_exporter(endpoint: str, spans: TurnSpans, *, timeout_s: float) -> TurnExporter:
     """Spans to `endpoint`, an http:// (plain) or https:// (TLS) address of a gRPC receiver.
 
-    A batch is given up after `timeout_s`, retries included. Headers and certificates come from
+    A request is given up after `timeout_s`, retries included. Headers and certificates come from
     the OTEL_EXPORTER_OTLP_* environment, as usual.
     """
-    return _SpanExporter(endpoint=endpoint, timeout=timeout_s)
+    return _TurnExporter(_Sender(spans, endpoint=endpoint, timeout_s=timeout_s))
 
 
 def metric_exporter(endpoint: str, *, timeout_s: float) -> MetricExporter:

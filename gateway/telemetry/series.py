@@ -9,7 +9,7 @@ Nothing here locks; the owner of the series does.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from math import ceil, inf, log2
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ from gateway.core.latency_histogram import BUCKETS_PER_OCTAVE, SCALE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from opentelemetry.sdk.metrics import Exemplar
+
     from gateway.telemetry.instruments import Instrument
 
 MAX_NUM_CELLS = 1000
@@ -45,12 +47,15 @@ class HistogramCell:
     """
 
     __slots__ = (
-        "_bounds", "_waiting", "counts", "exponential", "max", "min", "num_zero", "observe", "sum",
+        "_bounds", "_exemplars", "_waiting", "counts", "exponential", "max", "min", "num_zero",
+        "observe", "sum",
     )  # fmt: skip
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self._waiting: list[float] = []
+        self._exemplars: dict[int, Exemplar] = {}
+        """The newest of each bucket."""
         self.observe: Callable[[float], None] = self._waiting.append
         """Counts one value; what is not above 0 counts as 0. Whoever owns the series must settle
         it now and then, because values wait without bound."""
@@ -62,6 +67,15 @@ class HistogramCell:
         self.sum = 0.0
         self.min = inf
         self.max = -inf
+
+    def exemplify(self, exemplar: Exemplar) -> None:
+        """A value that was observed has a trace; it stands for its bucket from now on."""
+        self._exemplars[bisect_left(self._bounds, exemplar.value)] = exemplar
+
+    @property
+    def exemplars(self) -> list[Exemplar]:
+        """At most one for each bucket."""
+        return list(self._exemplars.values())
 
     def settle(self) -> None:
         """Sort what waits into the buckets."""
@@ -156,6 +170,7 @@ class HistogramSeries:
                 explicit_bounds=self.instrument.buckets,
                 min=cell.min,
                 max=cell.max,
+                exemplars=cell.exemplars,
             )
             for attributes, cell in self._settled()
             if any(cell.counts)
@@ -178,6 +193,7 @@ class HistogramSeries:
                 flags=0,
                 min=cell.min,
                 max=cell.max,
+                exemplars=cell.exemplars,
             )
             for attributes, cell in self._settled()
             if any(cell.counts)

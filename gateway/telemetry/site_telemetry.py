@@ -17,8 +17,9 @@ from gateway.telemetry.missed_turns import MissedTurns
 from gateway.telemetry.record_store import Pseudonyms, TurnQuery
 from gateway.telemetry.records import KeptTurn, RecordRing
 from gateway.telemetry.slo import SloKeeper
-from gateway.telemetry.tracing import TurnTracer
+from gateway.telemetry.tracing import TurnTracer, is_wanted
 from gateway.telemetry.turn_metrics import TurnMetrics
+from gateway.telemetry.turn_spans import TurnSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,11 +78,16 @@ class SiteTelemetry:
 
             exporter = otlp.metric_exporter(otlp_endpoint, timeout_s=export_timeout_s)
             self._tracer = TurnTracer(
-                otlp.span_exporter(otlp_endpoint, timeout_s=export_timeout_s),
-                resource,
+                otlp.turn_exporter(otlp_endpoint, TurnSpans(resource), timeout_s=export_timeout_s),
                 export_interval_s=spans_interval_s,
             )
-            recorders.append(self._tracer.record)
+        trace = is_wanted if self._tracer is None else self._tracer.record
+
+        def exemplify(turn: KeptTurn) -> None:
+            if trace(turn):
+                turn_metrics.exemplify(turn)
+
+        recorders.append(exemplify)
         self._metrics = MetricsPipeline(
             turn_metrics,
             self._all_figures,

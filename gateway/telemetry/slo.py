@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.core.service_report import Fate
 from gateway.core.slo import SloRecord
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from gateway.core.service_report import ServiceReport
     from gateway.core.slo import ClassState, Objectives
     from gateway.core.stages import TurnRecord
+
+_ANSWERED: Final = Outcome.ANSWERED
+_UNANSWERED: Final = {Outcome.SHED: Fate.SHED, Outcome.FAILED: Fate.FAILED}
+_HERE: Final = Fate.HERE
 
 
 class SloKeeper:
@@ -46,17 +50,11 @@ class SloKeeper:
             )
 
     def _fate(self, record: TurnRecord) -> Fate | None:
-        match record.outcome:
-            case Outcome.SHED:
-                return Fate.SHED
-            case Outcome.FAILED:
-                return Fate.FAILED
-            case Outcome.ANSWERED if record.escalation and not record.escalation_error:
-                return Fate.ESCALATED
-            case Outcome.ANSWERED:
-                return Fate.HERE if record.site in ("", self._site) else Fate.FORWARDED
-            case _:
-                return None
+        if record.outcome is not _ANSWERED:
+            return _UNANSWERED.get(record.outcome)
+        if record.escalation and not record.escalation_error:
+            return Fate.ESCALATED
+        return _HERE if record.site in ("", self._site) else Fate.FORWARDED
 
     def states(self) -> tuple[ClassState, ...]:
         """Every class as it stands now; takes up to a millisecond."""

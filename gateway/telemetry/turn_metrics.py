@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from opentelemetry.sdk.metrics import Exemplar
+
 from gateway.core.budget import TurnClass
 from gateway.core.stages import Outcome, Stage
 from gateway.core.turn import name_and_digest
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric
 
     from gateway.core.stages import RouteDecision, TurnRecord
+    from gateway.telemetry.records import KeptTurn
     from gateway.telemetry.series import HistogramCell
 
 
@@ -125,6 +128,21 @@ class TurnMetrics:
                     record.turn_class, record.site or self._site, "true" if met else "false"
                 )
             self._settle_in_time()
+
+    def exemplify(self, turn: KeptTurn) -> None:
+        """The turn has a trace: it stands for the buckets that its times are in."""
+        record, root, started_ns = turn.record, turn.trace.root, turn.started_ns
+
+        def at(value_s: float) -> Exemplar:
+            instant_ns = started_ns + round(value_s * 1e9)
+            return Exemplar({}, value_s, instant_ns, root.span_id, root.trace_id)
+
+        with self._lock:
+            self._duration_cell(record).exemplify(at(record.duration_s))
+            if record.ttft_s is not None:
+                first = at(record.ttft_s)
+                self._cells_of(record.model).time_to_first_token.exemplify(first)
+                self._first_content.cell(record.turn_class).exemplify(first)
 
     def observe_loop_lag(self, late_s: float) -> None:
         """Count one timer of the site's event loop."""

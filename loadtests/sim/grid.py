@@ -273,7 +273,7 @@ class Grid(SitesInView):
         engine = node.site.engine
         if engine.wake_at_s > now_s or node.frozen_since_s is not None:
             return
-        effects = engine.wake(now_s)
+        effects = node.site.wake(now_s)
         if effects:
             self._apply(site, effects)
         self._plan(site, node)

@@ -15,7 +15,7 @@ import msgspec
 from gateway.core.budget import TurnClass
 from gateway.core.estimate import estimate_first_token_s
 from gateway.core.generation import EngineLoad
-from gateway.core.load_report import ByClass
+from gateway.core.load_report import ByClass, Credits
 
 if TYPE_CHECKING:
     import random
@@ -49,6 +49,8 @@ class Report(msgspec.Struct, frozen=True):
     """How often the site has been started again."""
     received: Mapping[int, ByClass] = {}
     """What it had received from every other site."""
+    credits: Credits = Credits()
+    """What its objectives leave of them."""
 
 
 class News(Enum):

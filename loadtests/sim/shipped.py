@@ -33,9 +33,16 @@ class Shipped:
     """`core.routing` at every site, fed with the reports and answers that reach the site."""
 
     def __init__(
-        self, rules: Rules | None = None, trust: Trust | None = None, *, knows_peers: bool = True
+        self,
+        rules: Rules | None = None,
+        trust: Trust | None = None,
+        *,
+        knows_peers: bool = True,
+        brakes: bool = True,
     ) -> None:
+        """Without `brakes` a site grants all its credit, however late its turns are."""
         self.uses_reports = knows_peers
+        self._brakes = brakes
         self._rules = rules or Rules()
         self._trust = trust or Trust()
         self._desks: dict[int, _Desk] = {}
@@ -117,7 +124,9 @@ class Shipped:
         num_starts = view.num_starts(site)
         if desk is None or desk.num_starts != num_starts:
             peers = view.peers(site) if self.uses_reports else ()
-            desk = self._desks[site] = _Desk(site, peers, view, self._trust, num_starts)
+            desk = self._desks[site] = _Desk(
+                site, peers, view, self._trust, num_starts, brakes=self._brakes
+            )
         return desk
 
     def _name_slow(self, desk: _Desk, now_s: float) -> None:
@@ -141,9 +150,17 @@ class _Desk:
     """What one start of a site knows."""
 
     def __init__(
-        self, site: int, peers: Sequence[int], view: View, trust: Trust, num_starts: int
+        self,
+        site: int,
+        peers: Sequence[int],
+        view: View,
+        trust: Trust,
+        num_starts: int,
+        *,
+        brakes: bool,
     ) -> None:
         self.site = site
+        self._brakes = brakes
         self.num_starts = num_starts
         self.here = Here(str(site), max_num_queued=view.max_num_queued(site))
         self.views = {peer: PeerView(str(peer), trust=trust) for peer in peers}
@@ -178,7 +195,7 @@ class _Desk:
                 epoch=report.num_starts,
                 seq=round(report.at_s * 1e6),
                 max_num_queued=view.max_num_queued(site),
-                credits=_CREDITS,
+                credits=report.credits if self._brakes else _CREDITS,
                 state=SiteState.DRAINING if report.is_draining else SiteState.READY,
                 received=report.received.get(self.site, NOTHING_RECEIVED),
             ),

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.core.credit_brake import CreditBrake
 from loadtests.sim.admission import admit
-from loadtests.sim.engine import Engine, EngineEffect, EngineEvent, Submit
+from loadtests.sim.engine import Ended, Engine, EngineEffect, EngineEvent, FirstToken, Submit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.core.budget import TurnClass
     from gateway.core.generation import EngineLoad
     from gateway.core.step_time import StepTimes
 
@@ -52,7 +54,7 @@ SiteEffect = EngineEffect | Shed
 class Site:
     """A `core` machine: `Submit` is an offer, decided at once."""
 
-    __slots__ = ("_slowness", "_spec", "_times", "engine", "is_draining")
+    __slots__ = ("_due", "_slowness", "_spec", "_times", "brake", "engine", "is_draining")
 
     def __init__(self, spec: SiteSpec, times: StepTimes) -> None:
         self._spec = spec
@@ -60,6 +62,9 @@ class Site:
         self.is_draining = False
         self._slowness = 1.0
         self.engine = self._new_engine()
+        self.brake = CreditBrake()
+        self._due: dict[int, tuple[TurnClass, float]] = {}
+        """Of turns without a first token: class and deadline."""
 
     @property
     def wake_at_s(self) -> float:
@@ -81,11 +86,15 @@ class Site:
             )
             if not admission.admitted:
                 return (Shed(event.key, now_s, admission.reason),)
-        return self.engine.receive(event, now_s)
+            if deadline_s is not None:
+                self._due[event.key] = event.turn_class, deadline_s
+        else:
+            self._due.pop(event.key, None)
+        return self._judged(self.engine.receive(event, now_s))
 
     def wake(self, now_s: float) -> Sequence[SiteEffect]:
         """The engine's step or stretch is over."""
-        return self.engine.wake(now_s)
+        return self._judged(self.engine.wake(now_s))
 
     def load(self, now_s: float) -> EngineLoad:
         """The engine's exact load."""
@@ -95,12 +104,23 @@ class Site:
         """Lose everything; what comes back is a new engine. Returns the generations lost."""
         lost = self.engine.keys()
         self.engine = self._new_engine()
+        self.brake = CreditBrake()
+        self._due.clear()
         return lost
 
     def set_slowness(self, factor: float, now_s: float, *, is_known: bool) -> None:
         """The machine runs at 1/`factor` of its speed; see `Engine.set_slowness`."""
         self._slowness = factor
         self.engine.set_slowness(factor, now_s, is_known=is_known)
+
+    def _judged(self, effects: Sequence[EngineEffect]) -> Sequence[EngineEffect]:
+        """Turns that begin or have expired are held against their deadlines."""
+        for effect in effects:
+            if not isinstance(effect, Ended) and (due := self._due.pop(effect.key, None)):
+                turn_class, deadline_s = due
+                is_met = isinstance(effect, FirstToken) and effect.at_s <= deadline_s
+                self.brake.add(turn_class, is_met=is_met, now_s=effect.at_s)
+        return effects
 
     def _new_engine(self) -> Engine:
         """An engine just started; what ails the machine ails it too, and it has measured that."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.core.generation import NO_BACKLOG, add_backlogs
+from gateway.core.load_report import Credits
 from loadtests.sim.events import Events
 from loadtests.sim.policy import Report
 from loadtests.sim.reports import Mailboxes
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from loadtests.sim.links import Links
     from loadtests.sim.reports import Reporting
     from loadtests.sim.site import SiteSpec
+
+_CREDITS = Credits()
 
 
 class Node:
@@ -115,7 +118,14 @@ class SitesInView:
         """What a site knows of itself."""
         node, now_s = self.nodes[site], self.events.now_s
         load = node.site.engine.load(now_s)
-        return Report(load, now_s, node.site.is_draining, node.num_starts, node.received)
+        return Report(
+            load,
+            now_s,
+            node.site.is_draining,
+            node.num_starts,
+            node.received,
+            _CREDITS.granted(node.site.brake, now_s),
+        )
 
     def exact(self, site: int) -> Report | None:
         """The true state of a site now, offers on their way included; None if it is down."""

@@ -327,13 +327,18 @@ def test_turns_are_found_by_session_user_and_time(site: AdminSite, client: httpx
             record = msgspec.structs.replace(record, session="s-1", caller=caller)
         site.telemetry.sink.record(record)
 
+    spoken = msgspec.structs.replace(answered(request_id="said"), session="sess_0123")
+    site.telemetry.sink.record(spoken)
+
     assert found("session=s-1") == ["turn-2", "turn-1"]
+    assert found("call=rtc_0123") == found("session=sess_0123") == ["said"]
+    assert client.get("/v1/requests?call=rtc_0123&session=s-1").status_code == 400
     assert found("id=turn-0") == ["turn-0"]
     assert found("user=anna&tenant=acme&limit=1") == ["turn-2"]
     assert found("user=anna&tenant=other") == []
     assert found(f"caller={caller}&tenant=acme") == ["turn-2", "turn-1"]
     assert found("until=2020-01-01") == []
-    assert len(found("since=2020-01-01T00:00:00Z&until=2100-01-01")) == 3
+    assert len(found("since=2020-01-01T00:00:00Z&until=2100-01-01")) == 4
 
 
 def test_an_operator_cuts_the_capacity_and_a_web_page_does_not(

@@ -55,6 +55,9 @@ def test_what_the_site_tells_is_held_against_what_the_caller_measured() -> None:
     far = answered(0.3, told_s=0.2)
     assert explained([close, close, close, far])["within_10_ms_ratio"] == 0.75
     assert explained([answered(0.3)]) == {"n": 0}
+    late = answered(0.6, told_s=0.598)
+    found = explained([close, late, far])
+    assert (found["n_over_budget"], found["over_budget_within_10_ms_ratio"]) == (1, 1.0)
 
 
 def test_missed_targets_are_named() -> None:
@@ -70,7 +73,9 @@ def test_missed_targets_are_named() -> None:
     found["pauses inside"] = figures([Turn(is_whole=True, is_false_end=True)])
     found["interrupted"] = {**good, "over": late}
     found["listened to"] = {**good, "over": late}
-    assert len(missed_by(found)) == 5
+    missed = missed_by(found)
+    assert len(missed) == 6
+    assert sum("sums of stages" in line for line in missed) == 2  # of all, and of the late
 
 
 class _Lines:

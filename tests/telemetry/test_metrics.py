@@ -15,6 +15,7 @@ from gateway.core.budget import TurnClass
 from gateway.core.slo import Objectives
 from gateway.core.stages import Outcome, RouteDecision, TurnRecord
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
+from gateway.telemetry.records import KeptTurn
 from gateway.telemetry.slo import SloKeeper
 from gateway.telemetry.turn_metrics import TurnMetrics
 from tests.telemetry.turns import MODEL, answered, shed, trail
@@ -227,6 +228,31 @@ def test_openmetrics_when_asked_for(site: Site) -> None:
     assert body.endswith(b"# EOF\n")
     samples = by_name(parse_openmetrics(body.decode()))
     assert (GEN_AI, 1.0) in samples["gen_ai_server_time_to_first_token_seconds_count"]
+
+
+def test_a_bucket_leads_to_the_trace_of_the_newest_turn_in_it(site: Site) -> None:
+    kept = KeptTurn(answered(prefill_s=0.6), 1_790_000_000_000_000_000)
+    for turn in (KeptTurn(answered(), kept.started_ns), kept):
+        site.turns.record(turn.record)
+    site.turns.exemplify(kept)
+
+    body, _ = site.pipeline.exposition("application/openmetrics-text;version=1.0.0")
+    samples = [one for family in parse_openmetrics(body.decode()) for one in family.samples]
+    by_bucket = {
+        (one.name, one.labels["le"]): one.exemplar for one in samples if one.exemplar is not None
+    }
+    root = kept.trace.root
+    assert set(by_bucket) == {
+        ("gen_ai_server_time_to_first_token_seconds_bucket", "0.75"),
+        ("firsthop_turn_first_content_seconds_bucket", "0.75"),
+        ("gen_ai_server_request_duration_seconds_bucket", "1.28"),
+    }
+    for exemplar in by_bucket.values():
+        assert exemplar.labels == {"trace_id": root.trace_hex, "span_id": f"{root.span_id:016x}"}
+    first = by_bucket["gen_ai_server_time_to_first_token_seconds_bucket", "0.75"]
+    assert first.value == pytest.approx(0.630)
+    assert str(first.timestamp) == "1790000000.630000000"
+    assert b"trace_id" not in site.pipeline.exposition("")[0]
 
 
 def test_classes_are_kept_apart(site: Site) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from gateway.core.stages import Outcome, TurnRecord
 from gateway.telemetry.records import KeptTurn
-from gateway.telemetry.tracing import TurnTracer, is_wanted, spans_of, turn_attributes
+from gateway.telemetry.tracing import TurnTracer, is_wanted
+from gateway.telemetry.turn_spans import turn_attributes
+from tests.telemetry.sdk_spans import spans_of
 from tests.telemetry.turns import answered, shed, trail
 
 if TYPE_CHECKING:
@@ -134,17 +136,45 @@ def test_a_shed_turn_is_an_error_without_a_model() -> None:
     assert "gen_ai.request.model" not in attributes
 
 
+class Collector:
+    """Keeps what it is sent; until `goes_on` is set, whoever sends waits."""
+
+    def __init__(self) -> None:
+        self.turns: list[KeptTurn] = []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def export(self, turns: list[KeptTurn]) -> None:
+        assert self.goes_on.wait(20.0)
+        self.turns += turns
+
+    def close(self) -> None: ...
+
+
 def test_a_burst_of_wanted_turns_is_traced_at_a_bounded_rate() -> None:
-    exporter = InMemorySpanExporter()
-    tracer = TurnTracer(exporter, Resource.get_empty(), max_traces_per_s=10.0)
+    collector = Collector()
+    tracer = TurnTracer(collector, max_traces_per_s=10.0)
     burst = shed(started_s=100.0)
 
-    for _ in range(30):
-        tracer.record(kept(burst))
-    for _ in range(30):
-        tracer.record(kept(shed(started_s=100.5)))
+    sent = [tracer.record(kept(burst)) for _ in range(30)]
+    sent += [tracer.record(kept(shed(started_s=100.5))) for _ in range(30)]
     tracer.close()
 
-    roots = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
-    assert len(roots) == 15  # ten at once, five more that half a second allows
+    assert len(collector.turns) == 15  # ten at once, five more that half a second allows
+    assert sum(sent) == 15
     assert tracer.num_dropped == 45
+
+
+def test_a_collector_that_stands_still_costs_the_oldest_traces_and_no_wait() -> None:
+    collector = Collector()
+    collector.goes_on.clear()
+    tracer = TurnTracer(collector, max_traces_per_s=1e6, export_interval_s=0.001)
+    num_sent = 3000
+    for number in range(num_sent):
+        tracer.record(kept(shed(request_id=str(number), started_s=100.0 + number)))
+    collector.goes_on.set()
+    tracer.close()
+
+    assert len(collector.turns) + tracer.num_dropped == num_sent
+    assert 1024 <= len(collector.turns) <= 1024 + 64
+    assert collector.turns[-1].record.request_id == str(num_sent - 1)

@@ -29,6 +29,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     authorization: str | None = None
     """As sent, or that of the key which made the client's ephemeral one."""
+    user: str | None = None
+    """Whom the client speaks for."""
     residency: str | None = None
     traceparent: str = ""
     server_tools: bool = False
@@ -41,6 +43,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """From headers, or what stands in for them. Raises InvalidRequest."""
         return cls(
             authorization=authorization,
+            user=wish("openai-safety-identifier") or wish("x-firsthop-user"),
             residency=wish("x-firsthop-residency"),
             traceparent=wish("traceparent") or "",
             server_tools=wants_server_tools(wish("x-firsthop-tools")),

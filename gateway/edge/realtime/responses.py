@@ -154,6 +154,7 @@ class ResponseRun:
 
     async def _answer(self, visit: Visit) -> None:
         visit.authenticate(self._caller.authorization)
+        visit.speaks_for(self._caller.user)
         turn = self._caller.turn(visit, self._terms.config, self._terms.messages)
         has_content = False
         async with aclosing(visit.run(turn)) as events:

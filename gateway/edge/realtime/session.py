@@ -16,7 +16,7 @@ from gateway.edge.realtime.spoken_side import SpokenSide
 from gateway.session import phrases
 from gateway.wire.realtime import client_events as given
 from gateway.wire.realtime import server_events as said
-from gateway.wire.realtime.items import fresh_id
+from gateway.wire.realtime.items import fresh_id, session_of_call
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,7 +52,7 @@ class RealtimeSession:
         limit_s: float,
         on_response_end: Callable[[], None],
     ) -> None:
-        self.session_id = fresh_id("sess")
+        self.session_id = fresh_id("sess") if call is None else session_of_call(call.call_id)
         self.send = send
         self.conversation = Conversation()
         self.terms = terms

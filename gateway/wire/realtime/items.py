@@ -27,6 +27,11 @@ def fresh_id(kind: str) -> str:
     return f"{kind}_{secrets.token_hex(10)}"
 
 
+def session_of_call(call_id: str) -> str:
+    """A call's session has its digits: whoever knows one finds the other's turns."""
+    return f"sess_{call_id.removeprefix('rtc_')}"
+
+
 class InputText(msgspec.Struct, frozen=True, tag_field="type", tag="input_text"):
     """What a user or the system wrote."""
 

@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 
 from gateway.core.turn import TextDelta
 from gateway.session import phrases
+from gateway.wire.realtime.items import session_of_call
 from tests.edge.fakes import KEY, WAIT_S, Hold
 from tests.edge.realtime.dialler import Session
 
@@ -71,6 +72,8 @@ def test_a_call_is_a_session_on_its_data_channel(voice_site: Site, voices: FakeV
     assert kinds.index("output_audio_buffer.started") < kinds.index("output_audio_buffer.stopped")
     assert "response.output_audio.delta" not in kinds  # its sound goes by RTP
     assert voices.engines.spoken == ["Hello wörld"]
+    call_id = location.rpartition("/")[2]
+    assert voice_site.records.next().session == session_of_call(call_id) != call_id
     ended = httpx.delete(f"{voice_site.url}{location}", headers=SDP)
     assert ended.status_code == 200
     assert worker.closed == "hung up"

@@ -256,9 +256,12 @@ def test_an_ephemeral_key_stands_for_the_one_that_made_it(http_site: Site) -> No
     key = made.json()["value"]
     assert key.startswith("ek_")
 
+    http_site.desk.pseudonym = lambda tenant, user: f"{tenant}'s {user}, hashed"
+
     async def talk() -> None:
         url = f"ws://127.0.0.1:{http_site.port}/v1/realtime?model=gpt-4o-realtime"
-        async with connect(url, additional_headers={"authorization": f"Bearer {key}"}) as socket:
+        headers = {"authorization": f"Bearer {key}", "openai-safety-identifier": "anna"}
+        async with connect(url, additional_headers=headers) as socket:
             session = Session(socket)
             told = (await session.the("session.created"))["session"]
             assert told["instructions"] == "Be kind."
@@ -269,7 +272,8 @@ def test_an_ephemeral_key_stands_for_the_one_that_made_it(http_site: Site) -> No
                 pass
 
     asyncio.run(talk())
-    assert http_site.records.next().tenant == "acme"
+    record = http_site.records.next()
+    assert (record.tenant, record.caller) == ("acme", "acme's anna, hashed")
     bad = {"expires_after": {"seconds": 5}}
     refused = httpx.post(secrets, json=bad, headers=bearer)
     assert refused.json()["error"]["param"] == "expires_after.seconds"
