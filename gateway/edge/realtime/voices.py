@@ -8,8 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from gateway.core.call_errors import VoiceUnavailable
-from gateway.media.client import VoiceWorkers
-from gateway.media.frames import SoundSettings, Start
+from gateway.media.client import VoiceWorkers, starts_of
 from gateway.session.voice.endings import load_endings
 from gateway.speech.client import SpeechService
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gateway.config.site import SiteConfig
-    from gateway.config.voice import Voice
     from gateway.core.completeness import Endings
     from gateway.media.frames import LaneFormat
     from gateway.media.lines import CallLine, LaneLine
@@ -75,7 +73,7 @@ class Voices:
             _log.warning("sessions are in text only: %s", missing)
             return cls(None, None, None, missing=missing)
         try:
-            lines = await stack.enter_async_context(VoiceWorkers(_starts(config.voice)))
+            lines = await stack.enter_async_context(VoiceWorkers(starts_of(config.voice)))
         except VoiceUnavailable as error:
             _log.warning("sessions are in text only: %s", error)
             return cls(None, None, None, missing=error.message)
@@ -123,22 +121,6 @@ async def voices_beside(config: SiteConfig) -> AsyncIterator[asyncio.Future[Voic
 def _reason(name: str, state: EngineState) -> str:
     """Why there is no such engine; empty when there is."""
     return "" if state.name else state.problem or f"speech.{name} is none"
-
-
-def _starts(config: Voice) -> list[Start]:
-    return [
-        Start(
-            host=config.host,
-            port=config.port + number if config.port else 0,
-            advertised_host=config.advertised_host,
-            max_num_calls=config.max_calls,
-            calls_per_s=config.calls_per_s,
-            lost_s=config.lost_s,
-            grace_s=config.grace_s,
-            sound=SoundSettings(config.bitrate_bps, config.complexity),
-        )
-        for number in range(config.workers)
-    ]
 
 
 def _there(part: _Part | None) -> _Part:
