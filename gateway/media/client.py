@@ -18,6 +18,7 @@ from gateway.media.frames import (
     Answer,
     Failed,
     Happened,
+    Keep,
     LaneSound,
     Offer,
     OpenLane,
@@ -129,6 +130,11 @@ class VoiceWorkers:
         """What each worker that runs said of itself last, at most a second ago."""
         return tuple(worker.stats for worker in self._workers if worker.stats is not None)
 
+    def keep(self, prompt: int, pcm: bytes) -> None:
+        """Have a prompt ready wherever there are lines: int16, mono, `SAID_HZ`."""
+        for worker in self._workers:
+            worker.keep(Keep(prompt, pcm))
+
     async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
         """A new call and the answer to its offer. Raises OfferRefused."""
         worker = self._least_loaded()
@@ -167,6 +173,7 @@ class _Worker:
         self.supervisor: asyncio.Task[None] | None = None
         self._start = start
         self._began_s = 0.0
+        self._kept: list[Keep] = []
         self._process: ChildProcess[SiteFrame, WorkerFrame] | None = None
 
     @property
@@ -180,6 +187,10 @@ class _Worker:
     def send(self, frame: SiteFrame) -> None:
         if self._process is not None:
             self._process.send(frame)
+
+    def keep(self, prompt: Keep) -> None:
+        self._kept.append(prompt)
+        self.send(prompt)
 
     def add(self, line: _Line) -> _Line:
         self.lines[line.number] = line
@@ -213,6 +224,8 @@ class _Worker:
         self._process, self.port = process, first.port
         self._began_s = time.monotonic()
         process.listen(self._receive)
+        for prompt in self._kept:
+            self.send(prompt)
 
     async def supervise(self) -> None:
         """Start again after every crash, until cancelled."""

@@ -82,6 +82,21 @@ class Say(msgspec.Struct, frozen=True, array_like=True, tag="say"):
     is_last: bool
 
 
+class Keep(msgspec.Struct, frozen=True, array_like=True, tag="keep"):
+    """Site to worker, before any call: a prompt that `SayPrompt` has played."""
+
+    prompt: int
+    pcm: bytes
+
+
+class SayPrompt(msgspec.Struct, frozen=True, array_like=True, tag="say_prompt"):
+    """Site to worker."""
+
+    call: int
+    utterance: int
+    prompt: int
+
+
 class Hold(msgspec.Struct, frozen=True, array_like=True, tag="hold"):
     """Site to worker."""
 
@@ -177,7 +192,9 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True, tag="stats"):
     cpu_s: float
 
 
-SiteFrame = Start | Offer | OpenLane | Feed | Say | Hold | GoOn | Hush | Write | Close
+SiteFrame = (
+    Start | Keep | Offer | OpenLane | Feed | Say | SayPrompt | Hold | GoOn | Hush | Write | Close
+)
 WorkerFrame = Ready | Failed | Answer | Refused | Happened | LaneSound | WorkerStats
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from gateway.core.call_errors import VoiceUnavailable
 from gateway.media.client import VoiceWorkers, starts_of
+from gateway.session import phrases
 from gateway.session.voice.endings import load_endings
 from gateway.speech.client import SpeechService
+from gateway.speech.ready_voice import ReadyVoice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,6 +39,10 @@ class Lines(Protocol):
         """A line whose sound comes and goes in pieces. Raises OfferRefused."""
         ...
 
+    def keep(self, prompt: int, pcm: bytes) -> None:
+        """Have a prompt ready on all lines."""
+        ...
+
 
 class Voices:
     """All of it, once it has begun; `missing` says in a few words why a site has none."""
@@ -52,7 +58,9 @@ class Voices:
     ) -> None:
         self._lines = lines
         self._recogniser = recogniser
-        self._synthesiser = synthesiser
+        self._synthesiser = None
+        if lines is not None and synthesiser is not None:
+            self._synthesiser = ReadyVoice(synthesiser, lines.keep)
         self.endings = endings
         """What whole requests of the assistant's callers look like."""
         self.missing = missing
@@ -80,6 +88,11 @@ class Voices:
         endings = load_endings(config.speech.hearing_path)
         return cls(lines, speech.recogniser, speech.synthesiser, endings=endings)
 
+    async def prepare(self) -> None:
+        """Make ready what is said in many calls; they need not wait for it."""
+        if self._synthesiser is not None:
+            await self._synthesiser.prepare(phrases.PROMPTS)
+
     @property
     def lines(self) -> Lines:
         """Lines to callers. Only where nothing is missing, as the engines."""
@@ -106,9 +119,12 @@ async def voices_beside(config: SiteConfig) -> AsyncIterator[asyncio.Future[Voic
     ended = asyncio.Event()
 
     async def live() -> None:
-        async with AsyncExitStack() as stack:
-            begun.set_result(await Voices.begin(config, stack))
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as beside:
+            voices = await Voices.begin(config, stack)
+            begun.set_result(voices)
+            preparing = beside.create_task(voices.prepare())
             await ended.wait()
+            preparing.cancel()
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(live())

@@ -16,9 +16,11 @@ from gateway.media.frames import (
     Happened,
     Hold,
     Hush,
+    Keep,
     Offer,
     OpenLane,
     Say,
+    SayPrompt,
     Start,
     WorkerStats,
     Write,
@@ -27,6 +29,7 @@ from gateway.media.refusals import refused
 from gateway.media.worker.judge import Judge
 from gateway.media.worker.lane import Lane
 from gateway.media.worker.lines import Lines
+from gateway.media.worker.prompts import Prompt
 from gateway.media.worker.voice_call import VoiceCall
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class Exchange:
         self._port = port
         self._send = send
         self._lines = Lines(Judge(max_num_lines=start.max_num_calls), self._tell)
+        self._prompts: dict[int, Prompt] = {}
         self._events: list[tuple[int, LineEvent]] = []
         self._ended_packets = [0, 0, 0]
         """Received, lost and late of calls that have ended."""
@@ -62,6 +66,11 @@ class Exchange:
                     self._offer(number, sdp)
                 case OpenLane():
                     self._open_lane(frame)
+                case Keep(number, pcm):
+                    self._prompts[number] = Prompt(pcm, self._start.sound)
+                case SayPrompt(number, utterance, prompt):
+                    if (line := self._lines.get(number)) is not None:
+                        line.say_prompt(utterance, self._prompts[prompt], now_s=time.monotonic())
                 case Start():
                     raise ValueError("the worker has been started")
                 case _:

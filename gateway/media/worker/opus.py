@@ -33,8 +33,9 @@ _AUDIO = 2049
 """The application that leaves the choice between the codec's halves to the signal's kind."""
 _VOICE, _MUSIC = 3001, 3002
 _SET_BITRATE, _SET_COMPLEXITY, _SET_FEC, _SET_LOSS = 4002, 4010, 4012, 4014
-_SET_DTX, _SET_SIGNAL = 4016, 4024
-_LOSSY_RATIO = 0.01
+_SET_DTX, _SET_SIGNAL, _RESET = 4016, 4024, 4028
+LOSSY_RATIO: Final = 0.01
+"""From so much loss on packets carry redundancy."""
 
 
 @cache
@@ -132,7 +133,7 @@ class OpusEncoder:
 
     def adapt(self, loss_ratio: float) -> None:
         """The caller says how much of it is lost: be redundant from 1 % on."""
-        is_lossy = loss_ratio >= _LOSSY_RATIO
+        is_lossy = loss_ratio >= LOSSY_RATIO
         self._set(_SET_FEC, int(is_lossy))
         self._set(_SET_LOSS, min(100, round(100 * loss_ratio)))
         self._set(_SET_SIGNAL, _VOICE if is_lossy else _MUSIC)
@@ -145,6 +146,10 @@ class OpusEncoder:
         if num < 0:
             raise ValueError(f"a frame of {len(pcm) // 2} samples is no Opus frame")
         return self._packet.raw[:num]
+
+    def restart(self) -> None:
+        """What was sent last is another encoder's: the next packet builds on nothing before it."""
+        self._opus.opus_encoder_ctl(self._state, _RESET)
 
     def silence(self, last: bytes) -> bytes:
         """The packet after `last` that tells the decoder of silence: a head without a frame."""

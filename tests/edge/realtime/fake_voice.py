@@ -21,7 +21,17 @@ from gateway.core.voice_line import (
     PlayEnded,
 )
 from gateway.edge.realtime.voices import Voices
-from gateway.media.frames import Close, Feed, Hush, LaneFormat, LaneSound, Offer, Say, Write
+from gateway.media.frames import (
+    Close,
+    Feed,
+    Hush,
+    LaneFormat,
+    LaneSound,
+    Offer,
+    Say,
+    SayPrompt,
+    Write,
+)
 from gateway.media.lines import CallLine, LaneLine, WorkerLine
 from gateway.speech.port import Heard, SpeechGrade, Spoken
 
@@ -47,6 +57,7 @@ class Worker:
         self.plays = True
         """False: what is said begins to be played, and never ends by itself."""
         self.written: list[str] = []
+        self.prompts: list[int] = []
         self.closed = ""
         self._fed_s = self._media_s = 0.0
         self._saying: int | None = None
@@ -58,6 +69,9 @@ class Worker:
                 self._hear(sound)
             case Say():
                 self._say(frame)
+            case SayPrompt(call, utterance, prompt):
+                self.prompts.append(prompt)
+                self._say(Say(call, utterance, _CLAUSE, False))
             case Hush() if self._saying is not None:
                 self._tell(PlayEnded(self._saying, CLAUSE_S / 2, False, time.monotonic()))
                 self._saying = None
@@ -107,6 +121,10 @@ class Lines:
         self.formats: list[LaneFormat] = []
         self.plays = True
         self.offers: list[str] = []
+        self.kept: dict[int, bytes] = {}
+
+    def keep(self, prompt: int, pcm: bytes) -> None:
+        self.kept[prompt] = pcm
 
     async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
         self.formats.append(format_)
