@@ -135,11 +135,14 @@ class VoiceWorkers:
         for worker in self._workers:
             worker.keep(Keep(prompt, pcm))
 
-    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
-        """A new call and the answer to its offer. Raises OfferRefused."""
+    async def accept(self, offer_sdp: str, *, is_spare: bool = False) -> tuple[CallLine, str]:
+        """A new call and the answer to its offer. Raises OfferRefused.
+
+        A spare line is there when all others are busy, for a caller who is told that they are.
+        """
         worker = self._least_loaded()
         line = worker.add(CallLine(self._number(), worker))
-        return line, await worker.open(line, Offer(line.number, offer_sdp))
+        return line, await worker.open(line, Offer(line.number, offer_sdp, is_spare))
 
     async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
         """A line for a client whose sound comes another way. Raises OfferRefused.

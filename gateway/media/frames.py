@@ -6,12 +6,16 @@ A call or lane is known by its number, which the site chooses and uses once.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.voice_line import LineEvent
 from gateway.runtime.frames import FrameDecoder
+
+NUM_SPARE_LINES: Final = 16
+"""Of each worker, beyond its calls: for callers who are told that all lines are busy."""
 
 
 class LaneFormat(StrEnum):
@@ -56,6 +60,8 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
 
     call: int
     sdp: str
+    is_spare: bool = False
+    """For a caller who is told that all lines are busy."""
 
 
 class OpenLane(msgspec.Struct, frozen=True, array_like=True, tag="open_lane"):

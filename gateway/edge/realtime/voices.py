@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Lines(Protocol):
     """Where lines come from: `media.client.VoiceWorkers`."""
 
-    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
+    async def accept(self, offer_sdp: str, *, is_spare: bool = False) -> tuple[CallLine, str]:
         """A call and the answer to its offer. Raises OfferRefused."""
         ...
 

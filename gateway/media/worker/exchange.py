@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.core.call_errors import LinesBusy, OfferRefused
 from gateway.core.voice_line import LineChange, LineState
 from gateway.media.frames import (
+    NUM_SPARE_LINES,
     Answer,
     Close,
     Feed,
@@ -51,7 +52,7 @@ class Exchange:
         self._start = start
         self._port = port
         self._send = send
-        self._lines = Lines(Judge(max_num_lines=start.max_num_calls), self._tell)
+        self._lines = Lines(Judge(max_num_lines=start.max_num_calls + NUM_SPARE_LINES), self._tell)
         self._prompts: dict[int, Prompt] = {}
         self._events: list[tuple[int, LineEvent]] = []
         self._ended_packets = [0, 0, 0]
@@ -62,8 +63,8 @@ class Exchange:
         """Frames came. Raises ValueError for such as make no sense."""
         for frame in frames:
             match frame:
-                case Offer(number, sdp):
-                    self._offer(number, sdp)
+                case Offer():
+                    self._offer(frame)
                 case OpenLane():
                     self._open_lane(frame)
                 case Keep(number, pcm):
@@ -100,19 +101,21 @@ class Exchange:
         """End all lines."""
         self._lines.close("the site ends")
 
-    def _offer(self, number: int, sdp: str) -> None:
+    def _offer(self, offer: Offer) -> None:
+        number, sdp = offer.call, offer.sdp
         line = self._lines.get(number)
         try:
-            answer = self._accept(number, sdp) if line is None else line.restart(sdp)
+            answer = self._accept(offer) if line is None else line.restart(sdp)
         except OfferRefused as error:
             self._send(refused(number, error))
         else:
             self._send(Answer(number, answer))
 
-    def _accept(self, number: int, sdp: str) -> str:
-        self._check_room()
+    def _accept(self, offer: Offer) -> str:
+        number = offer.call
+        self._check_room(NUM_SPARE_LINES if offer.is_spare else 0)
         call = VoiceCall(self._start.sound, lambda event: self._tell(number, event))
-        peer = self._port.accept(sdp, call, call_id=str(number))
+        peer = self._port.accept(offer.sdp, call, call_id=str(number))
         call.begin(peer)
         self._lines.add(number, call)
         return peer.answer_sdp
@@ -134,8 +137,8 @@ class Exchange:
         )
         self._lines.add(number, lane)
 
-    def _check_room(self) -> None:
-        if len(self._lines) >= self._start.max_num_calls:
+    def _check_room(self, num_spare: int = 0) -> None:
+        if len(self._lines) >= self._start.max_num_calls + num_spare:
             raise LinesBusy(max_num_calls=self._start.max_num_calls)
 
     def _tell(self, number: int, event: LineEvent) -> None:

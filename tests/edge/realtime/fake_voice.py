@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.core.call_errors import LinesBusy
 from gateway.core.voice_line import (
     SAID_HZ,
     WINDOW_S,
@@ -121,6 +122,8 @@ class Lines:
         self.formats: list[LaneFormat] = []
         self.plays = True
         self.offers: list[str] = []
+        self.num_free = 1
+        """0: all lines are busy."""
         self.kept: dict[int, bytes] = {}
 
     def keep(self, prompt: int, pcm: bytes) -> None:
@@ -133,7 +136,9 @@ class Lines:
         line.happened(LineChange(LineState.CONNECTED))
         return line
 
-    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
+    async def accept(self, offer_sdp: str, *, is_spare: bool = False) -> tuple[CallLine, str]:
+        if self.num_free == 0 and not is_spare:
+            raise LinesBusy(max_num_calls=0)
         self.offers.append(offer_sdp)
         worker = self._worker()
         line = worker.line = _Call(len(self.workers), worker, self.offers)
