@@ -126,9 +126,15 @@ class VoiceWorkers:
         return sum(len(worker.lines) for worker in self._workers)
 
     @property
-    def stats(self) -> tuple[WorkerStats, ...]:
-        """What each worker that runs said of itself last, at most a second ago."""
-        return tuple(worker.stats for worker in self._workers if worker.stats is not None)
+    def stats(self) -> dict[int, WorkerStats]:
+        """What each worker that runs said of itself last, at most a second ago, by its place."""
+        workers = enumerate(self._workers)
+        return {place: worker.stats for place, worker in workers if worker.stats is not None}
+
+    @property
+    def num_restarts(self) -> int:
+        """How often a worker was started again."""
+        return sum(worker.num_restarts for worker in self._workers)
 
     def keep(self, prompt: int, pcm: bytes) -> None:
         """Have a prompt ready wherever there are lines: int16, mono, `SAID_HZ`."""
@@ -173,6 +179,7 @@ class _Worker:
         self.lines: dict[int, WorkerLine] = {}
         self.port = 0
         self.stats: WorkerStats | None = None
+        self.num_restarts = 0
         self.supervisor: asyncio.Task[None] | None = None
         self._start = start
         self._began_s = 0.0
@@ -248,6 +255,8 @@ class _Worker:
             except VoiceUnavailable as error:
                 _log.error("%s", error)
                 backoff_s = _doubled(backoff_s)
+            else:
+                self.num_restarts += 1
 
     async def close(self) -> None:
         """End the process and its lines."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.config.site import SiteConfig
     from gateway.core.completeness import Endings
-    from gateway.media.frames import LaneFormat
+    from gateway.media.frames import LaneFormat, WorkerStats
     from gateway.media.lines import CallLine, LaneLine
     from gateway.speech.client import EngineState
     from gateway.speech.port import Recogniser, Synthesiser
@@ -41,6 +41,16 @@ class Lines(Protocol):
 
     def keep(self, prompt: int, pcm: bytes) -> None:
         """Have a prompt ready on all lines."""
+        ...
+
+    @property
+    def stats(self) -> dict[int, WorkerStats]:
+        """What the processes that carry them say of themselves, by their place."""
+        ...
+
+    @property
+    def num_restarts(self) -> int:
+        """How often one of these was started again."""
         ...
 
 

@@ -39,7 +39,7 @@ from gateway.speech.port import Heard, SpeechGrade, Spoken
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.media.frames import SiteFrame
+    from gateway.media.frames import SiteFrame, WorkerStats
     from gateway.speech.port import Hearing
 
 CLAUSE_S = 0.2
@@ -128,6 +128,14 @@ class Lines:
 
     def keep(self, prompt: int, pcm: bytes) -> None:
         self.kept[prompt] = pcm
+
+    @property
+    def stats(self) -> dict[int, WorkerStats]:
+        return {}
+
+    @property
+    def num_restarts(self) -> int:
+        return 0
 
     async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
         self.formats.append(format_)
