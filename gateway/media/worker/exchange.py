@@ -53,6 +53,7 @@ class Exchange:
         self._port = port
         self._send = send
         self._lines = Lines(Judge(max_num_lines=start.max_num_calls + NUM_SPARE_LINES), self._tell)
+        self._spare: set[int] = set()
         self._prompts: dict[int, Prompt] = {}
         self._events: list[tuple[int, LineEvent]] = []
         self._ended_packets = [0, 0, 0]
@@ -113,11 +114,13 @@ class Exchange:
 
     def _accept(self, offer: Offer) -> str:
         number = offer.call
-        self._check_room(NUM_SPARE_LINES if offer.is_spare else 0)
+        self._check_room(is_spare=offer.is_spare)
         call = VoiceCall(self._start.sound, lambda event: self._tell(number, event))
         peer = self._port.accept(offer.sdp, call, call_id=str(number))
         call.begin(peer)
         self._lines.add(number, call)
+        if offer.is_spare:
+            self._spare.add(number)
         return peer.answer_sdp
 
     def _open_lane(self, frame: OpenLane) -> None:
@@ -137,9 +140,13 @@ class Exchange:
         )
         self._lines.add(number, lane)
 
-    def _check_room(self, num_spare: int = 0) -> None:
-        if len(self._lines) >= self._start.max_num_calls + num_spare:
-            raise LinesBusy(max_num_calls=self._start.max_num_calls)
+    def _check_room(self, *, is_spare: bool = False) -> None:
+        max_num, num_spare = self._start.max_num_calls, len(self._spare)
+        has_room = (
+            num_spare < NUM_SPARE_LINES if is_spare else len(self._lines) - num_spare < max_num
+        )
+        if not has_room:
+            raise LinesBusy(max_num_calls=max_num)
 
     def _tell(self, number: int, event: LineEvent) -> None:
         if not self._events:
@@ -154,6 +161,7 @@ class Exchange:
             self._ended_late_frames += line.mouth.num_late
             _add_packets(self._ended_packets, line)
             self._lines.remove(number)
+            self._spare.discard(number)
 
     def _flush(self) -> None:
         events, self._events = self._events, []

@@ -57,6 +57,16 @@ def library() -> ctypes.CDLL:
     raise SetupError("there is no libopus for calls with Opus: pip install av, or apt libopus0")
 
 
+def _buffer(num_bytes: int) -> ctypes.Array[ctypes.c_char]:
+    return _buffer_type(num_bytes)()
+
+
+@cache
+def _buffer_type(num_bytes: int) -> type[ctypes.Array[ctypes.c_char]]:
+    """ctypes makes a new type for each buffer while nobody keeps it."""
+    return ctypes.c_char * num_bytes
+
+
 def _candidates() -> Iterator[str]:
     av = find_spec("av")
     if av is not None and av.origin is not None:
@@ -71,9 +81,9 @@ class OpusDecoder:
 
     def __init__(self) -> None:
         self._opus = library()
-        self._state = ctypes.create_string_buffer(self._opus.opus_decoder_get_size(1))
+        self._state = _buffer(self._opus.opus_decoder_get_size(1))
         self._opus.opus_decoder_init(self._state, HEARD_HZ, 1)
-        self._pcm = ctypes.create_string_buffer(2 * _MAX_TICKS // _TICKS_PER_HEARD)
+        self._pcm = _buffer(2 * _MAX_TICKS // _TICKS_PER_HEARD)
 
     def ticks(self, payload: bytes) -> int:
         """How much sound a packet holds; 0: it is none."""
@@ -123,9 +133,9 @@ class OpusEncoder:
 
     def __init__(self, *, bitrate_bps: int, complexity: int) -> None:
         self._opus = library()
-        self._state = ctypes.create_string_buffer(self._opus.opus_encoder_get_size(1))
+        self._state = _buffer(self._opus.opus_encoder_get_size(1))
         self._opus.opus_encoder_init(self._state, SAID_HZ, 1, _AUDIO)
-        self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
+        self._packet = _buffer(_MAX_PACKET_BYTES)
         self._set(_SET_BITRATE, bitrate_bps)
         self._set(_SET_COMPLEXITY, complexity)
         self._set(_SET_DTX, 1)
