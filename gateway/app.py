@@ -46,6 +46,7 @@ from gateway.telemetry.metrics import SiteFigures
 from gateway.telemetry.record_store import RecordStore
 from gateway.telemetry.segment_log import LogBounds
 from gateway.telemetry.site_telemetry import SiteTelemetry
+from gateway.telemetry.voice_metrics import VoiceWorkerFigures
 
 if TYPE_CHECKING:
     import socket
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from gateway.backend import Backend
     from gateway.config.site import SiteConfig
     from gateway.config.telemetry import Telemetry
-    from gateway.edge.realtime.voices import Voices
+    from gateway.edge.realtime.voices import Lines, Voices
     from gateway.runtime.signals import Signals
     from gateway.session.core_tier import CoreTier
 
@@ -123,6 +124,7 @@ class _Site:
     ) -> None:
         self._config = config
         self._backend = backend
+        self._voices = voices
         self.telemetry = SiteTelemetry(
             site=config.site.id,
             version=__version__,
@@ -293,13 +295,23 @@ class _Site:
 
     def _figures(self) -> SiteFigures:
         engine = self._backend.engine
+        lines = None if self._voices.missing else self._voices.lines
         load = engine.load()
         return SiteFigures(
             num_turns_active=self.desk.num_active,
             num_engine_active=load.num_active,
             num_engine_queued=load.num_queued,
             num_engine_restarts=engine.num_restarts(),
+            voice_workers={} if lines is None else _voice_figures(lines),
+            num_voice_restarts=0 if lines is None else lines.num_restarts,
         )
+
+
+def _voice_figures(lines: Lines) -> dict[int, VoiceWorkerFigures]:
+    return {
+        place: msgspec.convert(stats, VoiceWorkerFigures, from_attributes=True)
+        for place, stats in lines.stats.items()
+    }
 
 
 def _record_store(config: SiteConfig) -> RecordStore | None:

@@ -110,6 +110,13 @@ class VoicePeer:
             )
             self.channel.start()
 
+    async def come_back(self, answer: str) -> None:
+        """Check where an answer to another offer says; the link goes on."""
+        self.answer = answer
+        num_before = self.num_checks_answered
+        self.send(self.check())
+        await self.until(lambda: self.num_checks_answered > num_before)
+
     def say(self, sequence: int, payload: bytes) -> bytes:
         """Send an RTP packet; returns it as it was before encryption."""
         timestamp = sequence * _CLOCK_PER_PACKET

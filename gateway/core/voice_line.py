@@ -108,6 +108,10 @@ class VoiceLine(Protocol):
         """
         ...
 
+    def say_prompt(self, utterance: int, prompt: int, pcm: bytes) -> None:
+        """Likewise sound that lies ready where the line is, as the prompt of that number."""
+        ...
+
     def hold(self) -> None:
         """Play nothing from now on and keep it: whoever interrupts may not mean it."""
         ...

@@ -18,6 +18,7 @@ from gateway.media.frames import (
     Answer,
     Failed,
     Happened,
+    Keep,
     LaneSound,
     Offer,
     OpenLane,
@@ -125,15 +126,29 @@ class VoiceWorkers:
         return sum(len(worker.lines) for worker in self._workers)
 
     @property
-    def stats(self) -> tuple[WorkerStats, ...]:
-        """What each worker that runs said of itself last, at most a second ago."""
-        return tuple(worker.stats for worker in self._workers if worker.stats is not None)
+    def stats(self) -> dict[int, WorkerStats]:
+        """What each worker that runs said of itself last, at most a second ago, by its place."""
+        workers = enumerate(self._workers)
+        return {place: worker.stats for place, worker in workers if worker.stats is not None}
 
-    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
-        """A new call and the answer to its offer. Raises OfferRefused."""
+    @property
+    def num_restarts(self) -> int:
+        """How often a worker was started again."""
+        return sum(worker.num_restarts for worker in self._workers)
+
+    def keep(self, prompt: int, pcm: bytes) -> None:
+        """Have a prompt ready wherever there are lines: int16, mono, `SAID_HZ`."""
+        for worker in self._workers:
+            worker.keep(Keep(prompt, pcm))
+
+    async def accept(self, offer_sdp: str, *, is_spare: bool = False) -> tuple[CallLine, str]:
+        """A new call and the answer to its offer. Raises OfferRefused.
+
+        A spare line is there when all others are busy, for a caller who is told that they are.
+        """
         worker = self._least_loaded()
         line = worker.add(CallLine(self._number(), worker))
-        return line, await worker.open(line, Offer(line.number, offer_sdp))
+        return line, await worker.open(line, Offer(line.number, offer_sdp, is_spare))
 
     async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
         """A line for a client whose sound comes another way. Raises OfferRefused.
@@ -164,9 +179,11 @@ class _Worker:
         self.lines: dict[int, WorkerLine] = {}
         self.port = 0
         self.stats: WorkerStats | None = None
+        self.num_restarts = 0
         self.supervisor: asyncio.Task[None] | None = None
         self._start = start
         self._began_s = 0.0
+        self._kept: list[Keep] = []
         self._process: ChildProcess[SiteFrame, WorkerFrame] | None = None
 
     @property
@@ -180,6 +197,10 @@ class _Worker:
     def send(self, frame: SiteFrame) -> None:
         if self._process is not None:
             self._process.send(frame)
+
+    def keep(self, prompt: Keep) -> None:
+        self._kept.append(prompt)
+        self.send(prompt)
 
     def add(self, line: _Line) -> _Line:
         self.lines[line.number] = line
@@ -213,6 +234,8 @@ class _Worker:
         self._process, self.port = process, first.port
         self._began_s = time.monotonic()
         process.listen(self._receive)
+        for prompt in self._kept:
+            self.send(prompt)
 
     async def supervise(self) -> None:
         """Start again after every crash, until cancelled."""
@@ -232,6 +255,8 @@ class _Worker:
             except VoiceUnavailable as error:
                 _log.error("%s", error)
                 backoff_s = _doubled(backoff_s)
+            else:
+                self.num_restarts += 1
 
     async def close(self) -> None:
         """End the process and its lines."""

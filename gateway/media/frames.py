@@ -6,12 +6,16 @@ A call or lane is known by its number, which the site chooses and uses once.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 # msgspec resolves field types when a codec is built, so these exist at run time.
 from gateway.core.voice_line import LineEvent
 from gateway.runtime.frames import FrameDecoder
+
+NUM_SPARE_LINES: Final = 16
+"""Of each worker, beyond its calls: for callers who are told that all lines are busy."""
 
 
 class LaneFormat(StrEnum):
@@ -56,6 +60,8 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
 
     call: int
     sdp: str
+    is_spare: bool = False
+    """For a caller who is told that all lines are busy."""
 
 
 class OpenLane(msgspec.Struct, frozen=True, array_like=True, tag="open_lane"):
@@ -80,6 +86,21 @@ class Say(msgspec.Struct, frozen=True, array_like=True, tag="say"):
     utterance: int
     pcm: bytes
     is_last: bool
+
+
+class Keep(msgspec.Struct, frozen=True, array_like=True, tag="keep"):
+    """Site to worker, before any call: a prompt that `SayPrompt` has played."""
+
+    prompt: int
+    pcm: bytes
+
+
+class SayPrompt(msgspec.Struct, frozen=True, array_like=True, tag="say_prompt"):
+    """Site to worker."""
+
+    call: int
+    utterance: int
+    prompt: int
 
 
 class Hold(msgspec.Struct, frozen=True, array_like=True, tag="hold"):
@@ -177,7 +198,9 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True, tag="stats"):
     cpu_s: float
 
 
-SiteFrame = Start | Offer | OpenLane | Feed | Say | Hold | GoOn | Hush | Write | Close
+SiteFrame = (
+    Start | Keep | Offer | OpenLane | Feed | Say | SayPrompt | Hold | GoOn | Hush | Write | Close
+)
 WorkerFrame = Ready | Failed | Answer | Refused | Happened | LaneSound | WorkerStats
 
 

@@ -18,6 +18,7 @@ from gateway.media.frames import (
     Offer,
     Refused,
     Say,
+    SayPrompt,
     Write,
 )
 from gateway.media.refusals import error_of
@@ -73,6 +74,10 @@ class WorkerLine:
     def say(self, utterance: int, pcm: bytes, *, is_last: bool = False) -> None:
         """See VoiceLine."""
         self._wire.send(Say(self.number, utterance, pcm, is_last))
+
+    def say_prompt(self, utterance: int, prompt: int, pcm: bytes) -> None:
+        """See VoiceLine."""
+        self._wire.send(SayPrompt(self.number, utterance, prompt))
 
     def hold(self) -> None:
         """See VoiceLine."""

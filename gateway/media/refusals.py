@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.core.call_errors import CallsTooFast, InvalidOffer, LinesBusy, OfferRefused
+from gateway.core.call_errors import (
+    CallsTooFast,
+    InvalidOffer,
+    LinesBusy,
+    OfferRefused,
+    VoiceUnavailable,
+)
 from gateway.media.frames import Refused
 
 
@@ -34,5 +40,7 @@ def error_of(frame: Refused) -> OfferRefused:
             return LinesBusy(max_num_calls=int(frame.limit))
         case CallsTooFast.code:
             return CallsTooFast(calls_per_s=frame.limit, retry_after_s=frame.retry_after_s)
+        case VoiceUnavailable.code:
+            return VoiceUnavailable(frame.message)
         case _:
             return OfferRefused(frame.message)

@@ -54,6 +54,9 @@ FOR_WHOM = "Sure, for the kids, for guests or for everyone?"
 SAY_AGAIN = "I'm sorry, I did not catch that. Could you say it again?"
 """A caller's words were lost: the recogniser failed."""
 
+LINES_BUSY = "I'm sorry, all lines are busy. Please call again in a few minutes."
+"""The site is full: what a caller hears who has nothing to read it on."""
+
 STILL_THERE = "Are you still there?"
 """Nobody has said anything for a while."""
 
@@ -62,3 +65,6 @@ AI_NOTICE = "Hello, you are talking to an AI assistant. What can I do for you?"
 
 NO_ANSWER = "I'm sorry, I cannot answer just now. Please try again in a moment."
 """A caller's turn was shed or failed."""
+
+PROMPTS = (AI_NOTICE, LINES_BUSY, SAY_AGAIN, STILL_THERE, NO_ANSWER, ONE_MOMENT)
+"""What is said in calls so often that its sound is kept."""

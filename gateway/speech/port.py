@@ -50,6 +50,8 @@ class Spoken(msgspec.Struct, frozen=True, array_like=True, tag="spoken"):
     """int16, little endian, mono, `core.voice_line.SAID_HZ`."""
     words: tuple[TimedWord, ...] = ()
     """The words of the clause that begin in this piece; empty where the engine has no times."""
+    prompt: int | None = None
+    """The number under which lines have this sound ready; None: they have not."""
 
 
 class Hearing(Protocol):

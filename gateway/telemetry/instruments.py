@@ -225,6 +225,46 @@ ENGINE_RESTARTS = Instrument(
     unit="{restart}",
     description="How often the engine process was started again",
 )
+VOICE_LINES = Instrument(
+    name="firsthop.voice.lines",
+    kind=Kind.GAUGE,
+    unit="{line}",
+    description="Calls and connections with sound under way, by voice worker",
+    attributes=("worker",),
+)
+VOICE_DATAGRAMS = Instrument(
+    name="firsthop.voice.datagrams",
+    kind=Kind.COUNTER,
+    unit="{datagram}",
+    description=(
+        "Packets of callers' sound that came (heard), did not (lost) or came too late to be used "
+        "(late), datagrams of no call (stranger), and those that were sent"
+    ),
+    attributes=("worker", "kind"),
+)
+VOICE_LATENESS = Instrument(
+    name="firsthop.voice.lateness",
+    kind=Kind.COUNTER,
+    unit="{event}",
+    description=(
+        "Frames that left more than a frame after their time, and times that the worker's timer "
+        "came late: it has too much to do, or too little of a core"
+    ),
+    attributes=("worker", "kind"),
+)
+VOICE_CPU = Instrument(
+    name="firsthop.voice.cpu",
+    kind=Kind.COUNTER,
+    unit="s",
+    description="CPU time of a voice worker's process",
+    attributes=("worker",),
+)
+VOICE_RESTARTS = Instrument(
+    name="firsthop.voice.restarts",
+    kind=Kind.COUNTER,
+    unit="{restart}",
+    description="How often a voice worker was started again",
+)
 
 INSTRUMENTS: tuple[Instrument, ...] = (
     TIME_TO_FIRST_TOKEN,
@@ -249,4 +289,9 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     ENGINE_ACTIVE,
     ENGINE_QUEUED,
     ENGINE_RESTARTS,
+    VOICE_LINES,
+    VOICE_DATAGRAMS,
+    VOICE_LATENESS,
+    VOICE_CPU,
+    VOICE_RESTARTS,
 )

@@ -22,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from gateway.core.slo import BURN_RULES
 from gateway.telemetry import instruments
 from gateway.telemetry.prometheus_histograms import HistogramCollector
+from gateway.telemetry.voice_metrics import VoiceWorkerFigures, voice_readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.instruments import Instrument
     from gateway.telemetry.series import CounterSeries
     from gateway.telemetry.turn_metrics import TurnMetrics
+    from gateway.telemetry.voice_metrics import Reading
 
 SCOPE = "firsthop"
 
@@ -47,6 +49,10 @@ class SiteFigures(msgspec.Struct, frozen=True):
     num_traces_dropped: int = 0
     """Since the site started."""
     num_records_dropped: int = 0
+    """Since the site started."""
+    voice_workers: dict[int, VoiceWorkerFigures] = {}
+    """Those that run, by their place in the configuration."""
+    num_voice_restarts: int = 0
     """Since the site started."""
 
 
@@ -77,6 +83,7 @@ class MetricsPipeline:
         self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._register_counters(turn_metrics)
         self._register_figures(figures)
+        self._register_voice(figures)
         self._register_slo(slo)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -110,8 +117,16 @@ class MetricsPipeline:
             (instruments.ENGINE_RESTARTS, "num_engine_restarts"),
             (instruments.TRACES_DROPPED, "num_traces_dropped"),
             (instruments.RECORDS_DROPPED, "num_records_dropped"),
+            (instruments.VOICE_RESTARTS, "num_voice_restarts"),
         ):
             self._observe(instrument, reader(field))
+
+    def _register_voice(self, figures: Callable[[], SiteFigures]) -> None:
+        def reader(reading: Reading) -> Callable[[CallbackOptions], Iterable[Observation]]:
+            return lambda _: reading(figures().voice_workers)
+
+        for instrument, reading in voice_readings():
+            self._observe(instrument, reader(reading))
 
     def _register_slo(self, slo: Callable[[], Iterable[ClassState]]) -> None:
         def reader(

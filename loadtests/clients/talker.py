@@ -110,10 +110,27 @@ class Talker:
         self.events: list[tuple[float, dict[str, Any]]] = []
         """What the site told, and when it came."""
 
+    @property
+    def offer(self) -> str:
+        """What a call is placed with, or taken up again."""
+        return self._client.offer
+
+    async def connect(self, answer: str) -> None:
+        """Connect to where the answer says."""
+        await self._client.connect(answer)
+
+    def move(self) -> None:
+        """Be at another address from now on, and want to be found under another name."""
+        self._client.move()
+
+    async def come_back(self, answer: str) -> None:
+        """Go on with the call after `move`."""
+        await self._client.come_back(answer)
+
     async def call(self, place: Callable[[str], Awaitable[str]]) -> None:
         """Place the call: `place` takes an offer and returns the answer. Raises TimeoutError."""
         async with asyncio.timeout(_CONNECT_LIMIT_S):
-            await self._client.connect(await place(self._client.offer))
+            await self.connect(await place(self.offer))
             await self.told("session.created")
 
     def say(self, recording: Recording) -> Saying:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from gateway.media.worker.ice import Credentials
 from loadtests.kernel_time import receive, stamp_arrivals
 from loadtests.voice_peer import VoicePeer, attribute
 
@@ -44,13 +45,20 @@ class WebRtcCaller:
     async def connect(self, answer: str) -> None:
         """Connect to where the answer says; returns when packets can flow."""
         await self._peer.connect(answer)
-        host, port = attribute(answer, "candidate").split()[4:6]
-        self._peer.sock.connect((host, int(port)))
-        stamp_arrivals(self._peer.sock)
-        asyncio.get_running_loop().add_reader(self._peer.sock, self._read)
+        self._listen(answer)
         if self._peer.channel is not None:
             self._peer.channel.open("oai-events")
-        self._check()
+
+    def move(self) -> None:
+        """Be at another address from now on, and want to be found under another name."""
+        self._leave()
+        self._peer.move()
+        self._peer.ice = Credentials.fresh()
+
+    async def come_back(self, answer: str) -> None:
+        """Go on with the call after `move`, with the keys it had."""
+        await self._peer.come_back(answer)
+        self._listen(answer)
 
     def send(self, packet: bytes) -> None:
         """Send an RTP packet."""
@@ -63,10 +71,20 @@ class WebRtcCaller:
 
     def close(self) -> None:
         """Leave; the site notices."""
+        self._leave()
+        self._peer.close()
+
+    def _listen(self, answer: str) -> None:
+        host, port = attribute(answer, "candidate").split()[4:6]
+        self._peer.sock.connect((host, int(port)))
+        stamp_arrivals(self._peer.sock)
+        asyncio.get_running_loop().add_reader(self._peer.sock, self._read)
+        self._check()
+
+    def _leave(self) -> None:
         if self._checking is not None:
             self._checking.cancel()
         asyncio.get_running_loop().remove_reader(self._peer.sock)
-        self._peer.close()
 
     def _check(self) -> None:
         """Ask for consent, as often as a browser does."""

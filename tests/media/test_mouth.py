@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from gateway.core.voice_line import PlayBegan, PlayEnded
 from gateway.media.worker import utterances
 from gateway.media.worker.mouth import Mouth
+from gateway.media.worker.prompts import ReadyFrame
+from gateway.media.worker.utterances import Frame
 
 FRAME_S, FRAME_BYTES = 0.02, 960
 TAIL = 2
@@ -31,6 +33,7 @@ class Caller:
     now_s: float = 100.0
     frames: list[tuple[float, int, bytes]] = field(default_factory=list)
     events: list[PlayBegan | PlayEnded] = field(default_factory=list)
+    ready: list[ReadyFrame | None] = field(default_factory=list)
     num_pauses: int = 0
     mouth: Mouth = field(init=False)
 
@@ -43,8 +46,9 @@ class Caller:
         )
         self.mouth.open(self.now_s)
 
-    def send(self, utterance: int, pcm: bytes, at_s: float) -> None:
-        self.frames.append((at_s, utterance, pcm))
+    def send(self, frame: Frame, at_s: float) -> None:
+        self.frames.append((at_s, frame.utterance, frame.pcm))
+        self.ready.append(frame.ready)
 
     def pause(self) -> None:
         self.num_pauses += 1

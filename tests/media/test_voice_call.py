@@ -34,6 +34,7 @@ class NotingTransport:
 
     direction: Direction = Direction.SENDRECV
     codec: Codec = Codec.OPUS
+    bitrate_bps: int = 16_000
     packets: list[rtp.RtpPacket] = field(default_factory=list)
     reports: list[bytes] = field(default_factory=list)
     closed_for: str | None = None
@@ -45,7 +46,7 @@ class NotingTransport:
             payload_type=111,
             clock_hz=48_000,
             telephone_events={},
-            peer_fmtp={"maxaveragebitrate": "16000"},
+            peer_fmtp={"maxaveragebitrate": str(self.bitrate_bps)},
             packet_s=FRAME_S,
             direction=self.direction,
             ssrc=SSRC,

@@ -175,6 +175,7 @@ def test_speech_survives_a_bad_path(tmp_path: Path) -> None:
 def test_a_dead_worker_ends_its_calls_and_is_started_again() -> None:
     async def call() -> None:
         async with VoiceWorkers([START]) as workers, asyncio.TaskGroup() as tasks:
+            workers.keep(0, tone(0.5))
             lane = await workers.open_lane(LaneFormat.PCM)
             heard = Listener(lane, tasks)
             (pid,) = workers.pids
@@ -187,6 +188,8 @@ def test_a_dead_worker_ends_its_calls_and_is_started_again() -> None:
                     break
                 await asyncio.sleep(0.02)
             assert workers.pids != (pid,)
+            again.say_prompt(1, 0, tone(0.5))  # the new process has what the old one had
+            assert (await again.sounds.next()).sound == tone(0.5)
             again.close()
 
     run(call())

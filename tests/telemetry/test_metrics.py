@@ -18,6 +18,7 @@ from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
 from gateway.telemetry.records import KeptTurn
 from gateway.telemetry.slo import SloKeeper
 from gateway.telemetry.turn_metrics import TurnMetrics
+from gateway.telemetry.voice_metrics import VoiceWorkerFigures
 from tests.telemetry.turns import MODEL, answered, shed, trail
 
 if TYPE_CHECKING:
@@ -193,6 +194,26 @@ def test_the_figures_of_the_site_are_gauges(site: Site) -> None:
     assert site.value("firsthop_engine_queued") == 1
     assert site.value("firsthop_engine_restarts_total") == 4
     assert site.value("firsthop_traces_dropped_total") == 5
+
+
+def test_each_voice_worker_has_its_figures(
+    open_site: Callable[[Callable[[], SiteFigures]], Site],
+) -> None:
+    workers = {
+        0: VoiceWorkerFigures(3, 1000, 20, 5, 7, 900, 2, 1, 1.5),
+        2: VoiceWorkerFigures(0, 10, 0, 0, 0, 10, 0, 0, 0.5),
+    }
+    site = open_site(lambda: SiteFigures(0, 0, 0, 0, voice_workers=workers, num_voice_restarts=1))
+
+    assert site.value("firsthop_voice_lines", worker="0") == 3
+    kinds = {"heard": 1000, "lost": 20, "late": 5, "stranger": 7, "sent": 900}
+    for kind, value in kinds.items():
+        assert site.value("firsthop_voice_datagrams_total", worker="0", kind=kind) == value
+    assert site.value("firsthop_voice_datagrams_total", worker="2", kind="heard") == 10
+    assert site.value("firsthop_voice_lateness_total", worker="0", kind="frame") == 2
+    assert site.value("firsthop_voice_lateness_total", worker="0", kind="timer") == 1
+    assert site.value("firsthop_voice_cpu_seconds_total", worker="2") == 0.5
+    assert site.value("firsthop_voice_restarts_total") == 1
 
 
 def test_figures_that_cannot_be_had_leave_the_rest_readable(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.errors import ClientStalled
 from gateway.runtime.inbox import Inbox
+from gateway.runtime.tasks import first_cause
 from gateway.wire.realtime.server_events import encode_event
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class CallChannel:
         self._texts: Inbox[str | None] = Inbox()
         self._num_unread = 0
         self._watchers: set[Channel] = set()
+        self._over = asyncio.Event()
 
     async def send(self, event: AnyServerEvent) -> None:
         """See `Channel`. A watcher that does not read is left behind."""
@@ -55,17 +58,30 @@ class CallChannel:
         """The line is closed."""
         self._texts.put(None)
 
+    def over(self) -> None:
+        """Nothing more is said: watchers are let go."""
+        self._over.set()
+
     async def watch(self, watcher: Channel) -> None:
-        """Pass on what a watcher says, and everything to it, until it leaves.
+        """Pass on what a watcher says, and everything to it, until it leaves or the call ends.
 
         Raises InvalidRequest for what is no text.
         """
         self._watchers.add(watcher)
         try:
-            while (text := await watcher.receive()) is not None:
-                self.wrote(text)
+            with first_cause():
+                async with asyncio.TaskGroup() as tasks:
+                    hearing = tasks.create_task(self._hear(watcher))
+                    over = tasks.create_task(self._over.wait())
+                    await asyncio.wait((hearing, over), return_when=asyncio.FIRST_COMPLETED)
+                    hearing.cancel()
+                    over.cancel()
         finally:
             self._watchers.discard(watcher)
+
+    async def _hear(self, watcher: Channel) -> None:
+        while (text := await watcher.receive()) is not None:
+            self.wrote(text)
 
 
 @dataclass(slots=True, eq=False)

@@ -63,11 +63,12 @@ class CallRoutes:
 
     async def place_call(self, request: Request) -> Response:
         """`POST /v1/realtime/calls`."""
-        return await self._place(request, CALLS_PATH, notice=_flag(request, "notice", False))
+        return await self._place(request, CALLS_PATH, speaks_first=False)
 
     async def place_whip(self, request: Request) -> Response:
-        """`POST /whip`: who calls by it has no other way to learn that an AI speaks."""
-        return await self._place(request, WHIP_PATH, notice=_flag(request, "notice", True))
+        """`POST /whip`: its callers learn from what they hear alone that an AI speaks, or that
+        all lines are busy."""
+        return await self._place(request, WHIP_PATH, speaks_first=True)
 
     async def take_up(self, request: Request) -> Response:
         """`POST /v1/realtime/calls/{id}`: another offer of the call's client."""
@@ -95,10 +96,14 @@ class CallRoutes:
         self._find(request).line.close("hung up")
         return Response(status_code=200)
 
-    async def _place(self, request: Request, path: str, *, notice: bool) -> Response:
+    async def _place(self, request: Request, path: str, *, speaks_first: bool) -> Response:
         caller, initial = opening_of(request, self._secrets)
+        notice = _flag(request, "notice", speaks_first)
+        says_busy = _flag(request, "says_busy", speaks_first)
         offer, session = await _offer_of(request)
-        call = await self._calls.place(caller, {**initial, **session}, offer, notice=notice)
+        call = await self._calls.place(
+            caller, {**initial, **session}, offer, notice=notice, says_busy=says_busy
+        )
         return _answer(call, path, 201)
 
     def _find(self, request: Request) -> OngoingCall:

@@ -64,6 +64,10 @@ class _TappedLine:
         self._line.say(utterance, pcm, is_last=is_last)
         self._said(utterance, pcm, is_last)
 
+    def say_prompt(self, utterance: int, prompt: int, pcm: bytes) -> None:
+        self._line.say_prompt(utterance, prompt, pcm)
+        self._said(utterance, pcm, False)
+
     def hold(self) -> None:
         self._line.hold()
 

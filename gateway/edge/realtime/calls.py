@@ -6,10 +6,13 @@ import asyncio
 import logging
 import re
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.core.call_errors import LinesBusy
 from gateway.core.errors import GatewayError
 from gateway.core.realtime_errors import CallNotFound, VoiceMissing
+from gateway.edge.realtime.busy_call import turn_away
 from gateway.edge.realtime.call_channel import CallChannel, OngoingCall
 from gateway.edge.realtime.live_session import LiveSession
 from gateway.edge.realtime.session_terms import NO_VOICE, SessionTerms
@@ -17,6 +20,8 @@ from gateway.session import phrases
 from gateway.wire.realtime.items import fresh_id
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gateway.edge.desk import Desk
     from gateway.edge.realtime.caller import Caller
     from gateway.edge.realtime.live_session import SessionLimits
@@ -47,12 +52,19 @@ class Calls:
             await self._over.wait()
 
     async def place(
-        self, caller: Caller, initial: dict[str, Any], offer: str, *, notice: bool
+        self,
+        caller: Caller,
+        initial: dict[str, Any],
+        offer: str,
+        *,
+        notice: bool,
+        says_busy: bool,
     ) -> OngoingCall:
         """A new call, answered. With `notice`, the caller is told first that an AI speaks.
 
-        Raises Unauthenticated, VoiceMissing, LinesBusy, OfferRefused, and what the session's
-        settings may be refused for.
+        With `says_busy` a caller who finds all lines busy is told so in a call, while there are
+        spare lines for that. Raises Unauthenticated, VoiceMissing, LinesBusy, OfferRefused, and
+        what the session's settings may be refused for.
         """
         caller.check(self._desk)
         voices = self._voices
@@ -60,13 +72,22 @@ class Calls:
             raise VoiceMissing(NO_VOICE if voices is None else voices.missing)
         terms = SessionTerms(self._desk, caller, voices)
         await terms.update(initial)
+        try:
+            return await self._begin(caller, terms, voices, offer, notice=notice)
+        except LinesBusy as busy:
+            if not says_busy:
+                raise
+            call = await self._accept(caller, terms, voices, offer, is_spare=True)
+            self._have(call, partial(turn_away, call, busy, voices.synthesiser))
+            return call
+
+    async def _begin(
+        self, caller: Caller, terms: SessionTerms, voices: Voices, offer: str, *, notice: bool
+    ) -> OngoingCall:
+        """A call with a session. Raises LinesBusy, OfferRefused."""
         with ExitStack() as places:
             places.enter_context(self._sessions.place())
-            line, answer = await voices.lines.accept(offer)
-            tenant = self._desk.gatekeeper.authenticate(caller.authorization).tenant
-            call = OngoingCall(
-                fresh_id("rtc"), tenant, line, CallChannel(line), terms, _ice_name(offer), answer
-            )
+            call = await self._accept(caller, terms, voices, offer)
             live = LiveSession(
                 call.channel,
                 desk=self._desk,
@@ -77,9 +98,23 @@ class Calls:
                 call=call,
                 notice=phrases.AI_NOTICE if notice else "",
             )
-            self._ongoing[call.call_id] = call
-            self._tasks.create_task(self._serve(call, live, places.pop_all()))
+            self._have(call, partial(self._converse, live, places.pop_all()))
         return call
+
+    async def _accept(
+        self,
+        caller: Caller,
+        terms: SessionTerms,
+        voices: Voices,
+        offer: str,
+        *,
+        is_spare: bool = False,
+    ) -> OngoingCall:
+        tenant = self._desk.gatekeeper.authenticate(caller.authorization).tenant
+        line, answer = await voices.lines.accept(offer, is_spare=is_spare)
+        return OngoingCall(
+            fresh_id("rtc"), tenant, line, CallChannel(line), terms, _ice_name(offer), answer
+        )
 
     def find(self, call_id: str, caller: Caller) -> OngoingCall:
         """A call of the same tenant's. Raises Unauthenticated, CallNotFound."""
@@ -94,12 +129,16 @@ class Calls:
         call.answer = await call.line.take_up(offer)
         call.ice_name = _ice_name(offer)
 
-    async def _serve(self, call: OngoingCall, live: LiveSession, places: ExitStack) -> None:
+    def _have(self, call: OngoingCall, serve: Callable[[], Awaitable[str]]) -> None:
+        """Keep the call while it is served; its end comes for the reason that `serve` returns."""
+        self._ongoing[call.call_id] = call
+        if self._tasks is not None:
+            self._tasks.create_task(self._serve(call, serve))
+
+    async def _serve(self, call: OngoingCall, serve: Callable[[], Awaitable[str]]) -> None:
         reason = ""
         try:
-            with places, self._sessions.living(live), self._desk.session():
-                error = await live.run()
-                reason = "" if error is None else error.message
+            reason = await serve()
         except GatewayError as error:
             reason = error.message
         except Exception:
@@ -108,6 +147,12 @@ class Calls:
         finally:
             del self._ongoing[call.call_id]
             call.line.close(reason)
+            call.channel.over()
+
+    async def _converse(self, live: LiveSession, places: ExitStack) -> str:
+        with places, self._sessions.living(live), self._desk.session():
+            error = await live.run()
+            return "" if error is None else error.message
 
 
 def _ice_name(offer: str) -> str:

@@ -189,7 +189,7 @@ class Heard:
     async def _tell_words(self, utterance: _Utterance, text: str) -> None:
         """What is new in the text. What the recogniser takes back is right in the whole transcript
         only: deltas cannot unsay anything."""
-        is_wanted = self._terms.config.audio.input.transcription is not None
+        is_wanted = self._terms.config.wants_transcripts
         if is_wanted and text.startswith(utterance.told) and text != utterance.told:
             delta, utterance.told = text.removeprefix(utterance.told), text
             await self._send(said.TranscriptionDelta(item_id=utterance.item_id, delta=delta))
@@ -203,7 +203,7 @@ class Heard:
         if text:
             self._clock = event.timing.new_clock()
         self._settle()
-        if self._terms.config.audio.input.transcription is not None:
+        if self._terms.config.wants_transcripts:
             await self._send(
                 said.TranscriptionCompleted(
                     item_id=utterance.item_id,

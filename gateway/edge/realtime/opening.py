@@ -46,7 +46,10 @@ def opening_of(
             if (value := getattr(secret.caller, name)) not in (None, "", False)
         }
         caller, session = msgspec.structs.replace(caller, **given), dict(secret.session)
-    if model := request.query_params.get("model"):
+    if request.query_params.get("intent") == "transcription":
+        session["type"] = "transcription"
+    model = request.query_params.get("model")
+    if model and session.get("type") != "transcription":
         session["model"] = model
     return caller, session
 

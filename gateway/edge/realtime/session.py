@@ -118,7 +118,7 @@ class RealtimeSession:
 
     async def say(self, sentence: str) -> None:
         """Respond with a sentence of the session's own, unless something is being answered."""
-        if self._active is None:
+        if self._active is None and not self.terms.config.only_hears:
             terms = ResponseTerms(config=self.terms.config, messages=(), sentence=sentence)
             await self._start(terms)
 
@@ -137,6 +137,13 @@ class RealtimeSession:
         return self.terms.facts(self.session_id, self._expires_at)
 
     async def _update(self, changes: dict[str, Any]) -> None:
+        kind = self.terms.config.type
+        if changes.get("type", kind) != kind:
+            raise InvalidRequest(
+                f"session.type: this is a {kind} session; open another with ?intent=transcription, "
+                "or a client secret or call of that type",
+                param="session.type",
+            )
         await self.terms.update(changes, check=self._spoken.check)
         self._spoken.configure()
         await self.send(said.SessionUpdated(session=self._facts()))
@@ -174,6 +181,8 @@ class RealtimeSession:
                 )
 
     async def _create_response(self, wishes: given.ResponseWishes | None) -> None:
+        if self.terms.config.only_hears:
+            raise InvalidRequest("a transcription session answers nothing", param="type")
         is_aside = wishes is not None and wishes.conversation == "none"
         if not is_aside and self._active is not None:
             await self._active.over()
@@ -183,6 +192,7 @@ class RealtimeSession:
             raise InvalidRequest(f"{_MAX_ASIDE} responses beside the conversation are being made")
         clock = await self._spoken.settled()
         config = await self.terms.of_response(wishes)
+        self._spoken.check(config)
         messages = self.terms.messages(config, self._asked(wishes))
         if not messages:
             raise InvalidRequest("nothing was said yet; create an item first", param="response")

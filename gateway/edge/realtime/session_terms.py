@@ -51,10 +51,15 @@ class SessionTerms:
         What clients set by habit and this site cannot do (instructions to a model that follows
         none, speech without an engine) is left out and told; tools that cannot be called are
         refused, because their client waits for calls. `check` may refuse more. Raises
-        InvalidRequest, UnknownModel, UnsupportedTools.
+        InvalidRequest, UnknownModel, UnsupportedTools, VoiceMissing.
         """
         config = updated(self.config, changes)
         unserved: list[Unserved] = []
+        if config.only_hears and self._no_voice:
+            raise VoiceMissing(self._no_voice, param="session.type")
+        if config.include:
+            reason = "the recogniser gives no probabilities of its words"
+            unserved.append(Unserved("session.include", "invalid_request", reason))
         if config.wants_audio and self._no_voice:
             config = msgspec.structs.replace(config, output_modalities=("text",))
             unserved.append(Unserved("session.output_modalities", "voice_missing", self._no_voice))
@@ -97,6 +102,8 @@ class SessionTerms:
 
     def facts(self, session_id: str, expires_at: int) -> dict[str, Any]:
         """The session object of `session.created` and `session.updated`."""
+        if self.config.only_hears:
+            return self._facts_of_hearing(session_id, expires_at)
         config, output = self.config, self.config.audio.output
         stated = msgspec.to_builtins(config)
         info = model_named(config.model, self._desk.runner.models)
@@ -118,7 +125,20 @@ class SessionTerms:
             },
         }
 
+    def _facts_of_hearing(self, session_id: str, expires_at: int) -> dict[str, Any]:
+        return {
+            "id": session_id,
+            "object": "realtime.transcription_session",
+            "type": self.config.type,
+            "audio": {"input": msgspec.to_builtins(self.config.audio.input)},
+            "include": self.config.include,
+            "expires_at": expires_at,
+            "firsthop": {"unserved": msgspec.to_builtins(self._unserved), **self._speech},
+        }
+
     async def _check(self, config: SessionConfig) -> None:
+        if config.only_hears:
+            return
         models = self._desk.runner.models
         if model_named(config.model, models) is None:
             names = (name for info in models for name in (info.model_id, *info.aliases))

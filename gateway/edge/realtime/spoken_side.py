@@ -95,7 +95,7 @@ class SpokenSide:
 
     def check(self, config: SessionConfig) -> None:
         """Refuse a configuration that the voice, once begun, cannot take. Raises InvalidRequest."""
-        if config.wants_audio and self._call is None:
+        if self._call is None:
             format_ = lane_format(config)
             if self._lane is not None and format_ is not self._format:
                 raise InvalidRequest(

@@ -55,14 +55,14 @@ def turn_settings(config: SessionConfig, *, max_call_s: float) -> TurnSettings:
 def answers_by_itself(config: SessionConfig) -> bool:
     """Whether the end of the caller's turn makes a response."""
     detection = config.audio.input.turn_detection
-    return detection is not None and detection.create_response
+    return detection is not None and detection.create_response and not config.only_hears
 
 
 def lane_format(config: SessionConfig) -> LaneFormat:
     """How sound is written on a WebSocket. Raises InvalidRequest where the two ways differ."""
     heard, said = config.audio.input.format, config.audio.output.format
-    if type(heard) is not type(said):
+    if config.wants_audio and type(heard) is not type(said):
         raise InvalidRequest(
             "input and output have one format here; set both", param="session.audio.output.format"
         )
-    return _LANES[type(said)]
+    return _LANES[type(heard)]

@@ -8,18 +8,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from gateway.core.call_errors import VoiceUnavailable
-from gateway.media.client import VoiceWorkers
-from gateway.media.frames import SoundSettings, Start
+from gateway.media.client import VoiceWorkers, starts_of
+from gateway.session import phrases
 from gateway.session.voice.endings import load_endings
 from gateway.speech.client import SpeechService
+from gateway.speech.ready_voice import ReadyVoice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gateway.config.site import SiteConfig
-    from gateway.config.voice import Voice
     from gateway.core.completeness import Endings
-    from gateway.media.frames import LaneFormat
+    from gateway.media.frames import LaneFormat, WorkerStats
     from gateway.media.lines import CallLine, LaneLine
     from gateway.speech.client import EngineState
     from gateway.speech.port import Recogniser, Synthesiser
@@ -31,12 +31,26 @@ _log = logging.getLogger(__name__)
 class Lines(Protocol):
     """Where lines come from: `media.client.VoiceWorkers`."""
 
-    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
+    async def accept(self, offer_sdp: str, *, is_spare: bool = False) -> tuple[CallLine, str]:
         """A call and the answer to its offer. Raises OfferRefused."""
         ...
 
     async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
         """A line whose sound comes and goes in pieces. Raises OfferRefused."""
+        ...
+
+    def keep(self, prompt: int, pcm: bytes) -> None:
+        """Have a prompt ready on all lines."""
+        ...
+
+    @property
+    def stats(self) -> dict[int, WorkerStats]:
+        """What the processes that carry them say of themselves, by their place."""
+        ...
+
+    @property
+    def num_restarts(self) -> int:
+        """How often one of these was started again."""
         ...
 
 
@@ -54,7 +68,9 @@ class Voices:
     ) -> None:
         self._lines = lines
         self._recogniser = recogniser
-        self._synthesiser = synthesiser
+        self._synthesiser = None
+        if lines is not None and synthesiser is not None:
+            self._synthesiser = ReadyVoice(synthesiser, lines.keep)
         self.endings = endings
         """What whole requests of the assistant's callers look like."""
         self.missing = missing
@@ -75,12 +91,17 @@ class Voices:
             _log.warning("sessions are in text only: %s", missing)
             return cls(None, None, None, missing=missing)
         try:
-            lines = await stack.enter_async_context(VoiceWorkers(_starts(config.voice)))
+            lines = await stack.enter_async_context(VoiceWorkers(starts_of(config.voice)))
         except VoiceUnavailable as error:
             _log.warning("sessions are in text only: %s", error)
             return cls(None, None, None, missing=error.message)
         endings = load_endings(config.speech.hearing_path)
         return cls(lines, speech.recogniser, speech.synthesiser, endings=endings)
+
+    async def prepare(self) -> None:
+        """Make ready what is said in many calls; they need not wait for it."""
+        if self._synthesiser is not None:
+            await self._synthesiser.prepare(phrases.PROMPTS)
 
     @property
     def lines(self) -> Lines:
@@ -108,9 +129,12 @@ async def voices_beside(config: SiteConfig) -> AsyncIterator[asyncio.Future[Voic
     ended = asyncio.Event()
 
     async def live() -> None:
-        async with AsyncExitStack() as stack:
-            begun.set_result(await Voices.begin(config, stack))
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as beside:
+            voices = await Voices.begin(config, stack)
+            begun.set_result(voices)
+            preparing = beside.create_task(voices.prepare())
             await ended.wait()
+            preparing.cancel()
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(live())
@@ -123,22 +147,6 @@ async def voices_beside(config: SiteConfig) -> AsyncIterator[asyncio.Future[Voic
 def _reason(name: str, state: EngineState) -> str:
     """Why there is no such engine; empty when there is."""
     return "" if state.name else state.problem or f"speech.{name} is none"
-
-
-def _starts(config: Voice) -> list[Start]:
-    return [
-        Start(
-            host=config.host,
-            port=config.port + number if config.port else 0,
-            advertised_host=config.advertised_host,
-            max_num_calls=config.max_calls,
-            calls_per_s=config.calls_per_s,
-            lost_s=config.lost_s,
-            grace_s=config.grace_s,
-            sound=SoundSettings(config.bitrate_bps, config.complexity),
-        )
-        for number in range(config.workers)
-    ]
 
 
 def _there(part: _Part | None) -> _Part:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 REALTIME_PATH: Final = "/v1/realtime"
 _SUBPROTOCOL = "realtime"
-_GOING_AWAY, _INTERNAL, _RESTART, _TRY_LATER, _POLICY = 1001, 1011, 1012, 1013, 1008
+_NORMAL, _GOING_AWAY, _POLICY = 1000, 1001, 1008
+_INTERNAL, _RESTART, _TRY_LATER = 1011, 1012, 1013
 """RFC 6455, 7.4.1, and its registry."""
 
 _logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class RealtimeSockets:
         await socket.accept(_subprotocol(socket))
         channel = WebSocketChannel(socket, stall_limit_s=self._stall_limit_s)
         await call.channel.watch(channel)
+        await self._bye(socket, _NORMAL, "the call has ended")
 
     async def _refuse(self, socket: WebSocket, error: GatewayError) -> None:
         """Tell why there is no session: as HTTP, or as an event where a browser would see none."""
@@ -144,9 +146,12 @@ class RealtimeSockets:
             await socket.send_denial_response(answer)
 
     async def _close(self, socket: WebSocket, error: GatewayError) -> None:
+        await self._bye(socket, _close_code(error), error.code)
+
+    async def _bye(self, socket: WebSocket, code: int, reason: str) -> None:
         try:
             async with asyncio.timeout(self._stall_limit_s):
-                await socket.close(_close_code(error), error.code)
+                await socket.close(code, reason)
         except (TimeoutError, WebSocketDisconnect, RuntimeError):
             return  # it is gone
 

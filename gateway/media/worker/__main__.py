@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from gateway.core.errors import GatewayError
-from gateway.media.frames import Failed, Ready, SiteFrame, Start, WorkerFrame, site_frames
+from gateway.media.frames import (
+    NUM_SPARE_LINES,
+    Failed,
+    Ready,
+    SiteFrame,
+    Start,
+    WorkerFrame,
+    site_frames,
+)
 from gateway.media.worker.exchange import Exchange
 from gateway.media.worker.opus import library
 from gateway.media.worker.peer_call import Patience
@@ -69,7 +77,7 @@ async def _open_port(start: Start) -> UdpPort:
         start.port,
         advertised=(start.advertised_host, 0) if start.advertised_host else None,
         limits=PortLimits(
-            max_num_calls=start.max_num_calls,
+            max_num_calls=start.max_num_calls + NUM_SPARE_LINES,
             calls_per_s=start.calls_per_s,
             patience=Patience(lost_s=start.lost_s, grace_s=start.grace_s),
         ),

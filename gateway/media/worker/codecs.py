@@ -54,6 +54,10 @@ class Encoder(Protocol):
         """The packet of one frame."""
         ...
 
+    def restart(self) -> None:
+        """What was sent last is another encoder's: the next packet builds on nothing before it."""
+        ...
+
     def silence(self, last: bytes) -> bytes:
         """The packet after `last` that says silence follows."""
         ...

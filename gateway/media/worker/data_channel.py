@@ -121,6 +121,11 @@ class EventChannel:
             self._waiting.clear()
             _finish(self._sctp.stop())
             self._lower.is_cut = True
+            # aiortc's objects have each other; they shall not have the call as well.
+            self._sctp.remove_all_listeners()
+            if self._channel is not None:
+                self._channel.remove_all_listeners()
+                self._channel = None
 
     def _opened(self, channel: RTCDataChannel) -> None:
         if self._channel is not None or not channel.ordered:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.core.call_errors import LinesBusy, OfferRefused
 from gateway.core.voice_line import LineChange, LineState
 from gateway.media.frames import (
+    NUM_SPARE_LINES,
     Answer,
     Close,
     Feed,
@@ -16,9 +17,11 @@ from gateway.media.frames import (
     Happened,
     Hold,
     Hush,
+    Keep,
     Offer,
     OpenLane,
     Say,
+    SayPrompt,
     Start,
     WorkerStats,
     Write,
@@ -27,6 +30,7 @@ from gateway.media.refusals import refused
 from gateway.media.worker.judge import Judge
 from gateway.media.worker.lane import Lane
 from gateway.media.worker.lines import Lines
+from gateway.media.worker.prompts import Prompt
 from gateway.media.worker.voice_call import VoiceCall
 
 if TYPE_CHECKING:
@@ -48,7 +52,9 @@ class Exchange:
         self._start = start
         self._port = port
         self._send = send
-        self._lines = Lines(Judge(max_num_lines=start.max_num_calls), self._tell)
+        self._lines = Lines(Judge(max_num_lines=start.max_num_calls + NUM_SPARE_LINES), self._tell)
+        self._spare: set[int] = set()
+        self._prompts: dict[int, Prompt] = {}
         self._events: list[tuple[int, LineEvent]] = []
         self._ended_packets = [0, 0, 0]
         """Received, lost and late of calls that have ended."""
@@ -58,10 +64,15 @@ class Exchange:
         """Frames came. Raises ValueError for such as make no sense."""
         for frame in frames:
             match frame:
-                case Offer(number, sdp):
-                    self._offer(number, sdp)
+                case Offer():
+                    self._offer(frame)
                 case OpenLane():
                     self._open_lane(frame)
+                case Keep(number, pcm):
+                    self._prompts[number] = Prompt(pcm, self._start.sound)
+                case SayPrompt(number, utterance, prompt):
+                    if (line := self._lines.get(number)) is not None:
+                        line.say_prompt(utterance, self._prompts[prompt], now_s=time.monotonic())
                 case Start():
                     raise ValueError("the worker has been started")
                 case _:
@@ -91,21 +102,25 @@ class Exchange:
         """End all lines."""
         self._lines.close("the site ends")
 
-    def _offer(self, number: int, sdp: str) -> None:
+    def _offer(self, offer: Offer) -> None:
+        number, sdp = offer.call, offer.sdp
         line = self._lines.get(number)
         try:
-            answer = self._accept(number, sdp) if line is None else line.restart(sdp)
+            answer = self._accept(offer) if line is None else line.restart(sdp)
         except OfferRefused as error:
             self._send(refused(number, error))
         else:
             self._send(Answer(number, answer))
 
-    def _accept(self, number: int, sdp: str) -> str:
-        self._check_room()
+    def _accept(self, offer: Offer) -> str:
+        number = offer.call
+        self._check_room(is_spare=offer.is_spare)
         call = VoiceCall(self._start.sound, lambda event: self._tell(number, event))
-        peer = self._port.accept(sdp, call, call_id=str(number))
+        peer = self._port.accept(offer.sdp, call, call_id=str(number))
         call.begin(peer)
         self._lines.add(number, call)
+        if offer.is_spare:
+            self._spare.add(number)
         return peer.answer_sdp
 
     def _open_lane(self, frame: OpenLane) -> None:
@@ -125,9 +140,13 @@ class Exchange:
         )
         self._lines.add(number, lane)
 
-    def _check_room(self) -> None:
-        if len(self._lines) >= self._start.max_num_calls:
-            raise LinesBusy(max_num_calls=self._start.max_num_calls)
+    def _check_room(self, *, is_spare: bool = False) -> None:
+        max_num, num_spare = self._start.max_num_calls, len(self._spare)
+        has_room = (
+            num_spare < NUM_SPARE_LINES if is_spare else len(self._lines) - num_spare < max_num
+        )
+        if not has_room:
+            raise LinesBusy(max_num_calls=max_num)
 
     def _tell(self, number: int, event: LineEvent) -> None:
         if not self._events:
@@ -142,6 +161,7 @@ class Exchange:
             self._ended_late_frames += line.mouth.num_late
             _add_packets(self._ended_packets, line)
             self._lines.remove(number)
+            self._spare.discard(number)
 
     def _flush(self) -> None:
         events, self._events = self._events, []

@@ -106,6 +106,9 @@ class G711Encoder:
         """The packet of one frame."""
         return compress(np.frombuffer(self._resampler.feed(pcm), "<i2"), self._law)
 
+    def restart(self) -> None:
+        """No packet builds on another."""
+
     def silence(self, last: bytes) -> bytes:
         """A packet of silence as long as `last`."""
         return compress(np.zeros(len(last), np.int16), self._law)

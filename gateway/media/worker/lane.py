@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.voice_line import LineEvent
+    from gateway.media.worker.prompts import Prompt
+    from gateway.media.worker.utterances import Frame
 
 _FRAME_S = 0.02
 
@@ -62,6 +64,10 @@ class Lane:
         self._newest = max(self._newest, utterance)
         self.mouth.say(utterance, pcm, is_last=is_last, now_s=now_s)
 
+    def say_prompt(self, utterance: int, prompt: Prompt, *, now_s: float) -> None:
+        """Likewise a prompt."""
+        self.say(utterance, prompt.pcm, is_last=False, now_s=now_s)
+
     def hold(self) -> None:
         """Say nothing, and keep it."""
         if self._is_paced:
@@ -72,10 +78,10 @@ class Lane:
         self._hushed = self._newest
         self.mouth.hush(now_s)
 
-    def send(self, utterance: int, pcm: bytes, at_s: float) -> None:
+    def send(self, frame: Frame, at_s: float) -> None:
         """From the mouth: a frame's time has come."""
         if self._is_paced:
-            self._deliver(LaneSound(self._number, utterance, self._says(pcm)))
+            self._deliver(LaneSound(self._number, frame.utterance, self._says(frame.pcm)))
 
     def pause(self) -> None:
         """From the mouth."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.media.worker.hearing import Hearing
     from gateway.media.worker.judge import Judge, Listener
     from gateway.media.worker.mouth import Mouth
+    from gateway.media.worker.prompts import Prompt
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ class Line(Protocol):
 
     def say(self, utterance: int, pcm: bytes, *, is_last: bool, now_s: float) -> None:
         """More of an utterance; this and what follows as in `core.voice_line`."""
+        ...
+
+    def say_prompt(self, utterance: int, prompt: Prompt, *, now_s: float) -> None:
+        """Likewise a prompt."""
         ...
 
     def hold(self) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.core.voice_line import SAID_HZ
-from gateway.media.worker.utterances import Utterances
+from gateway.media.worker.utterances import Frame, Utterances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.voice_line import PlayBegan, PlayEnded
+    from gateway.media.worker.prompts import Prompt
 
 EARLY_S: Final = 0.0015
 """A frame leaves so much before its time rather than a whole timer tick after it."""
@@ -26,8 +27,8 @@ _NEVER_S = float("inf")
 class Carrier(Protocol):
     """Where frames go."""
 
-    def send(self, utterance: int, pcm: bytes, at_s: float) -> None:
-        """A frame of int16 mono at `SAID_HZ` whose place in time is `at_s`."""
+    def send(self, frame: Frame, at_s: float) -> None:
+        """A frame whose place in time is `at_s`."""
         ...
 
     def pause(self) -> None:
@@ -81,6 +82,11 @@ class Mouth:
         self._utterances.add(utterance, pcm, is_last=is_last, now_s=now_s)
         self._wake(now_s)
 
+    def say_prompt(self, utterance: int, prompt: Prompt, *, now_s: float) -> None:
+        """Likewise a prompt."""
+        self._utterances.add_prompt(utterance, prompt, now_s=now_s)
+        self._wake(now_s)
+
     def hold(self) -> None:
         """Say nothing, and keep it."""
         self._is_held = True
@@ -108,7 +114,7 @@ class Mouth:
                 self._speak(now_s)
             elif self._num_tail:
                 self._num_tail -= 1
-                self._carrier.send(self._last, self._silence, self.due_s)
+                self._carrier.send(Frame(self._last, self._silence), self.due_s)
                 self.due_s += self._frame_s
             else:
                 self._rest()
@@ -123,7 +129,7 @@ class Mouth:
 
     def _speak(self, now_s: float) -> None:
         frame = self._utterances.take()
-        self._carrier.send(frame.utterance, frame.pcm, self.due_s)
+        self._carrier.send(frame, self.due_s)
         self._last, self._num_tail = frame.utterance, self._num_tail_frames
         self.due_s += self._frame_s
         self._utterances.left(frame, now_s)

@@ -33,8 +33,9 @@ _AUDIO = 2049
 """The application that leaves the choice between the codec's halves to the signal's kind."""
 _VOICE, _MUSIC = 3001, 3002
 _SET_BITRATE, _SET_COMPLEXITY, _SET_FEC, _SET_LOSS = 4002, 4010, 4012, 4014
-_SET_DTX, _SET_SIGNAL = 4016, 4024
-_LOSSY_RATIO = 0.01
+_SET_DTX, _SET_SIGNAL, _RESET = 4016, 4024, 4028
+LOSSY_RATIO: Final = 0.01
+"""From so much loss on packets carry redundancy."""
 
 
 @cache
@@ -56,6 +57,16 @@ def library() -> ctypes.CDLL:
     raise SetupError("there is no libopus for calls with Opus: pip install av, or apt libopus0")
 
 
+def _buffer(num_bytes: int) -> ctypes.Array[ctypes.c_char]:
+    return _buffer_type(num_bytes)()
+
+
+@cache
+def _buffer_type(num_bytes: int) -> type[ctypes.Array[ctypes.c_char]]:
+    """ctypes makes a new type for each buffer while nobody keeps it."""
+    return ctypes.c_char * num_bytes
+
+
 def _candidates() -> Iterator[str]:
     av = find_spec("av")
     if av is not None and av.origin is not None:
@@ -70,9 +81,9 @@ class OpusDecoder:
 
     def __init__(self) -> None:
         self._opus = library()
-        self._state = ctypes.create_string_buffer(self._opus.opus_decoder_get_size(1))
+        self._state = _buffer(self._opus.opus_decoder_get_size(1))
         self._opus.opus_decoder_init(self._state, HEARD_HZ, 1)
-        self._pcm = ctypes.create_string_buffer(2 * _MAX_TICKS // _TICKS_PER_HEARD)
+        self._pcm = _buffer(2 * _MAX_TICKS // _TICKS_PER_HEARD)
 
     def ticks(self, payload: bytes) -> int:
         """How much sound a packet holds; 0: it is none."""
@@ -122,9 +133,9 @@ class OpusEncoder:
 
     def __init__(self, *, bitrate_bps: int, complexity: int) -> None:
         self._opus = library()
-        self._state = ctypes.create_string_buffer(self._opus.opus_encoder_get_size(1))
+        self._state = _buffer(self._opus.opus_encoder_get_size(1))
         self._opus.opus_encoder_init(self._state, SAID_HZ, 1, _AUDIO)
-        self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
+        self._packet = _buffer(_MAX_PACKET_BYTES)
         self._set(_SET_BITRATE, bitrate_bps)
         self._set(_SET_COMPLEXITY, complexity)
         self._set(_SET_DTX, 1)
@@ -132,7 +143,7 @@ class OpusEncoder:
 
     def adapt(self, loss_ratio: float) -> None:
         """The caller says how much of it is lost: be redundant from 1 % on."""
-        is_lossy = loss_ratio >= _LOSSY_RATIO
+        is_lossy = loss_ratio >= LOSSY_RATIO
         self._set(_SET_FEC, int(is_lossy))
         self._set(_SET_LOSS, min(100, round(100 * loss_ratio)))
         self._set(_SET_SIGNAL, _VOICE if is_lossy else _MUSIC)
@@ -145,6 +156,10 @@ class OpusEncoder:
         if num < 0:
             raise ValueError(f"a frame of {len(pcm) // 2} samples is no Opus frame")
         return self._packet.raw[:num]
+
+    def restart(self) -> None:
+        """What was sent last is another encoder's: the next packet builds on nothing before it."""
+        self._opus.opus_encoder_ctl(self._state, _RESET)
 
     def silence(self, last: bytes) -> bytes:
         """The packet after `last` that tells the decoder of silence: a head without a frame."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.voice_line import SAID_HZ, PlayBegan, PlayEnded
+from gateway.media.worker.prompts import ReadyFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gateway.media.worker.prompts import Prompt
 
 MAX_QUEUED_BYTES: Final = 300 * 2 * SAID_HZ
 """Five minutes. What is said beyond is dropped, and its utterance did not play whole."""
@@ -27,10 +30,23 @@ class _Utterance:
     left_s: float | None = None
     is_complete: bool = False
     is_whole: bool = True
+    prompts: deque[tuple[int, Prompt]] = field(default_factory=deque)
+    """What of the sound is a prompt, by how many bytes lie before it."""
 
     @property
     def num_bytes(self) -> int:
         return len(self.sound) - self.at
+
+    def ready(self, frame_bytes: int) -> ReadyFrame | None:
+        """The next frame's packet, if it is a whole frame of a prompt."""
+        while self.prompts:
+            begins, prompt = self.prompts[0]
+            at = self.played_bytes - begins
+            if at + frame_bytes <= len(prompt.pcm):
+                is_one = at >= 0 and at % frame_bytes == 0
+                return ReadyFrame(prompt, at // frame_bytes) if is_one else None
+            self.prompts.popleft()
+        return None
 
     def cut(self, num_bytes: int) -> bytes:
         """At most so much of its beginning."""
@@ -48,7 +64,9 @@ class Frame(NamedTuple):
 
     utterance: int
     pcm: bytes
-    is_first: bool
+    """int16, mono, `SAID_HZ`."""
+    is_first: bool = False
+    ready: ReadyFrame | None = None
 
 
 class Utterances:
@@ -74,6 +92,25 @@ class Utterances:
 
     def add(self, number: int, pcm: bytes, *, is_last: bool, now_s: float) -> None:
         """More of an utterance. What is given for one that has ended goes nowhere."""
+        growing = self._growing(number)
+        if growing is None:
+            return
+        room = MAX_QUEUED_BYTES - self._num_bytes
+        growing.is_whole &= len(pcm) <= room
+        growing.sound += pcm[:room]
+        self._num_bytes += min(len(pcm), room)
+        growing.is_complete = is_last
+        self._settle(now_s)
+
+    def add_prompt(self, number: int, prompt: Prompt, *, now_s: float) -> None:
+        """Likewise a prompt."""
+        growing = self._growing(number)
+        if growing is not None:
+            growing.prompts.append((growing.played_bytes + growing.num_bytes, prompt))
+            self.add(number, prompt.pcm, is_last=False, now_s=now_s)
+
+    def _growing(self, number: int) -> _Utterance | None:
+        """The utterance of that number, if it is not over; begins it."""
         newest = self._waiting[-1] if self._waiting else None
         if number > self._newest:
             if newest is not None:
@@ -82,20 +119,17 @@ class Utterances:
             self._waiting.append(newest)
             self._newest = number
         elif newest is None or newest.number != number or newest.is_complete:
-            return
-        room = MAX_QUEUED_BYTES - self._num_bytes
-        newest.is_whole &= len(pcm) <= room
-        newest.sound += pcm[:room]
-        self._num_bytes += min(len(pcm), room)
-        newest.is_complete = is_last
-        self._settle(now_s)
+            return None
+        return newest
 
     def take(self) -> Frame:
         """The next frame, filled up with silence at an utterance's end; only where there is one."""
         head = self._waiting[0]
+        ready = head.ready(self._frame_bytes)
         pcm = head.cut(self._frame_bytes)
         self._num_bytes -= len(pcm)
-        return Frame(head.number, pcm.ljust(self._frame_bytes, b"\0"), head.left_s is None)
+        padded = pcm.ljust(self._frame_bytes, b"\0")
+        return Frame(head.number, padded, head.left_s is None, ready)
 
     def left(self, frame: Frame, now_s: float) -> None:
         """A frame that was taken has left."""

@@ -12,7 +12,7 @@ from gateway.media.worker.codecs import encoder_of
 from gateway.media.worker.ears import Ears, StreamCounters
 from gateway.media.worker.hearing import Hearing
 from gateway.media.worker.mouth import Mouth
-from gateway.media.worker.opus import MAX_QUIET_BYTES
+from gateway.media.worker.opus import LOSSY_RATIO, MAX_QUIET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gateway.media.frames import SoundSettings
     from gateway.media.worker.audio_terms import AudioTerms
     from gateway.media.worker.peer_call import PeerCall
+    from gateway.media.worker.prompts import Prompt
+    from gateway.media.worker.utterances import Frame
 
 _NUM_TAIL_FRAMES: Final = 5
 """A client's buffer that counts frames (aiortc: 4) must not keep the last word."""
@@ -74,6 +76,10 @@ class VoiceCall:
     def say(self, utterance: int, pcm: bytes, *, is_last: bool, now_s: float) -> None:
         """More of an utterance; see `core.voice_line`."""
         self.mouth.say(utterance, pcm, is_last=is_last, now_s=now_s)
+
+    def say_prompt(self, utterance: int, prompt: Prompt, *, now_s: float) -> None:
+        """Likewise a prompt."""
+        self.mouth.say_prompt(utterance, prompt, now_s=now_s)
 
     def hold(self) -> None:
         """Say nothing, and keep it."""
@@ -141,9 +147,10 @@ class _Stream:
         self._peer = peer
         self.terms = terms
         limit_bps = int(terms.peer_fmtp.get("maxaveragebitrate", "0") or 0)
+        self._is_narrow = 0 < limit_bps < sound.bitrate_bps
         self._encoder = encoder_of(
             terms.codec,
-            bitrate_bps=min(sound.bitrate_bps, limit_bps or sound.bitrate_bps),
+            bitrate_bps=limit_bps if self._is_narrow else sound.bitrate_bps,
             complexity=sound.complexity,
         )
         self._sequence = secrets.randbits(15)
@@ -151,12 +158,14 @@ class _Stream:
         self._first_ticks = secrets.randbits(31)
         self._last = b""
         self._was_quiet = True
+        self._num_silent = 0
+        self._follows_prompt = False
         self._loss_ratio = 0.0
         self.num_packets = self.num_bytes = 0
 
-    def send(self, utterance: int, pcm: bytes, at_s: float) -> None:
+    def send(self, frame: Frame, at_s: float) -> None:
         """A frame whose place in time is `at_s`."""
-        payload = self._encoder.encode(pcm)
+        payload = self._coded(frame)
         is_quiet = len(payload) <= MAX_QUIET_BYTES
         if not (is_quiet and self._was_quiet):  # the first such packet announces the silence
             self._emit(payload, at_s, marker=self._was_quiet)
@@ -164,8 +173,24 @@ class _Stream:
         self._last = payload
         self._last_s = at_s
 
+    def _coded(self, frame: Frame) -> bytes:
+        """The packet of a frame: ready where it is a prompt's, the same again in silence."""
+        is_silent = frame.pcm == bytes(len(frame.pcm))
+        self._num_silent = self._num_silent + 1 if is_silent else 0
+        if self._num_silent > 1:  # libopus takes longer for silence than for speech
+            is_long = self._num_silent > _NUM_TAIL_FRAMES
+            return self._encoder.silence(self._last) if is_long else self._last
+        if frame.ready is not None and not self._is_narrow and self._loss_ratio < LOSSY_RATIO:
+            self._follows_prompt = True
+            return frame.ready.packet(self.terms.codec, len(frame.pcm))
+        if self._follows_prompt:
+            self._encoder.restart()
+            self._follows_prompt = False
+        return self._encoder.encode(frame.pcm)
+
     def pause(self) -> None:
         """No frame follows for now."""
+        self._num_silent = 0
         if self._last and not self._was_quiet:
             quiet = self._encoder.silence(self._last)
             self._emit(quiet, self._last_s + self.terms.packet_s, marker=False)

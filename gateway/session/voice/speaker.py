@@ -206,7 +206,10 @@ class Speaker:
                         saying.made_s = self._monotonic()
                     said.end_s += len(piece.pcm) / _BYTES_PER_S
                     said.words += piece.words
-                    self._line.say(saying.number, piece.pcm)
+                    if piece.prompt is None:
+                        self._line.say(saying.number, piece.pcm)
+                    else:
+                        self._line.say_prompt(saying.number, piece.prompt, piece.pcm)
         except GatewayError as error:
             saying.error = error
 

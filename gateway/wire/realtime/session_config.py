@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from gateway.core.errors import InvalidRequest
 from gateway.wire.json_faults import named_fault
 from gateway.wire.realtime.items import ToolName
 
@@ -108,13 +109,15 @@ MaxTokens: TypeAlias = Annotated[int, Meta(ge=1, le=1 << 20)] | Literal["inf"]
 Modalities: TypeAlias = Annotated[
     tuple[Literal["text", "audio"], ...], Meta(min_length=1, max_length=2)
 ]
+Includes: TypeAlias = tuple[Literal["item.input_audio_transcription.logprobs"], ...]
 Tools: TypeAlias = Annotated[tuple[FunctionTool, ...], Meta(max_length=256)]
 
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the session is set to. Fields that change nothing here are not in it."""
 
-    type: Literal["realtime"] = "realtime"
+    type: Literal["realtime", "transcription"] = "realtime"
+    """A transcription session only hears: its callers' words are told, and nothing is answered."""
     model: Annotated[str, Meta(max_length=256)] = "default"
     instructions: str = ""
     output_modalities: Modalities = ("audio",)
@@ -126,15 +129,26 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     tracing: Any = None
     """Kept for clients that ask what they have set; tracing is the operator's."""
     prompt: None = None
+    include: Includes = ()
+
+    @property
+    def only_hears(self) -> bool:
+        """Whether it is a transcription session."""
+        return self.type == "transcription"
 
     @property
     def wants_audio(self) -> bool:
         """Whether answers are spoken."""
-        return "audio" in self.output_modalities
+        return not self.only_hears and "audio" in self.output_modalities
+
+    @property
+    def wants_transcripts(self) -> bool:
+        """Whether the client reads what was heard."""
+        return self.only_hears or self.audio.input.transcription is not None
 
 
 _HINTS = {
-    "session.type": "transcription sessions are not served",
+    "session.type": "realtime or transcription",
     "session.prompt": "there are no stored prompts here; send instructions",
     "session.tools.type": "only function tools are served",
     "session.tool_choice.type": "only function tools are served",
@@ -147,14 +161,20 @@ _NULLABLE = frozenset(
 """Fields in which null means something; in others it means that the client has no wish."""
 _NESTED = frozenset({"audio", "input", "output"})
 """Objects of which an update changes the given fields only."""
+_OF_HEARING = frozenset({"type", "audio", "include"})
+"""What a transcription session has."""
 
 
 def updated(config: SessionConfig, changes: dict[str, Any]) -> SessionConfig:
     """The configuration after `session.update`. Raises InvalidRequest that names the field."""
     try:
-        return msgspec.convert(_merged(msgspec.to_builtins(config), changes), SessionConfig)
+        merged = msgspec.convert(_merged(msgspec.to_builtins(config), changes), SessionConfig)
     except msgspec.ValidationError as error:
         raise named_fault(str(error), _HINTS, under=_SESSION) from None
+    if merged.only_hears and (others := changes.keys() - _OF_HEARING):
+        name = f"session.{min(others)}"
+        raise InvalidRequest(f"{name}: a transcription session answers nothing", param=name)
+    return merged
 
 
 def _merged(held: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.core.call_errors import LinesBusy
 from gateway.core.voice_line import (
     SAID_HZ,
     WINDOW_S,
@@ -21,14 +22,24 @@ from gateway.core.voice_line import (
     PlayEnded,
 )
 from gateway.edge.realtime.voices import Voices
-from gateway.media.frames import Close, Feed, Hush, LaneFormat, LaneSound, Offer, Say, Write
+from gateway.media.frames import (
+    Close,
+    Feed,
+    Hush,
+    LaneFormat,
+    LaneSound,
+    Offer,
+    Say,
+    SayPrompt,
+    Write,
+)
 from gateway.media.lines import CallLine, LaneLine, WorkerLine
 from gateway.speech.port import Heard, SpeechGrade, Spoken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gateway.media.frames import SiteFrame
+    from gateway.media.frames import SiteFrame, WorkerStats
     from gateway.speech.port import Hearing
 
 CLAUSE_S = 0.2
@@ -47,6 +58,7 @@ class Worker:
         self.plays = True
         """False: what is said begins to be played, and never ends by itself."""
         self.written: list[str] = []
+        self.prompts: list[int] = []
         self.closed = ""
         self._fed_s = self._media_s = 0.0
         self._saying: int | None = None
@@ -58,6 +70,9 @@ class Worker:
                 self._hear(sound)
             case Say():
                 self._say(frame)
+            case SayPrompt(call, utterance, prompt):
+                self.prompts.append(prompt)
+                self._say(Say(call, utterance, _CLAUSE, False))
             case Hush() if self._saying is not None:
                 self._tell(PlayEnded(self._saying, CLAUSE_S / 2, False, time.monotonic()))
                 self._saying = None
@@ -107,6 +122,20 @@ class Lines:
         self.formats: list[LaneFormat] = []
         self.plays = True
         self.offers: list[str] = []
+        self.num_free = 1
+        """0: all lines are busy."""
+        self.kept: dict[int, bytes] = {}
+
+    def keep(self, prompt: int, pcm: bytes) -> None:
+        self.kept[prompt] = pcm
+
+    @property
+    def stats(self) -> dict[int, WorkerStats]:
+        return {}
+
+    @property
+    def num_restarts(self) -> int:
+        return 0
 
     async def open_lane(self, format_: LaneFormat, *, is_paced: bool = False) -> LaneLine:
         self.formats.append(format_)
@@ -115,7 +144,9 @@ class Lines:
         line.happened(LineChange(LineState.CONNECTED))
         return line
 
-    async def accept(self, offer_sdp: str) -> tuple[CallLine, str]:
+    async def accept(self, offer_sdp: str, *, is_spare: bool = False) -> tuple[CallLine, str]:
+        if self.num_free == 0 and not is_spare:
+            raise LinesBusy(max_num_calls=0)
         self.offers.append(offer_sdp)
         worker = self._worker()
         line = worker.line = _Call(len(self.workers), worker, self.offers)

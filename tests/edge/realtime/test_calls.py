@@ -170,6 +170,13 @@ def test_a_sideband_sees_the_call_and_steers_it(voice_site: Site, voices: FakeVo
             await session.send("session.update", session={"instructions": "Be brief."})
             told = (await session.the("session.updated"))["session"]
             assert told["instructions"] == "Be brief."
+            async with asyncio.timeout(WAIT_S):
+                write(voice_site, worker, {"type": "no such event"})
+                assert "no such event" in (await session.error())["message"]
+                assert worker.line is not None
+                voice_site.loop.result().call_soon_threadsafe(worker.line.close, "gone")
+                await socket.wait_closed()
+            assert socket.close_code == 1000
 
     asyncio.run(talk())
     assert until(worker, "session.updated")["session"]["instructions"] == "Be brief."
@@ -205,6 +212,28 @@ def test_what_is_no_offer_is_refused(
     refused = httpx.post(f"{voice_site.v1}/realtime/calls", content=content, headers=headers)
     assert refused.status_code == status
     assert refused.json()["error"]["message"]
+
+
+def test_a_caller_who_only_hears_is_told_aloud_that_all_lines_are_busy(
+    voice_site: Site, voices: FakeVoices
+) -> None:
+    voices.fake_lines.num_free = 0
+    told = place(voice_site)
+    assert (told.status_code, told.json()["error"]["code"]) == (503, "lines_busy")
+    placed = place(voice_site, "/whip")
+    assert placed.status_code == 201
+    worker = voices.fake_lines.workers[0]
+    error = until(worker, "error")["error"]
+    assert (error["code"], error["message"]) == ("lines_busy", told.json()["error"]["message"])
+    deadline_s = time.monotonic() + WAIT_S
+    while not worker.closed and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    assert "busy" in worker.closed
+    assert " ".join(voices.engines.spoken) == phrases.LINES_BUSY
+    gone = httpx.delete(f"{voice_site.url}{placed.headers['location']}", headers=SDP)
+    assert gone.json()["error"]["code"] == "call_not_found"
+    assert place(voice_site, "/whip", says_busy="false").status_code == 503
+    assert place(voice_site, says_busy="true").status_code == 201
 
 
 def test_a_page_of_another_origin_may_call(voice_site: Site) -> None:

@@ -54,6 +54,7 @@ def test_updates_change_what_they_name_and_nothing_else(http_site: Site) -> None
     ("session_given", "param"),
     [
         ({"type": "transcription"}, "session.type"),
+        ({"type": "translation"}, "session.type"),
         ({"tools": [{"type": "mcp", "server_label": "x"}]}, "session.tools[0].type"),
         ({"model": "other"}, "model"),
         ({"prompt": {"id": "pmpt_1"}}, "session.prompt"),

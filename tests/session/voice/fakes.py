@@ -36,6 +36,8 @@ class FakeLine:
     def __init__(self) -> None:
         self.said: dict[int, int] = {}
         """Bytes by utterance, in the order in which they are played."""
+        self.prompts: list[int] = []
+        """Prompts, in order."""
         self._is_held = False
         self.ended: set[int] = set()
         """Utterances of which all sound is here."""
@@ -66,6 +68,10 @@ class FakeLine:
             self.ended.add(utterance)
             self._end_if_played(utterance)
         self.given.set()
+
+    def say_prompt(self, utterance: int, prompt: int, pcm: bytes) -> None:
+        self.prompts.append(prompt)
+        self.say(utterance, pcm)
 
     def hold(self) -> None:
         self._is_held = True
