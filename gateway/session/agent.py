@@ -143,6 +143,8 @@ class Agent:
         self._router.refuse_hopeless(turn.turn_class, turn.budget, trail)
         if self._server_tools is not None and turn.server_tools:
             await self._render(talk)  # what cannot be answered must not be paid for either
+            if turn.until_certain is not None and _is_reply(talk.messages):
+                await turn.until_certain()  # it may decide a call that was read back
             history = await self._server_tools.resolve(
                 turn.principal.tenant, turn.messages, may_run=talk.may_call
             )
@@ -191,6 +193,8 @@ class Agent:
         self, tools: ServerTools, turn: Turn, talk: _Talk, this: _Round, trail: TurnTrail
     ) -> AsyncGenerator[TurnEvent, None]:
         """Run the calls and read their results out, up to one that has to be confirmed first."""
+        if this.calls and turn.until_certain is not None:
+            await turn.until_certain()
         for index, call in enumerate(this.calls):
             gap = " " if index else ""
             outcome = await tools.call(
@@ -327,12 +331,16 @@ class Agent:
         return run
 
 
+def _is_reply(messages: Sequence[Message]) -> bool:
+    """Whether the assistant has asked something just before."""
+    return len(messages) > 1 and "?" in messages[-2].content
+
+
 def _to_nothing_asked(messages: Sequence[Message]) -> str:
     """What to say to a bare yes that answers no question; empty for anything else."""
     if len(messages) < 2 or messages[-1].role is not Role.USER:
         return ""
-    before = messages[-2]
-    if before.role is not Role.ASSISTANT or "?" in before.content:
+    if messages[-2].role is not Role.ASSISTANT or _is_reply(messages):
         return ""
     is_bare = read_consent(messages[-1].content) is Consent.YES
     return phrases.NOTHING_ASKED if is_bare else ""

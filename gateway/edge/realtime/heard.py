@@ -21,6 +21,7 @@ from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
     from gateway.core.stages import StageClock
+    from gateway.core.voice_stages import HeardTiming
     from gateway.edge.realtime.answer_items import Send
     from gateway.edge.realtime.call_channel import CallChannel
     from gateway.edge.realtime.call_voice import CallVoice, Saying
@@ -35,7 +36,15 @@ _MAX_SPOKEN = 64
 class Answering(Protocol):
     """The session, as far as its ears need it."""
 
-    async def answer_turn(self, clock: StageClock) -> None:
+    async def begin_early(self, text: str, timing: HeardTiming) -> None:
+        """Begin to answer what the caller has probably said; nobody is told before he has."""
+        ...
+
+    async def discard_early(self) -> None:
+        """He has not: what was begun is for nothing."""
+        ...
+
+    async def answer_turn(self, timing: HeardTiming) -> None:
         """Respond to what the caller has said."""
         ...
 
@@ -120,6 +129,10 @@ class Heard:
                 self._session.stop("turn_detected")
             case heard.Partial(utterance=number, text=text) if number in self._utterances:
                 await self._tell_words(self._utterances[number], text)
+            case heard.EagerTurn() if answers_by_itself(self._terms.config):
+                await self._session.begin_early(event.transcript, event.timing)
+            case heard.EagerTurnDropped():
+                await self._session.discard_early()
             case heard.SpeechStopped():
                 await self._speech_stopped(event)
             case heard.Committed():
@@ -216,7 +229,7 @@ class Heard:
         is_answered = utterance.is_answered and answers_by_itself(self._terms.config)
         if text and is_answered:
             self._clock = None
-            await self._session.answer_turn(event.timing.new_clock())
+            await self._session.answer_turn(event.timing)
 
     async def _unheard(self, event: heard.Unheard) -> None:
         """Ask the caller to say it again, where the session answers by itself."""
