@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.core.confirmation import Consent, read_consent
 from gateway.core.errors import (
     ContextLengthExceeded,
@@ -72,6 +74,8 @@ class _Talk:
     """Whether anything may run at all; the client may have ruled it out."""
     may_escalate: bool = True
     """False for a turn that another site escalated to this one."""
+    is_verified: bool = True
+    """Whether the caller may hear of the account."""
 
     @property
     def offered(self) -> frozenset[str]:
@@ -145,6 +149,13 @@ class Agent:
             await self._render(talk)  # what cannot be answered must not be paid for either
             if turn.until_certain is not None and _is_reply(talk.messages):
                 await turn.until_certain()  # it may decide a call that was read back
+            review = await self._server_tools.review(turn.principal.tenant, turn.messages)
+            if review.answer:
+                for event in self._say(review.answer, trail):
+                    yield event
+                return
+            turn = msgspec.structs.replace(turn, messages=review.messages)
+            talk.is_verified = review.is_verified
             history = await self._server_tools.resolve(
                 turn.principal.tenant, turn.messages, may_run=talk.may_call
             )
@@ -153,9 +164,8 @@ class Agent:
                 yield self._ran(history.run, trail)
             answer = history.answer or _to_nothing_asked(talk.messages)
             if answer := answer or _to_undoing_a_payment(talk.messages):
-                self._router.stay(trail)
-                yield TextDelta(answer)
-                yield TurnEnd(TurnFinish.STOP, _usage(trail))
+                for event in self._say(answer, trail):
+                    yield event
                 return
         prompt = await self._render(talk)  # first: it refuses what is too long to be read
         this = self._round(turn, talk)
@@ -167,6 +177,11 @@ class Agent:
         async with aclosing(end(turn, talk, trail)) as events:
             async for event in events:
                 yield event
+
+    def _say(self, sentence: str, trail: TurnTrail) -> tuple[TextDelta, TurnEnd]:
+        """A turn that the session answers itself."""
+        self._router.stay(trail)
+        return TextDelta(sentence), TurnEnd(TurnFinish.STOP, _usage(trail))
 
     async def check(self, turn: Turn) -> None:
         """See `TurnRunner.check`."""
@@ -198,7 +213,11 @@ class Agent:
         for index, call in enumerate(this.calls):
             gap = " " if index else ""
             outcome = await tools.call(
-                turn.principal.tenant, call, tuple(talk.messages), run_key=turn.run_key
+                turn.principal.tenant,
+                call,
+                tuple(talk.messages),
+                run_key=turn.run_key,
+                is_verified=talk.is_verified,
             )
             if isinstance(outcome, Confirm):
                 trail.clock.mark(Stage.TOOL, self._monotonic())

@@ -54,6 +54,10 @@ FOR_WHOM = "Sure, for the kids, for guests or for everyone?"
 SAY_AGAIN = "I'm sorry, I did not catch that. Could you say it again?"
 """A caller's words were lost: the recogniser failed."""
 
+WRONG_CODE = "I'm sorry, that is not the code."
+NOT_VERIFIED = "I'm sorry, I could not verify you, so I can't do anything on this account just now."
+"""Too many wrong codes were said for the account."""
+
 STILL_THERE = "Are you still there?"
 """Nobody has said anything for a while."""
 
