@@ -62,6 +62,8 @@ class ResponseTerms:
     voice: str | None = None
     sentence: str = ""
     """Said in place of a turn's answer: the session speaks, and no model."""
+    is_aside: bool = False
+    """No model is shown the sentence."""
     early: EarlyAnswer | None = None
     """Begun before the caller's turn has ended for certain; nothing is told before it has."""
 
@@ -203,7 +205,7 @@ class ResponseRun:
         return early.held(visit.run(turn), self._begin)
 
     async def _recite(self, sentence: str) -> None:
-        await self._tell(TextDelta(sentence))
+        await self._tell(TextDelta(sentence, is_acknowledgement=self._terms.is_aside))
         await self._tell(TurnEnd(TurnFinish.STOP, Usage()))
 
     async def _tell(self, event: TurnEvent) -> None:

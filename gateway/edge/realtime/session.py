@@ -136,11 +136,16 @@ class RealtimeSession:
             return
         await self._respond(terms)
 
-    async def say(self, sentence: str) -> None:
-        """Respond with a sentence of the session's own, unless something is being answered."""
+    async def say(self, sentence: str, *, is_aside: bool = False) -> None:
+        """Respond with a sentence of the session's own, unless something is being answered.
+
+        An aside is no part of the conversation for a model.
+        """
         if self._active is None:
-            terms = ResponseTerms(config=self.terms.config, messages=(), sentence=sentence)
-            await self._respond(terms)
+            config = self.terms.config
+            await self._respond(
+                ResponseTerms(config=config, messages=(), sentence=sentence, is_aside=is_aside)
+            )
 
     def stop(self, reason: StopReason) -> None:
         """End the response in the conversation, if there is one."""
