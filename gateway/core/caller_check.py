@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.core.turn import Message
 
-QUESTION = "Before I do that, please tell me the four digits of your security code."
+QUESTION = "Before I do that, could you tell me the four digits of your security code?"
 _MIN_DIGITS = 3
 """A reply with fewer says something else: "two weeks". One digit may have been misheard."""
 _UNITS = {
