@@ -184,7 +184,7 @@ async def _server_tools(
     store = AccountStore(Path(config.account.database))
     await store.open()
     stack.push_async_callback(store.close)
-    return ServerTools(store, model.fixed_tools)
+    return ServerTools(store, model.fixed_tools, verifies_callers=config.account.verify_callers)
 
 
 def _model_info(config: SiteConfig, bundle: Bundle, max_context_tokens: int) -> ModelInfo:

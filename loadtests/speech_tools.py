@@ -36,14 +36,14 @@ import httpx
 import numpy as np
 
 from gateway.config.speech import Speech
+from gateway.core.certainty import Understanding
 from gateway.core.confirmation import Consent, read_consent, unless_unsure
-from gateway.core.voice_line import HEARD_HZ
 from gateway.session.care import CARE_TOOLS, Effect
 from gateway.speech.client import SpeechService
 from loadtests.command_line import at_least, parser_for
 from loadtests.facts import conclude, verdict
 from loadtests.local_site import running_site
-from loadtests.utterances import sound_of
+from loadtests.noisy_speech import Noise, spoken
 from models.subscriber_care.cases import read_cases
 from models.subscriber_care.format import HERE, Heard, MalformedCallError
 from models.subscriber_care.hearing import said_words
@@ -67,9 +67,8 @@ _REPLIES: Final = {
     Consent.NO: ("no", "no thanks", "no don't do that"),
     Consent.UNCLEAR: ("what did you say", "how much data do I have left", "hello", "I see"),
 }
-_MARGIN: Final = np.zeros(HEARD_HZ // 5, np.float32)
-"""Silence on both sides, as voice activity leaves it."""
-_NUM_TALKERS: Final = 3
+_NUM_OF_TALK: Final = 12
+"""Utterances that other people's talk is made of."""
 _NUM_AT_ONCE: Final = 4
 _HEADERS: Final = {"x-firsthop-tools": "server", "x-firsthop-class": "batch"}
 _REFERENCE: Final = re.compile(r"\(ref ([A-Z0-9]+)\)$")
@@ -80,26 +79,25 @@ _IRREVERSIBLE: Final = frozenset(
 
 
 class Ears:
-    """What the default recogniser makes of utterances, each a call of its own."""
+    """What the default recogniser makes of utterances, each a call of its own.
+
+    A caller whose words it is not sure of is asked again, here as in a session; that counts as no
+    words.
+    """
 
     def __init__(self, recogniser: ProcessRecogniser) -> None:
         self._recogniser = recogniser
         self._places = asyncio.Semaphore(_NUM_AT_ONCE)
 
     async def hear(self, sound: NDArray[np.float32]) -> str:
-        """The words, as a conversation gets them."""
+        """The words, as a conversation gets them; none where it asks again."""
         async with self._places:
             hearing = self._recogniser.open()
             hearing.feed((np.clip(sound, -1.0, 1.0) * 32767).astype("<i2").tobytes())
             heard = await hearing.finish()
+        if not Understanding().is_clear(heard.confidence):
+            return ""
         return unless_unsure(heard.text, heard.confidence)
-
-
-async def spoken(text: str, voice: str) -> NDArray[np.float32]:
-    """A text in a voice, -1 to 1, at `HEARD_HZ`."""
-    pcm = await asyncio.to_thread(sound_of, text, voice)
-    sound = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768.0
-    return np.concatenate([_MARGIN, sound, _MARGIN])
 
 
 async def right_calls(
@@ -115,14 +113,17 @@ async def right_calls(
         exact = sum(
             said_words(_last_said(case)) == text for case, text in zip(cases, heard, strict=True)
         )
-        right = sum(_is_right(model, *one) for one in zip(cases, heard, strict=True))
+        taken = [one for one in zip(cases, heard, strict=True) if one[1]]
+        right = sum(_is_right(model, *one) for one in taken)
         rows.append(
             {
                 "voice": voice,
                 "n": len(cases),
                 "heard_word_for_word_ratio": round(exact / len(cases), 4),
                 "right_when_written_ratio": round(written / len(cases), 4),
+                "asked_again_ratio": round(1 - len(taken) / len(cases), 4),
                 "right_call_ratio": round(right / len(cases), 4),
+                "right_of_those_acted_on_ratio": round(right / max(1, len(taken)), 4),
             }
         )
     return rows
@@ -143,7 +144,7 @@ def _is_right(model: ServedModel, case: Case, text: str) -> bool:
 
 
 async def _heard(ears: Ears, text: str, voice: str) -> str:
-    return await ears.hear(await spoken(text, voice))
+    return await ears.hear(await asyncio.to_thread(spoken, text, voice))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,28 +157,6 @@ class NoisyCall:
     voice: str
     snr_db: int
     is_talk: bool
-
-
-class Noise:
-    """White noise, or several people who talk at the same time."""
-
-    def __init__(self, chance: np.random.Generator, talk: Sequence[NDArray[np.float32]]) -> None:
-        self._chance = chance
-        self._talk = np.concatenate(talk)
-
-    def over(self, sound: NDArray[np.float32], call: NoisyCall) -> NDArray[np.float32]:
-        """The sound with the call's noise."""
-        noise = self._chance.standard_normal(len(sound)).astype(np.float32)
-        if call.is_talk:
-            starts = self._chance.integers(len(self._talk), size=_NUM_TALKERS)
-            noise = np.sum(
-                [np.take(self._talk, range(at, at + len(sound)), mode="wrap") for at in starts],
-                axis=0,
-            )
-        speech = sound[len(_MARGIN) : -len(_MARGIN)]
-        gain = np.sqrt(np.mean(speech**2) / max(1e-12, float(np.mean(noise**2))))
-        mixed: NDArray[np.float32] = sound + noise * gain * 10 ** (-call.snr_db / 20)
-        return mixed
 
 
 def noisy_calls(num: int, cases: Sequence[Case], chance: np.random.Generator) -> list[NoisyCall]:
@@ -222,9 +201,9 @@ class Assistant:
 
 async def noisy_call(call: NoisyCall, ears: Ears, noise: Noise, assistant: Assistant) -> list[str]:
     """What came of a call, as the names of what is counted."""
-    heard = await ears.hear(noise.over(await spoken(call.request, call.voice), call))
+    heard = await _heard_over(noise, call.request, call, ears)
     if not heard:
-        return ["request_unheard"]
+        return ["request_asked_again"]
     asked = [{"role": "user", "content": heard}]
     question, early = await assistant.answer(asked)
     outcomes = ["ran_without_read_back"] * sum(run["name"] in _IRREVERSIBLE for run in early)
@@ -232,9 +211,9 @@ async def noisy_call(call: NoisyCall, ears: Ears, noise: Noise, assistant: Assis
     if reference is None:
         return [*outcomes, "no_read_back"]
     outcomes.append("read_back")
-    reply = await ears.hear(noise.over(await spoken(call.reply, call.voice), call))
+    reply = await _heard_over(noise, call.reply, call, ears)
     if not reply:
-        return [*outcomes, "reply_unheard"]
+        return [*outcomes, "reply_asked_again"]
     said = {"role": "assistant", "content": question}
     _, late = await assistant.answer([*asked, said, {"role": "user", "content": reply}])
     ran = [run for run in late if run["name"] in _IRREVERSIBLE]
@@ -249,12 +228,17 @@ async def noisy_call(call: NoisyCall, ears: Ears, noise: Noise, assistant: Assis
     return outcomes
 
 
+async def _heard_over(noise: Noise, text: str, call: NoisyCall, ears: Ears) -> str:
+    sound = await asyncio.to_thread(spoken, text, call.voice)
+    return await ears.hear(noise.over(sound, call.snr_db, is_talk=call.is_talk))
+
+
 async def measure_noisy(
     num: int, ears: Ears, cases: Sequence[Case], chance: np.random.Generator
 ) -> dict[str, Any]:
     """All noisy calls, at a site of their own."""
     calls = noisy_calls(num, cases, chance)
-    talk = [await spoken(call.request, call.voice) for call in calls[: 4 * _NUM_TALKERS]]
+    talk = [spoken(call.request, call.voice) for call in calls[:_NUM_OF_TALK]]
     noise = Noise(chance, talk)
     counts: dict[int, Counter[str]] = {snr_db: Counter() for snr_db in SNRS_DB}
     with (

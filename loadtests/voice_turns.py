@@ -40,12 +40,11 @@ from loadtests.command_line import at_least, parser_for
 from loadtests.facts import conclude, verdict
 from loadtests.host import HostGuard
 from loadtests.local_site import SiteFailed, running_site
+from loadtests.openings import openings
 from loadtests.priority import CLIENTS, hurry
 from loadtests.synthetic_speech import VOICES, utter
 from loadtests.voice_turn_figures import SEED, Turn, figures, missed_by, over_figures
 from models.make_tiny import write_tiny_bundle
-from models.subscriber_care.cases import read_cases
-from models.subscriber_care.format import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,8 +59,6 @@ _PREPARE_S: Final = 0.3
 _NUM_RECORDINGS: Final = 100
 _INTERRUPTIONS: Final = ("no wait", "stop", "hold on please", "sorry what was that", "no thanks")
 _SIGNS: Final = ("uh huh", "okay", "yeah", "right", "I see")
-_ASKS_FOR_MORE: Final = frozenset({"slot_filling", "values", "noise"})
-"""Categories of cases whose opening, where no call is expected, lacks a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +88,7 @@ class Lines:
 
     def __init__(self, num: int) -> None:
         self._chance = np.random.default_rng(SEED)
-        cases = [
-            (case.turns[0].text, case.call is not None or case.category not in _ASKS_FOR_MORE)
-            for case in read_cases()
-            if len(case.turns) == 1 and isinstance(case.turns[0], Heard)
-        ]
+        cases = openings()
         self._chance.shuffle(cases)
         self._cases = cases[:num]
         self._fluent = [

@@ -394,6 +394,13 @@ class Account(msgspec.Struct, frozen=True):
             extra={"path": True},
         ),
     ] = ".firsthop/account.sqlite"
+    verify_callers: Annotated[
+        bool,
+        Meta(
+            description="Ask callers for the account's security code before anything of it is told "
+            "or changed. The demonstration account's is 4277; five wrong ones lock it for 15 min."
+        ),
+    ] = False
 
 
 class SiteConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -232,9 +232,12 @@ class Outcome(StrEnum):
     ABANDONED = "abandoned"
     """The client went away, stalled, or its deadline passed."""
     FAILED = "failed"
+    DISCARDED = "discarded"
+    """Begun before the caller had finished for certain, and he went on: work for nothing. What he
+    said in the end is another turn with a record of its own."""
 
 
-_REJECTED: Final = Outcome.REJECTED
+_UNJUDGED: Final = frozenset({Outcome.REJECTED, Outcome.DISCARDED})
 _MISSED: Final = frozenset({Outcome.SHED, Outcome.FAILED})
 
 
@@ -300,12 +303,17 @@ class TurnTrail:
     num_left_out: int = 0
     """Messages that were not read, because there was no time for all of them."""
     tools_run: list[str] = field(default_factory=list)
+    begun_early: bool = False
+    """The answer was begun when the caller had probably finished."""
+    is_certain: bool = True
+    """Whether he has: what is begun early and never becomes certain is discarded."""
     peer_stages: list[SiteStages] = field(default_factory=list)
     """What the parts of other sites took, one entry for each site and generation."""
 
     def close(self, outcome: Outcome, finish: str, now_s: float, *, error: str = "") -> TurnRecord:
         """The record of the turn; time since the last mark goes to egress."""
         self.clock.end(now_s)
+        outcome = outcome if self.is_certain else Outcome.DISCARDED
         return TurnRecord(
             request_id=self.request_id,
             turn_class=self.turn_class,
@@ -335,6 +343,7 @@ class TurnTrail:
             num_resumes=self.num_resumes,
             num_left_out=self.num_left_out,
             tools_run=tuple(self.tools_run),
+            begun_early=self.begun_early,
             peer_stages=tuple(self.peer_stages),
         )
 
@@ -372,6 +381,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     caller: str = ""
     session: str = ""
     num_left_out: int = 0
+    begun_early: bool = False
 
     @property
     def within_budget(self) -> bool | None:
@@ -382,7 +392,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         nothing while the budget lasted, and a miss after that.
         """
         budget_s, outcome, ttft_s = self.budget_s, self.outcome, self.ttft_s
-        if budget_s is None or outcome is _REJECTED:
+        if budget_s is None or outcome in _UNJUDGED:
             return None
         if outcome in _MISSED:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable  # msgspec resolves field types at run time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     run_key: str = ""
     """Names the turn wherever it is answered: under one name the same call of a server's tool runs
     once. Empty: repeated requests are recognised by what was said."""
+    until_certain: Callable[[], Awaitable[object]] | None = None
+    """Of a turn that is begun early: returns once the caller has finished for certain. Whatever has
+    an effect waits for it. None: he has."""
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be served."""

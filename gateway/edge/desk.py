@@ -214,7 +214,8 @@ class Visit:
             error = TurnCutOff(self._desk.alternates())
         trail = self.trail
         if self._lease is not None:
-            self._lease.charge_tokens(trail.prompt_tokens + trail.completion_tokens)
+            if trail.is_certain:  # the caller does not pay for what was begun on a guess
+                self._lease.charge_tokens(trail.prompt_tokens + trail.completion_tokens)
             self._lease.release()
         code = error.code if isinstance(error, GatewayError) else kind.__name__ if kind else ""
         record = trail.close(self._outcome(error), self._finish, self._desk.monotonic(), error=code)

@@ -76,6 +76,7 @@ class TurnView(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
     escalation: str
     escalation_error: str
     outcome: str
+    begun_early: bool
     finish: str
     error: str
     budget_ms: float | None
@@ -118,6 +119,7 @@ def view_of(turn: KeptTurn) -> TurnView:
         escalation=record.escalation,
         escalation_error=record.escalation_error,
         outcome=record.outcome.value,
+        begun_early=record.begun_early,
         finish=record.finish,
         error=record.error,
         budget_ms=optional_ms(record.budget_s),

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.core.confirmation import Consent, read_consent
 from gateway.core.errors import (
     ContextLengthExceeded,
@@ -75,6 +77,8 @@ class _Talk:
     """Whether anything may run at all; the client may have ruled it out."""
     may_escalate: bool = True
     """False for a turn that another site escalated to this one."""
+    is_verified: bool = True
+    """Whether the caller may hear of the account."""
 
     @property
     def offered(self) -> frozenset[str]:
@@ -148,6 +152,15 @@ class Agent:
         self._router.refuse_hopeless(turn.turn_class, turn.budget, trail)
         if self._server_tools is not None and turn.server_tools:
             await self._render(talk)  # what cannot be answered must not be paid for either
+            if turn.until_certain is not None and _is_reply(talk.messages):
+                await turn.until_certain()  # it may decide a call that was read back
+            review = await self._server_tools.review(turn.principal.tenant, turn.messages)
+            if review.answer:
+                for event in self._say(review.answer, trail):
+                    yield event
+                return
+            turn = msgspec.structs.replace(turn, messages=review.messages)
+            talk.is_verified = review.is_verified
             history = await self._server_tools.resolve(
                 turn.principal.tenant, turn.messages, may_run=talk.may_call
             )
@@ -156,9 +169,8 @@ class Agent:
                 yield self._ran(history.run, trail)
             answer = history.answer or _to_nothing_asked(talk.messages)
             if answer := answer or _to_undoing_a_payment(talk.messages):
-                self._router.stay(trail)
-                yield TextDelta(answer)
-                yield TurnEnd(TurnFinish.STOP, _usage(trail))
+                for event in self._say(answer, trail):
+                    yield event
                 return
         prompt = await self._render(talk)  # first: it refuses what is too long to be read
         this = self._round(turn, talk)
@@ -170,6 +182,11 @@ class Agent:
         async with aclosing(end(turn, talk, trail)) as events:
             async for event in events:
                 yield event
+
+    def _say(self, sentence: str, trail: TurnTrail) -> tuple[TextDelta, TurnEnd]:
+        """A turn that the session answers itself."""
+        self._router.stay(trail)
+        return TextDelta(sentence), TurnEnd(TurnFinish.STOP, _usage(trail))
 
     async def check(self, turn: Turn) -> None:
         """See `TurnRunner.check`."""
@@ -196,10 +213,16 @@ class Agent:
         self, tools: ServerTools, turn: Turn, talk: _Talk, this: _Round, trail: TurnTrail
     ) -> AsyncGenerator[TurnEvent, None]:
         """Run the calls and read their results out, up to one that has to be confirmed first."""
+        if this.calls and turn.until_certain is not None:
+            await turn.until_certain()
         for index, call in enumerate(this.calls):
             gap = " " if index else ""
             outcome = await tools.call(
-                turn.principal.tenant, call, tuple(talk.messages), run_key=turn.run_key
+                turn.principal.tenant,
+                call,
+                tuple(talk.messages),
+                run_key=turn.run_key,
+                is_verified=talk.is_verified,
             )
             if isinstance(outcome, Confirm):
                 trail.clock.mark(Stage.TOOL, self._monotonic())
@@ -356,12 +379,16 @@ class Agent:
         return run
 
 
+def _is_reply(messages: Sequence[Message]) -> bool:
+    """Whether the assistant has asked something just before."""
+    return len(messages) > 1 and "?" in messages[-2].content
+
+
 def _to_nothing_asked(messages: Sequence[Message]) -> str:
     """What to say to a bare yes that answers no question; empty for anything else."""
     if len(messages) < 2 or messages[-1].role is not Role.USER:
         return ""
-    before = messages[-2]
-    if before.role is not Role.ASSISTANT or "?" in before.content:
+    if messages[-2].role is not Role.ASSISTANT or _is_reply(messages):
         return ""
     is_bare = read_consent(messages[-1].content) is Consent.YES
     return phrases.NOTHING_ASKED if is_bare else ""

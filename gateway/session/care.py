@@ -52,6 +52,8 @@ class Account(msgspec.Struct, frozen=True):
     roaming: dict[str, int] = {}
     paused_minutes: dict[str, int] = {}
     sim_blocked: str = ""
+    security_code: str = "4277"
+    """What callers are asked for where the site verifies them."""
 
 
 Arguments = dict[str, Any]
@@ -173,12 +175,14 @@ class CareTool(msgspec.Struct, frozen=True):
 
     effect: Effect
     apply: Callable[[Account, Arguments], tuple[Account, Result]]
+    is_public: bool = False
+    """Tells or changes nothing of an account: nobody has to be verified for it."""
 
 
 CARE_TOOLS: dict[str, CareTool] = {
-    "check_outage": CareTool(Effect.READ, _check_outage),
+    "check_outage": CareTool(Effect.READ, _check_outage, is_public=True),
     "restart_device": CareTool(Effect.REVERSIBLE, _restart_device),
-    "run_speed_test": CareTool(Effect.READ, _run_speed_test),
+    "run_speed_test": CareTool(Effect.READ, _run_speed_test, is_public=True),
     "get_bill": CareTool(Effect.READ, _get_bill),
     "pay_bill": CareTool(Effect.IRREVERSIBLE, _pay_bill),
     "get_data_usage": CareTool(Effect.READ, _get_data_usage),
@@ -189,7 +193,7 @@ CARE_TOOLS: dict[str, CareTool] = {
     "pause_wifi": CareTool(Effect.REVERSIBLE, _pause_wifi),
     "add_roaming": CareTool(Effect.REVERSIBLE, _add_roaming),
     "block_sim": CareTool(Effect.IRREVERSIBLE, _block_sim),
-    "transfer_to_human": CareTool(Effect.READ, _transfer_to_human),
+    "transfer_to_human": CareTool(Effect.READ, _transfer_to_human, is_public=True),
 }
 
 

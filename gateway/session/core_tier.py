@@ -71,13 +71,16 @@ class CoreTier:
     async def answer(
         self, turn: Turn, trail: TurnTrail, reason: EscalationReason
     ) -> AsyncGenerator[TurnEvent, None]:
-        """The core's answer to a turn.
+        """The core's answer to a turn; a turn that is begun early is not sent there before it is
+        certain.
 
         Raises RegionNotAllowed where the turn may not go there, and what `Relay.answer` raises.
         """
         trail.escalation = reason
         if trail.allowed_regions is not None and self._region not in trail.allowed_regions:
             raise RegionNotAllowed(self._region, trail.allowed_regions, place="the core tier")
+        if turn.until_certain is not None:
+            await turn.until_certain()
         budget = core_budget(turn.budget, self._first_token_s, self._monotonic())
         answered = self._relay.answer(turn, messages_for_core(turn), budget, trail)
         async with aclosing(answered) as events:

@@ -51,8 +51,13 @@ WHICH_VISIT = "Would you like to book a technician visit, or to cancel one?"
 FOR_WHOM = "Sure, for the kids, for guests or for everyone?"
 """The caller has not said a value that the call needs."""
 
-SAY_AGAIN = "I'm sorry, I did not catch that. Could you say it again?"
-"""A caller's words were lost: the recogniser failed."""
+NOT_CAUGHT = "I'm sorry, I did not catch that."
+SAY_AGAIN = f"{NOT_CAUGHT} Could you say it again?"
+"""A caller's words were lost: the recogniser failed, or is not sure of them."""
+
+WRONG_CODE = "I'm sorry, that is not the code."
+NOT_VERIFIED = "I'm sorry, I could not verify you, so I can't do anything on this account just now."
+"""Too many wrong codes were said for the account."""
 
 LINES_BUSY = "I'm sorry, all lines are busy. Please call again in a few minutes."
 """The site is full: what a caller hears who has nothing to read it on."""

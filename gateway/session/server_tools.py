@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.core.caller_check import QUESTION
 from gateway.core.confirmation import Consent, read_consent
 from gateway.core.request_mood import Mood, read_mood
 from gateway.core.turn import Message, Role, ServerToolRun, ToolCall
 from gateway.session.account import DECLINED_TEXT
+from gateway.session.caller_check import CallerCheck, Review
 from gateway.session.care import CARE_TOOLS, Effect
 from gateway.session.phrases import (
     HOW_LONG,
@@ -89,14 +91,24 @@ class History(msgspec.Struct, frozen=True):
 class ServerTools:
     """Runs the tools of `specs` that the account knows."""
 
-    def __init__(self, store: AccountStore, specs: Sequence[ToolSpec]) -> None:
+    def __init__(
+        self, store: AccountStore, specs: Sequence[ToolSpec], *, verifies_callers: bool = False
+    ) -> None:
+        """`verifies_callers`: ask for the account's code before anything of it is told or done."""
         self._store = store
+        self._check = CallerCheck(store) if verifies_callers else None
         self.specs = tuple(specs)
         self._by_name = {spec.name: spec for spec in specs}
 
     def runs(self, name: str) -> bool:
         """Whether a call of this name can run here."""
         return name in CARE_TOOLS and name in self._by_name
+
+    async def review(self, tenant: str, messages: Sequence[Message]) -> Review:
+        """The conversation as far as it is no check of the caller, and what the check found."""
+        if self._check is None:
+            return Review(tuple(messages), is_verified=True)
+        return await self._check.review(tenant, messages)
 
     def is_left_alone(self, name: str, messages: Sequence[Message]) -> bool:
         """Whether the caller said in `messages` that what the tool does shall not be done."""
@@ -119,16 +131,22 @@ class ServerTools:
         messages: Sequence[Message],
         *,
         run_key: str = "",
+        is_verified: bool = True,
     ) -> ServerToolRun | Confirm:
         """Run a call the model made after `messages`, or hold it and ask.
 
+        What an account says is nobody's business but its owner's: unless the caller `is_verified`,
+        he is asked for the code, and calls again with it.
         `run_key` is the turn's. Arguments that the tool's schema does not allow are the tool's
         failure, told to the model like any other: {"error": "invalid_arguments"}.
         """
         arguments = check_arguments(self._by_name[call.name], call.arguments)
         if arguments is None:
             return ServerToolRun(call, '{"error":"invalid_arguments"}')
-        match CARE_TOOLS[call.name].effect:
+        tool = CARE_TOOLS[call.name]
+        if not (is_verified or tool.is_public):
+            return Confirm(QUESTION)
+        match tool.effect:
             case Effect.READ:
                 result = await self._store.read(tenant, call.name, arguments)
             case Effect.REVERSIBLE if _runs_at_once(call.name, messages):

@@ -189,6 +189,13 @@ ESCALATE = Instrument(
     unit="{turn}",
     description="Turns given to the core tier",
 )
+EARLY_ANSWERS = Instrument(
+    name="firsthop.early_answers",
+    kind=Kind.COUNTER,
+    unit="{answer}",
+    description="Answers begun when the caller had probably finished: kept, or discarded",
+    attributes=("outcome",),
+)
 TRACES_DROPPED = Instrument(
     name="firsthop.traces.dropped",
     kind=Kind.COUNTER,
@@ -283,6 +290,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     SHED,
     FORWARD,
     ESCALATE,
+    EARLY_ANSWERS,
     TRACES_DROPPED,
     RECORDS_DROPPED,
     TURNS_ACTIVE,

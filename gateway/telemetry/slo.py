@@ -38,7 +38,9 @@ class SloKeeper:
         self._lock = threading.Lock()
 
     def record(self, record: TurnRecord) -> None:
-        """Count one turn."""
+        """Count one turn; what was discarded is none."""
+        if record.outcome is Outcome.DISCARDED:
+            return
         with self._lock:
             self._record.add(
                 record.turn_class,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ANSWERED: Final = Outcome.ANSWERED
 _SHED: Final = Outcome.SHED
+_DISCARDED: Final = Outcome.DISCARDED
 _NUM_UNSETTLED: Final = 512
 """Turns and timers between two settlings, which take some ten microseconds for each histogram."""
 
@@ -104,6 +105,7 @@ class TurnMetrics:
         self._shed = CounterSeries(instruments.SHED)
         self._forward = CounterSeries(instruments.FORWARD)
         self._escalate = CounterSeries(instruments.ESCALATE)
+        self._early = CounterSeries(instruments.EARLY_ANSWERS)
         self.counters = (
             self._prompt_tokens,
             self._attainment,
@@ -111,12 +113,17 @@ class TurnMetrics:
             self._shed,
             self._forward,
             self._escalate,
+            self._early,
         )
 
     def record(self, record: TurnRecord) -> None:
-        """Count one turn."""
+        """Count one turn; of what was discarded only the work that it was."""
+        is_discarded = record.outcome is _DISCARDED
         with self._lock:
-            self._observe_times(record)
+            if record.begun_early:
+                self._early.add("discarded" if is_discarded else "kept")
+            if not is_discarded:
+                self._observe_times(record)
             self._observe_tokens(record)
             for decision in record.decisions:
                 self._count_decision(decision)

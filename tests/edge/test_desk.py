@@ -1,4 +1,4 @@
-"""What callers say of themselves is bounded before it is kept or passed on."""
+"""What callers say of themselves is bounded before it is kept or passed on; what is charged."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.generation import GenerationRequest
 from gateway.core.hops import MAX_NAME_CHARS, MAX_NUM_REGIONS, Hops
 from gateway.core.load_report import MODEL_KEY_BYTES
+from gateway.core.stages import Outcome
 from gateway.core.turn import Message, Role, Turn
 from gateway.edge.desk import Desk, Visit
 from gateway.wire.peer_frames import Offer, caller_frames, encode
@@ -70,6 +71,29 @@ def test_as_many_regions_as_may_be_named_fit_the_link_to_a_peer() -> None:
     for longer in (["another", *regions], [*regions[1:], "x" * (MAX_NAME_CHARS + 1)]):
         with pytest.raises(InvalidRequest, match="up to 64 regions"):
             visit.keep_to_regions(",".join(longer))
+
+
+def test_what_was_begun_on_a_guess_costs_the_key_nothing() -> None:
+    charged: list[int] = []
+
+    class Meter(Gate):
+        def charge_tokens(self, num_tokens: int) -> None:
+            charged.append(num_tokens)
+
+    async def run(*, is_certain: bool) -> None:
+        with desk.visit(interface="realtime") as visit:
+            visit.authenticate(None)
+            visit.trail.is_certain = is_certain
+            async with aclosing(visit.run(TURN)) as events:
+                async for _ in events:
+                    visit.trail.prompt_tokens = 7
+
+    desk = desk_with(records := Records())
+    desk.gatekeeper = Meter()
+    asyncio.run(run(is_certain=False))
+    asyncio.run(run(is_certain=True))
+    assert [records.next().outcome for _ in range(2)] == [Outcome.DISCARDED, Outcome.ANSWERED]
+    assert charged == [7]
 
 
 def test_a_record_keeps_no_more_of_the_models_name_than_a_name() -> None:

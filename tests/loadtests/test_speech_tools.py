@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gateway.core.confirmation import Consent, read_consent
-from loadtests.speech_tools import MIN_RIGHT, Noise, NoisyCall, missed_by, noisy_calls
+from loadtests.noisy_speech import Noise
+from loadtests.speech_tools import MIN_RIGHT, missed_by, noisy_calls
 from models.subscriber_care.cases import read_cases
 from models.subscriber_care.format import Heard
 
@@ -28,8 +29,7 @@ def test_the_noise_is_as_loud_as_it_says(snr_db: int, is_talk: bool) -> None:
     chance = np.random.default_rng(1)
     talk = [chance.standard_normal(40_000).astype(np.float32)]
     speech = np.sin(np.arange(48_000) / 20).astype(np.float32)
-    call = NoisyCall("pay", "yes", Consent.YES, "flite:slt", snr_db, is_talk)
-    noise = Noise(chance, talk).over(speech, call) - speech
+    noise = Noise(chance, talk).over(speech, snr_db, is_talk=is_talk) - speech
     ratio_db = 10 * np.log10(np.mean(speech**2) / np.mean(noise**2))
     assert ratio_db == pytest.approx(snr_db, abs=0.5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.core.turn import (
     Role,
     ServerToolRun,
     ToolCallDelta,
+    TurnEvent,
     TurnFinish,
 )
 from gateway.session import phrases
@@ -150,3 +152,34 @@ def test_what_could_not_be_answered_is_not_paid(model: TextModel, tmp_path: Path
         assert '"open_dollars":24' in next(e for e in paid if isinstance(e, ServerToolRun)).result
 
     with_account(tmp_path, model, (PAY_40,), check)
+
+
+def test_no_tool_runs_before_the_caller_has_finished(model: TextModel, tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        certain, waits = asyncio.Event(), asyncio.Event()
+
+        async def until_certain() -> None:
+            waits.set()
+            await certain.wait()
+
+        async def begun_early(*said: Message | str) -> list[TurnEvent]:
+            """The events of a turn that had to wait, with nothing run before."""
+            certain.clear()
+            waits.clear()
+            num_run = len(bench.trail.tools_run)
+            early = turn(*said, server_tools=True, until_certain=until_certain)
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(bench.run(early))
+                await waits.wait()
+                assert len(bench.trail.tools_run) == num_run
+                certain.set()
+            return running.result()
+
+        events = await begun_early("restart my router")
+        assert text_of(events).startswith("Done, your router is restarting.")
+        asked = await bench.run(turn("pay forty dollars", server_tools=True))
+        question = Message(Role.ASSISTANT, text_of(asked))
+        paid = await begun_early("pay forty dollars", question, "yes")
+        assert "you paid 40 dollars" in text_of(paid)
+
+    with_account(tmp_path, model, ("<c><t:restart_device>router", PAY_40), check)

@@ -213,3 +213,14 @@ def test_a_start_is_checked_by_whoever_would_answer_it() -> None:
         check(Bench(site=refusing), turn())
     with pytest.raises(UnsupportedTools):
         check(Bench(), turn(model="big", server_tools=True))
+
+
+def test_the_core_is_not_asked_before_the_caller_has_finished() -> None:
+    bench = Bench()
+    asked_at: list[int] = []
+
+    async def until_certain() -> None:
+        asked_at.append(bench.relay.num_turns)
+
+    assert bench.take_over(turn(until_certain=until_certain)) == [TextDelta("core"), END]
+    assert (asked_at, bench.relay.num_turns) == ([0], 1)

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from gateway.config.speech import Speech
@@ -75,6 +76,24 @@ async def test_words_while_the_caller_speaks_and_at_the_end() -> None:
     assert [word.text for word in whole.words] == ASKED.split()
     assert all(a.end_s <= b.start_s + 0.02 for a, b in pairwise(whole.words))
     assert len({partial.text for partial in heard}) > 3
+
+
+async def test_the_recogniser_knows_when_it_has_misheard() -> None:
+    chance = np.random.default_rng(1)
+    async with SpeechService(EARS) as service:
+        sound = np.frombuffer(sound_of(ASKED, "rms"), "<i2").astype(np.float64)
+        loud = np.sqrt(np.mean(sound**2))
+        noisy = np.clip(sound + loud * chance.standard_normal(len(sound)), -32768, 32767)
+        clear, garbled = ears(service).open(), ears(service).open()
+        feed(clear, sound.astype("<i2").tobytes())
+        feed(garbled, noisy.astype("<i2").tobytes())
+        right, wrong = await clear.finish(), await garbled.finish()
+
+    assert right.text == ASKED
+    assert right.confidence is not None
+    assert right.confidence > 0.5
+    assert wrong.text != ASKED
+    assert wrong.confidence is None or wrong.confidence < 0.1
 
 
 async def test_callers_are_heard_apart() -> None:

@@ -38,6 +38,8 @@ GEN_AI = {
     "gen_ai_response_model": MODEL,
 }
 
+VOICE = {"class": "voice"}
+
 
 @dataclass
 class Site:
@@ -171,6 +173,19 @@ def test_turns_that_leave_the_site_are_forwarded_or_escalated(site: Site) -> Non
     decided = "firsthop_route_decisions_total"
     assert site.value(decided, outcome="forward", reason="better estimate") == 2
     assert site.value(decided, outcome="escalate", reason="better estimate") == 1
+
+
+def test_an_early_answer_that_was_discarded_is_work_and_no_turn(site: Site) -> None:
+    site.turns.record(msgspec.structs.replace(answered(), begun_early=True))
+    discarded = trail()
+    discarded.begun_early, discarded.is_certain = True, False
+    site.turns.record(discarded.close(Outcome.ABANDONED, "", 100.5))
+
+    assert site.value("firsthop_early_answers_total", outcome="kept") == 1
+    assert site.value("firsthop_early_answers_total", outcome="discarded") == 1
+    assert site.value("gen_ai_server_request_duration_seconds_count", **GEN_AI) == 1
+    assert site.value("firsthop_prompt_tokens_total", source="computed") == 300
+    assert site.value("firsthop_slo_attainment_total", met="true", site="edge-a", **VOICE) == 1
 
 
 def test_a_failed_turn_carries_its_error_type(site: Site) -> None:

@@ -136,6 +136,18 @@ class Conversation:
         if isinstance(item, Message) and item.content:
             self.truncate(item_id, 0, heard)
 
+    def set_aside(self, item_id: str) -> None:
+        """Show an item to clients only, from now on."""
+        if item_id in self._items:
+            self._asides.add(item_id)
+
+    @property
+    def open_question(self) -> str:
+        """What the assistant has asked and nobody has answered yet; empty: nothing."""
+        last = next(reversed(self.messages()), None)
+        is_asked = last is not None and last.role is Role.ASSISTANT and "?" in last.content
+        return last.content if last is not None and is_asked else ""
+
     def messages(self) -> tuple[core.Message, ...]:
         """The conversation as a model is shown it."""
         shown = (item for key, item in self._items.items() if key not in self._asides)

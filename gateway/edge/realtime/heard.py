@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.certainty import Understanding
 from gateway.core.realtime_errors import SessionExpired
 from gateway.core.turns import EndReason
 from gateway.core.voice_line import ClientMessage, Digit
@@ -21,6 +22,7 @@ from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
     from gateway.core.stages import StageClock
+    from gateway.core.voice_stages import HeardTiming
     from gateway.edge.realtime.answer_items import Send
     from gateway.edge.realtime.call_channel import CallChannel
     from gateway.edge.realtime.call_voice import CallVoice, Saying
@@ -35,12 +37,23 @@ _MAX_SPOKEN = 64
 class Answering(Protocol):
     """The session, as far as its ears need it."""
 
-    async def answer_turn(self, clock: StageClock) -> None:
+    async def begin_early(self, text: str, timing: HeardTiming) -> None:
+        """Begin to answer what the caller has probably said; nobody is told before he has."""
+        ...
+
+    async def discard_early(self) -> None:
+        """He has not: what was begun is for nothing."""
+        ...
+
+    async def answer_turn(self, timing: HeardTiming) -> None:
         """Respond to what the caller has said."""
         ...
 
-    async def say(self, sentence: str) -> None:
-        """Respond with a sentence of the session's own, unless something is being answered."""
+    async def say(self, sentence: str, *, is_aside: bool = False) -> None:
+        """Respond with a sentence of the session's own, unless something is being answered.
+
+        An aside is no part of the conversation for a model.
+        """
         ...
 
     def stop(self, reason: StopReason) -> None:
@@ -88,6 +101,7 @@ class Heard:
         self._cut: dict[str, str] = {}
         """What the caller has heard of items that he has not heard to their end."""
         self._clock: StageClock | None = None
+        self._understanding = Understanding()
         self._num_wordless = 0
         """Turns that have ended and have no words yet."""
         self._settled = asyncio.Event()
@@ -120,6 +134,10 @@ class Heard:
                 self._session.stop("turn_detected")
             case heard.Partial(utterance=number, text=text) if number in self._utterances:
                 await self._tell_words(self._utterances[number], text)
+            case heard.EagerTurn() if answers_by_itself(self._terms.config):
+                await self._session.begin_early(event.transcript, event.timing)
+            case heard.EagerTurnDropped():
+                await self._session.discard_early()
             case heard.SpeechStopped():
                 await self._speech_stopped(event)
             case heard.Committed():
@@ -216,7 +234,10 @@ class Heard:
         is_answered = utterance.is_answered and answers_by_itself(self._terms.config)
         if text and is_answered:
             self._clock = None
-            await self._session.answer_turn(event.timing.new_clock())
+            if self._understanding.is_clear(event.confidence):
+                await self._session.answer_turn(event.timing)
+            else:
+                await self._ask_again(utterance.item_id)
 
     async def _unheard(self, event: heard.Unheard) -> None:
         """Ask the caller to say it again, where the session answers by itself."""
@@ -226,7 +247,14 @@ class Heard:
         fault = said.TranscriptionFault(status_of(error).openai_type, error.code, error.message)
         await self._send(said.TranscriptionFailed(item_id=utterance.item_id, error=fault))
         if answers_by_itself(self._terms.config):
-            await self._session.say(phrases.SAY_AGAIN)
+            await self._ask_again(utterance.item_id)
+
+    async def _ask_again(self, item_id: str) -> None:
+        """Have the caller say it again, as if he had said nothing: a question stays open."""
+        self._conversation.set_aside(item_id)
+        question = self._conversation.open_question
+        again = f"{phrases.NOT_CAUGHT} {question}" if question else phrases.SAY_AGAIN
+        await self._session.say(again, is_aside=True)
 
     async def _idle(self, event: heard.Idle) -> None:
         await self._send(

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec import UNSET
 
 from gateway.core.errors import ClientStalled, GatewayError
@@ -27,21 +28,25 @@ from gateway.wire.realtime.items import fresh_id
 from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from gateway.core.stages import StageClock
-    from gateway.core.turn import Message, TurnEvent
+    from gateway.core.turn import Message, Turn, TurnEvent
+    from gateway.core.voice_stages import HeardTiming
     from gateway.edge.desk import Desk, Visit
     from gateway.edge.firsthop_word import FirsthopWord
     from gateway.edge.realtime.answer_items import Mouth, Send
     from gateway.edge.realtime.caller import Caller
     from gateway.edge.realtime.conversation import Conversation
+    from gateway.edge.realtime.early_answer import EarlyAnswer
     from gateway.wire.realtime.session_config import SessionConfig
 
 _logger = logging.getLogger(__name__)
 
 StopReason = Literal["client_cancelled", "turn_detected"]
 Status = Literal["completed", "cancelled", "failed", "incomplete"]
+Fate = Literal[Status, "discarded"]
+"""Of a response; nobody is told of one that was discarded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,10 @@ class ResponseTerms:
     voice: str | None = None
     sentence: str = ""
     """Said in place of a turn's answer: the session speaks, and no model."""
+    is_aside: bool = False
+    """No model is shown the sentence."""
+    early: EarlyAnswer | None = None
+    """Begun before the caller's turn has ended for certain; nothing is told before it has."""
 
 
 class ResponseRun:
@@ -86,6 +95,8 @@ class ResponseRun:
             traceparent=caller.traceparent,
             clock=terms.clock,
         )
+        if terms.early is not None:
+            self._visit.trail.begun_early, self._visit.trail.is_certain = True, False
         self._mouth = None
         if new_mouth is not None:
             self._mouth = new_mouth(self.response_id, self._visit.trail.clock)
@@ -104,27 +115,47 @@ class ResponseRun:
             if self._waiting is not None:
                 self._waiting.reschedule(asyncio.get_running_loop().time())
 
+    def may_become(self, terms: ResponseTerms) -> bool:
+        """Whether it was begun early with just these terms, and has not failed."""
+        mine, early = self._terms, self._terms.early
+        is_alike = (mine.config, mine.messages) == (terms.config, terms.messages)
+        return early is not None and is_alike and not (early.has_failed or self._told.is_set())
+
+    def confirm(self, timing: HeardTiming) -> None:
+        """The turn that it was begun for has ended: tell it."""
+        if self._terms.early is not None:
+            timing.confirm(self._visit.trail.clock)
+            self._visit.trail.is_certain = True
+            self._terms.early.confirm()
+
     async def over(self) -> None:
         """Return once it has been told to its end, if it was stopped; else at once."""
         if self._stopped is not None:
             await self._told.wait()
 
-    async def run(self) -> Status:
+    async def run(self) -> Fate:
         """Tell the whole response, and how it ended. Raises what the channel raises."""
         try:
             return await self._run()
         finally:
             self._told.set()
 
-    async def _run(self) -> Status:
-        await self._send(out.ResponseCreated(response=self._facts("in_progress")))
+    async def _run(self) -> Fate:
+        early = self._terms.early
+        if early is None:
+            await self._begin()
         status, details = await self._answered()
+        if early is not None and not early.is_certain:
+            return "discarded"
         if status in ("cancelled", "failed"):
             if self._mouth is not None:
                 self._mouth.hush()
             await self.items.break_off()
         await self._send(out.ResponseDone(response=self._facts(status, details)))
         return status
+
+    async def _begin(self) -> None:
+        await self._send(out.ResponseCreated(response=self._facts("in_progress")))
 
     async def _answered(self) -> tuple[Status, out.StatusDetails | None]:
         try:
@@ -157,7 +188,7 @@ class ResponseRun:
         visit.speaks_for(self._caller.user)
         turn = self._caller.turn(visit, self._terms.config, self._terms.messages)
         has_content = False
-        async with aclosing(visit.run(turn)) as events:
+        async with aclosing(self._events(visit, turn)) as events:
             async for event in events:
                 await self._tell(event)
                 is_heard = self._mouth is not None and isinstance(event, TextDelta)
@@ -168,8 +199,14 @@ class ResponseRun:
             await self._mouth.first_heard()
         visit.trail.clock.end(self._desk.monotonic())
 
+    def _events(self, visit: Visit, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
+        if (early := self._terms.early) is None:
+            return visit.run(turn)
+        turn = msgspec.structs.replace(turn, until_certain=early.until_certain)
+        return early.held(visit.run(turn), self._begin)
+
     async def _recite(self, sentence: str) -> None:
-        await self._tell(TextDelta(sentence))
+        await self._tell(TextDelta(sentence, is_acknowledgement=self._terms.is_aside))
         await self._tell(TurnEnd(TurnFinish.STOP, Usage()))
 
     async def _tell(self, event: TurnEvent) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.core import turn as core
 from gateway.core.errors import InvalidRequest
 from gateway.core.realtime_errors import (
     ResponseActive,
     ResponseNotActive,
 )
 from gateway.edge.realtime.conversation import Conversation, checked, messages_of
+from gateway.edge.realtime.early_answer import EarlyAnswer
 from gateway.edge.realtime.responses import ResponseRun, ResponseTerms
 from gateway.edge.realtime.spoken_side import SpokenSide
 from gateway.session import phrases
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from gateway.core import turn as core
-    from gateway.core.stages import StageClock
+    from gateway.core.voice_stages import HeardTiming
     from gateway.edge.desk import Desk
     from gateway.edge.realtime.answer_items import Send
     from gateway.edge.realtime.call_channel import OngoingCall
@@ -70,8 +71,10 @@ class RealtimeSession:
             terms=terms,
             max_call_s=limit_s,
         )
-        self._deferred: StageClock | None = None
+        self._deferred: HeardTiming | None = None
         """Of the turn that is answered next."""
+        self._early: ResponseRun | None = None
+        """Begun for a turn that has only probably ended."""
         self._on_response_end = on_response_end
         self._active: ResponseRun | None = None
         self._aside: dict[str, ResponseRun] = {}
@@ -107,20 +110,42 @@ class RealtimeSession:
             case _:
                 await self._take_sound(event)
 
-    async def answer_turn(self, clock: StageClock) -> None:
+    async def begin_early(self, text: str, timing: HeardTiming) -> None:
+        """Begin to answer what the caller has probably said; nobody is told before he has."""
+        await self.discard_early()
+        if self._active is None:
+            said = (*self.conversation.messages(), core.Message(core.Role.USER, text))
+            self._early = await self._start(self._answering(said, timing, EarlyAnswer(self._tasks)))
+
+    async def discard_early(self) -> None:
+        """The caller goes on: what was begun early is for nothing."""
+        run, self._early = self._early, None
+        if run is not None:
+            run.stop("turn_detected")
+            await run.over()  # what it held is free for the answer that follows
+
+    async def answer_turn(self, timing: HeardTiming) -> None:
         """Answer what the caller has said; after the response that is being made, if there is."""
         if self._active is not None:
-            self._deferred = clock
+            self._deferred = timing
             return
-        config = self.terms.config
-        messages = self.terms.messages(config, self.conversation.messages())
-        await self._start(ResponseTerms(config=config, messages=messages, clock=clock))
+        terms = self._answering(self.conversation.messages(), timing)
+        if self._early is not None and self._early.may_become(terms):
+            self._active, self._early = self._early, None
+            self._active.confirm(timing)
+            return
+        await self._respond(terms)
 
-    async def say(self, sentence: str) -> None:
-        """Respond with a sentence of the session's own, unless something is being answered."""
-        if self._active is None and not self.terms.config.only_hears:
-            terms = ResponseTerms(config=self.terms.config, messages=(), sentence=sentence)
-            await self._start(terms)
+    async def say(self, sentence: str, *, is_aside: bool = False) -> None:
+        """Respond with a sentence of the session's own, unless something is being answered.
+
+        An aside is no part of the conversation for a model.
+        """
+        config = self.terms.config
+        if self._active is None and not config.only_hears:
+            await self._respond(
+                ResponseTerms(config=config, messages=(), sentence=sentence, is_aside=is_aside)
+            )
 
     def stop(self, reason: StopReason) -> None:
         """End the response in the conversation, if there is one."""
@@ -198,7 +223,11 @@ class RealtimeSession:
             raise InvalidRequest("nothing was said yet; create an item first", param="response")
         metadata = wishes.metadata if wishes is not None else None
         terms = ResponseTerms(config=config, messages=messages, metadata=metadata, clock=clock)
-        await self._start(terms, is_aside=is_aside)
+        if not is_aside:
+            await self._respond(terms)
+            return
+        run = await self._start(terms, is_aside=True)
+        self._aside[run.response_id] = run
 
     def _asked(self, wishes: given.ResponseWishes | None) -> tuple[core.Message, ...]:
         if wishes is None or wishes.input is None:
@@ -210,7 +239,27 @@ class RealtimeSession:
             for item in wishes.input
         )
 
-    async def _start(self, terms: ResponseTerms, *, is_aside: bool = False) -> None:
+    def _answering(
+        self,
+        said: tuple[core.Message, ...],
+        timing: HeardTiming,
+        early: EarlyAnswer | None = None,
+    ) -> ResponseTerms:
+        """The terms of the answer to a turn that was spoken."""
+        config = self.terms.config
+        return ResponseTerms(
+            config=config,
+            messages=self.terms.messages(config, said),
+            clock=timing.new_clock(),
+            early=early,
+        )
+
+    async def _respond(self, terms: ResponseTerms) -> None:
+        """Begin the response in the conversation; whatever was begun early gives way to it."""
+        await self.discard_early()
+        self._active = await self._start(terms)
+
+    async def _start(self, terms: ResponseTerms, *, is_aside: bool = False) -> ResponseRun:
         voice = await self._spoken.begin() if terms.config.wants_audio else None
         run = ResponseRun(
             self.send,
@@ -221,13 +270,10 @@ class RealtimeSession:
             conversation=None if is_aside else self.conversation,
             new_mouth=None if voice is None else voice.mouth,
         )
-        if is_aside:
-            self._aside[run.response_id] = run
-        else:
-            self._active = run
         task = self._tasks.create_task(self._run(run, terms))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return run
 
     async def _run(self, run: ResponseRun, terms: ResponseTerms) -> None:
         status = None
@@ -238,12 +284,14 @@ class RealtimeSession:
                 self._active = None
             self._aside.pop(run.response_id, None)
             self._on_response_end()
+        if status == "discarded":
+            return
         for item in run.items.items:
             self._spoken.cut(item.id or "")
         await self.send(said.RateLimitsUpdated())
-        clock, self._deferred = self._deferred, None
-        if clock is not None:
-            await self.answer_turn(clock)
+        timing, self._deferred = self._deferred, None
+        if timing is not None:
+            await self.answer_turn(timing)
         elif status == "failed" and terms.config.wants_audio and not terms.sentence:
             await self.say(phrases.NO_ANSWER)
 

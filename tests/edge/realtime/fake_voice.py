@@ -179,6 +179,7 @@ class FakeHearing:
 
     heard: list[str | Exception]
     partial: Callable[[Heard], None] | None
+    confidence: float
 
     def feed(self, pcm: bytes) -> None:
         if self.partial is not None and pcm:
@@ -195,7 +196,7 @@ class FakeHearing:
         words = self.heard.pop(0)
         if isinstance(words, Exception):
             raise words
-        return Heard(words, is_final=True, confidence=0.9)
+        return Heard(words, is_final=True, confidence=self.confidence)
 
     def drop(self) -> None:
         pass
@@ -207,6 +208,7 @@ class FakeEngines:
 
     heard: list[str | Exception] = field(default_factory=list)
     """What callers say, turn by turn."""
+    confidence: float = 0.9
     spoken: list[str] = field(default_factory=list)
     holds: bool = False
     """What is said is never whole."""
@@ -216,7 +218,7 @@ class FakeEngines:
     def open(
         self, *, partial: Callable[[Heard], None] | None = None, after: Hearing | None = None
     ) -> FakeHearing:
-        return FakeHearing(self.heard, partial)
+        return FakeHearing(self.heard, partial, self.confidence)
 
     async def back(self) -> None:
         """It was never away."""

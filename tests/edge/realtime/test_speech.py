@@ -236,6 +236,37 @@ def test_a_recogniser_that_fails_has_the_caller_asked_again(
     asyncio.run(talk())
 
 
+def test_a_caller_whose_words_are_in_doubt_is_asked_again(
+    voice_site: Site, voices: FakeVoices
+) -> None:
+    voices.engines.heard = ["roaming", "also the old are you really", "spain"]
+    question = "Sure, which country is the pass for?"
+    voice_site.runner.script = (TextDelta(question), END)
+
+    async def talk() -> None:
+        async with dial(voice_site) as session:
+            await configured(session, AUDIO)
+            await speak(session)
+            await session.the("response.done")
+            voices.engines.confidence = 0.01
+            await speak(session)
+            events = await session.until("response.done")
+            heard = "conversation.item.input_audio_transcription.completed"
+            assert [e["transcript"] for e in events if e["type"] == heard] == [
+                "also the old are you really"
+            ]
+            said = events[-1]["response"]["output"][0]["content"][0]["transcript"]
+            assert said == f"{phrases.NOT_CAUGHT} {question}"
+            voices.engines.confidence = 0.9
+            await speak(session)
+            await session.the("response.done")
+
+    asyncio.run(talk())
+    assert len(voice_site.runner.turns) == 2
+    asked = [message.content for message in voice_site.runner.turns[-1].messages]
+    assert asked == ["roaming", question, "spain"]
+
+
 def test_without_a_voice_sessions_are_in_text_and_say_so(http_site: Site) -> None:
     async def talk() -> None:
         async with dial(http_site) as session:
