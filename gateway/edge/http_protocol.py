@@ -138,9 +138,14 @@ class SiteHttpProtocol(HttpToolsProtocol):
         self._give_up = give_up
 
     @property
-    def is_expected(self) -> bool:
-        """Whether the handshake is not done."""
-        return self._give_up is not None
+    def is_connected(self) -> bool:
+        """Whether the handshake is done."""
+        return self.transport is not None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether all that is left for the client is to read why."""
+        return self._refused
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse what is no HTTP and a head that grows too long."""
