@@ -205,6 +205,7 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is in; from here on the application sets the limits."""
         self._check_head()
+        self._check_host()
         self._end_head()
         self._in_body = True
         self._framing_bytes -= self._head_bytes
@@ -311,6 +312,14 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         if max(self._head_bytes, self._raw_head_bytes) > MAX_HEAD_BYTES:
             self._refuse_large_head()
+
+    def _check_host(self) -> None:
+        """Of two names one proxy believes the first and the next the last (RFC 9112, 3.2)."""
+        num_hosts = [name for name, _ in self.headers].count(b"host")
+        is_given = num_hosts or self.parser.get_http_version() != "1.1"
+        if (num_hosts > 1 or not is_given) and not self._refused:
+            error = InvalidRequest("a request names its host, once", param="host")
+            self._refuse(b"400 Bad Request", error)
 
     def _refuse_large_head(self) -> None:
         if not self._refused:
