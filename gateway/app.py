@@ -104,7 +104,7 @@ async def _serve(config: SiteConfig, announce: Announce) -> None:
             backend = await start(config, core, stack)
             site = _Site(config, backend, core, await voices)
             stack.push_async_callback(site.telemetry.close)
-            await site.serve(listeners, connections, asked, announce)
+            await site.serve(listeners, connections, asked, announce, stack)
 
 
 def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]:
@@ -173,8 +173,9 @@ class _Site:
         connections: _Connections,
         asked: Signals,
         announce: Announce,
+        stack: AsyncExitStack,
     ) -> None:
-        """Open the ports, serve until asked to end, drain."""
+        """Open the ports, serve until asked to end, drain. `stack` closes what stays open."""
         config, limits, tls = self._config, self._config.limits, self._config.tls
         grid = self._backend.grid
         talk = TalkPage("https" if tls.enabled else "http", listeners["http"].getsockname()[1])
@@ -223,7 +224,11 @@ class _Site:
             max_connections=connections.grpc,
             surviving=None if grid is None else grid.sessions,
         )
-        peer_port = 0 if grid is None else await grid.listen(max_connections=connections.grpc)
+        stack.push_async_callback(agents.stop, grace_s=0.0)
+        peer_port = 0
+        if grid is not None:
+            stack.push_async_callback(grid.server.stop, grace_s=0.0)
+            peer_port = await grid.listen(max_connections=connections.grpc)
         async with asyncio.TaskGroup() as serving:
             serving.create_task(public.serve())
             serving.create_task(admin.serve())

@@ -319,7 +319,8 @@ class SiteLimits(msgspec.Struct, frozen=True):
 
     max_body_bytes: Annotated[
         int,
-        Meta(ge=1024, le=1 << 28, description="Largest request body.", extra={"unit": "bytes"}),
+        # With the largest context, what a turn brings still fits a message to another site.
+        Meta(ge=1024, le=1 << 21, description="Largest request body.", extra={"unit": "bytes"}),
     ] = 1 << 20
     stall_limit_s: Annotated[
         float,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.core.turn import Principal
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Limit = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]
 """As in the OpenAI API."""
 
@@ -140,8 +141,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         None
     )
 
-    max_tokens: _Int64 | None = None
-    max_completion_tokens: _Int64 | None = None
+    max_tokens: _Limit | None = None
+    max_completion_tokens: _Limit | None = None
     stop: str | list[str] | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -168,6 +169,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
+_TOOL_NAMES = "1 to 64 letters, digits, dashes and underscores"
 _HINTS = {
     "n": "one answer per request; ask again for another",
     "modalities": "answers are text only",
@@ -178,6 +180,8 @@ _HINTS = {
     "messages.audio": "answers are text only",
     "messages.function_call": "deprecated; use tool_calls",
     "messages.content.type": "content parts are text only",
+    "messages.tool_calls.function.name": _TOOL_NAMES,
+    "tools.function.name": _TOOL_NAMES,
     "tools.type": "only function tools are served",
 }
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM}

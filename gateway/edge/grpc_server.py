@@ -25,10 +25,23 @@ MAX_CONNECTIONS: Final = 1024
 MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_CONCURRENT_CALLS: Final = 1024
 """Of agents, sessions included; one more is refused with RESOURCE_EXHAUSTED."""
+CONNECTION_IDLE_S: Final = 300.0
+"""A connection without a call gives up its place then. Its client connects again by itself."""
 STALL_LIMIT_S: Final = 30.0
 SESSION_IDLE_LIMIT_S: Final = 600.0
 _IDENTITY_ONLY: Final = 1 << 0
 """No compression: a small message could inflate to the size limit many times a second."""
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
+    # A peer that vanished without a word is noticed within 40 s and its turns end.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+)
 
 
 class _Health(Protocol):
@@ -73,6 +86,7 @@ async def start_grpc_server(
     stall_limit_s: float = STALL_LIMIT_S,
     session_idle_limit_s: float = SESSION_IDLE_LIMIT_S,
     max_connections: int = MAX_CONNECTIONS,
+    connection_idle_s: float = CONNECTION_IDLE_S,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     max_concurrent_calls: int = MAX_CONCURRENT_CALLS,
     max_open_calls: int = MAX_OPEN_CALLS,
@@ -95,10 +109,19 @@ async def start_grpc_server(
         watch_limit_s=watch_limit_s,
         stall_limit_s=stall_limit_s,
     )
+    max_calls = max_concurrent_calls + 2 * max_open_calls + REFUSAL_PLACES
+    limits = {
+        "grpc.max_allowed_incoming_connections": max_connections,
+        "grpc.max_connection_idle_ms": round(connection_idle_s * 1e3),
+        # With a limit gRPC also counts streams that were reset before they were served. Without
+        # one, whoever opens and resets them fast has the calls of all others cancelled.
+        "grpc.max_concurrent_streams": max_calls,
+        "grpc.max_receive_message_length": max_message_bytes,
+    }
     server = grpc.aio.server(
         interceptors=[places],
-        options=_options(max_connections, max_message_bytes),
-        maximum_concurrent_rpcs=max_concurrent_calls + 2 * max_open_calls + REFUSAL_PLACES,
+        options=[*limits.items(), *_OPTIONS],
+        maximum_concurrent_rpcs=max_calls,
     )
     agent = AgentService(
         desk,
@@ -115,22 +138,6 @@ async def start_grpc_server(
     bound_port = _bind(server, _address(host, port), tls)
     await server.start()
     return GrpcServer(server, agent, health_service, bound_port)
-
-
-def _options(max_connections: int, max_message_bytes: int) -> list[tuple[str, int]]:
-    return [
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_allowed_incoming_connections", max_connections),
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_metadata_size", 16 << 10),
-        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
-        # A peer that vanished without a word is noticed within 40 s and its turns end.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.server_handshake_timeout_ms", 10_000),
-    ]
 
 
 def _bind(server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> int:

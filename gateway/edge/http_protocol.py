@@ -140,9 +140,14 @@ class SiteHttpProtocol(HttpToolsProtocol):
         self._give_up = give_up
 
     @property
-    def is_expected(self) -> bool:
-        """Whether the handshake is not done."""
-        return self._give_up is not None
+    def is_connected(self) -> bool:
+        """Whether the handshake is done."""
+        return self.transport is not None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether all that is left for the client is to read why."""
+        return self._refused
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse what is no HTTP and a head that grows too long."""
@@ -203,6 +208,7 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is in; from here on the application sets the limits."""
         self._check_head()
+        self._check_host()
         self._end_head()
         self._in_body = True
         self._framing_bytes -= self._head_bytes
@@ -309,6 +315,14 @@ class SiteHttpProtocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         if max(self._head_bytes, self._raw_head_bytes) > MAX_HEAD_BYTES:
             self._refuse_large_head()
+
+    def _check_host(self) -> None:
+        """Of two names one proxy believes the first and the next the last (RFC 9112, 3.2)."""
+        num_hosts = [name for name, _ in self.headers].count(b"host")
+        is_given = num_hosts or self.parser.get_http_version() != "1.1"
+        if (num_hosts > 1 or not is_given) and not self._refused:
+            error = InvalidRequest("a request names its host, once", param="host")
+            self._refuse(b"400 Bad Request", error)
 
     def _refuse_large_head(self) -> None:
         if not self._refused:

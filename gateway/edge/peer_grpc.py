@@ -40,6 +40,9 @@ _LAST_WRITE_LIMIT_S = 1.0
 """A caller that does not read what was said last keeps its call open, without turns, until its
 connection fails to answer a ping."""
 _IDENTITY_ONLY: Final = 1 << 0
+_MAX_STREAMS: Final = 16
+"""Of one connection, which needs one. gRPC counts those reset before they were served too, so
+that nobody has the links of others cancelled by opening and resetting them fast."""
 
 
 class PeerServer:
@@ -81,6 +84,7 @@ class PeerServer:
             ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
             ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.max_allowed_incoming_connections", max_connections),
+            ("grpc.max_concurrent_streams", _MAX_STREAMS),
             ("grpc.keepalive_time_ms", 10_000),
             ("grpc.keepalive_timeout_ms", 5_000),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

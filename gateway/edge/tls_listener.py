@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 HANDSHAKE_S: Final = 10.0
+REFUSAL_PLACES: Final = 16
+"""For connections beyond the listener's own: only after a handshake can they read a refusal."""
 _PAUSE_S: Final = 0.1
 """Before the next try to accept, after one that failed: out of files, most likely."""
 
@@ -48,9 +50,11 @@ async def accept_tls(
 ) -> None:
     """Give each connection to a protocol that `build` makes, until cancelled.
 
-    Handshakes that are under way then are given up.
+    One without a place is refused by its protocol, or closed when too many are being refused.
+    Handshakes that are under way when cancelled are given up.
     """
     loop = asyncio.get_running_loop()
+    refusing: set[SiteHttpProtocol] = set()
     async with asyncio.TaskGroup() as handshakes:
         while True:
             try:
@@ -60,12 +64,17 @@ async def accept_tls(
                 await asyncio.sleep(_PAUSE_S)
                 continue
             protocol = build()
-            if not places.enter(protocol):
-                client.close()
-                continue
+            has_place = places.enter(protocol)
+            if not has_place:
+                if len(refusing) >= REFUSAL_PLACES:
+                    client.close()
+                    continue
+                refusing.add(protocol)
+                protocol.on_lost = partial(refusing.discard, protocol)
             task = handshakes.create_task(_shake_hands(client, context, protocol))
-            protocol.expect(task.cancel)
-            task.add_done_callback(partial(_give_back, client, places, protocol))
+            if has_place:
+                protocol.expect(task.cancel)
+            task.add_done_callback(partial(_give_back, client, places, refusing, protocol))
             await asyncio.sleep(0)  # however many knock, the others have their turn
 
 
@@ -80,9 +89,15 @@ async def _shake_hands(
 
 
 def _give_back(
-    client: socket.socket, places: ConnectionPlaces, protocol: SiteHttpProtocol, _: object
+    client: socket.socket,
+    places: ConnectionPlaces,
+    refusing: set[SiteHttpProtocol],
+    protocol: SiteHttpProtocol,
+    _: object,
 ) -> None:
-    """After a handshake that failed, or was given up before it began."""
-    if protocol.is_expected:
+    """After a handshake, or one that was given up before it began."""
+    if not protocol.is_refused:  # it failed, or a place became free in the meantime
+        refusing.discard(protocol)
+    if not protocol.is_connected:
         places.leave(protocol)
         client.close()

@@ -23,6 +23,7 @@ from gateway.core.delivered import Delivered
 from gateway.core.errors import EngineFault, EngineUnavailable, InvalidSchema, SloUnattainable
 from gateway.core.generation import (
     CLASS_RANK,
+    ConstraintKind,
     FinishReason,
     GenerationEnd,
     GenerationRequest,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from gateway.core.budget import Budget
     from gateway.core.decision_record import DecisionSink
-    from gateway.core.generation import EngineLoad, GenerationEvent
+    from gateway.core.generation import Constraint, EngineLoad, GenerationEvent
     from gateway.core.route_choice import Ask, Choice, Here
     from gateway.core.stages import TurnTrail
     from gateway.engine.port import TextEngine
@@ -356,7 +357,7 @@ class Router:
             case FinishReason.EXPIRED:
                 raise self._expired(end, request, budget, trail)
             case FinishReason.FAILED if end.refusal is Refusal.INVALID_SCHEMA:
-                raise InvalidSchema(end.error, param="response_format")
+                raise _invalid_schema(end.error, request.constraint)
             case FinishReason.FAILED:
                 raise EngineFault(end.error)
 
@@ -375,3 +376,10 @@ class Router:
             candidates=(Candidate(trail.site, took_s, 0.0, reason),),
         )
         return self._shed(missed, took_s, request, budget, trail)
+
+
+def _invalid_schema(reason: str, constraint: Constraint | None) -> InvalidSchema:
+    """A grammar in Lark comes of the tools; the answer's form, if there is one, is a part of it."""
+    is_lark = constraint is not None and constraint.kind is ConstraintKind.LARK
+    param = "tools" if is_lark else "response_format"
+    return InvalidSchema(f"{param}: {reason}", param=param)

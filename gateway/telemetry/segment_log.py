@@ -204,7 +204,7 @@ class SegmentLog(Generic[_T]):
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock_file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock_file)
             found = self._directory.glob(f"*{SUFFIX}")
             paths = sorted(path for path in found if path.stem.isdecimal())
             self._sealed = [self._adopted(path) for path in paths]
@@ -269,6 +269,13 @@ class SegmentLog(Generic[_T]):
             _logger.warning("records are not kept in %s: %s", self._directory, error)
         self._is_failing = True
         self._retry_at_ns = self._wall_ns() + round(_RETRY_AFTER_S * 1e9)
+
+
+def _lock(file: int) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError("another process keeps its records there") from None
 
 
 def _segment(path: Path, index: SegmentIndex) -> _Segment:

@@ -44,8 +44,10 @@ WINDOW_TOKENS: Final = 256
 MAX_WINDOW_TOKENS: Final = 1 << 16
 MAX_MESSAGE_BYTES: Final = 8 << 20
 """A prompt that fills the largest context the configuration allows."""
-_MAX_SNAPSHOT_BYTES: Final = 1 << 20
-"""Of one message: more would hold up the tokens behind it."""
+_MAX_BULK_BYTES: Final = 1 << 20
+"""Of snapshots and requests in one message: more would hold up the tokens behind it."""
+_TOKEN_BYTES, _FLOAT_BYTES = 5, 9
+"""At most, in MessagePack."""
 
 _DAY_MS: Final = 86_400_000.0
 _Key = Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
@@ -214,14 +216,25 @@ def encode(frames: Sequence[_AnyFrame]) -> bytes:
 
 
 def messages(frames: Sequence[_AnyFrame]) -> Iterator[bytes]:
-    """The frames in one message, or in several where they bring large snapshots."""
+    """The frames in one message, or in several where they bring large snapshots or requests."""
     num_bytes = begin = 0
     for index, frame in enumerate(frames):
-        num_bytes += snapshot_bytes(frame)
-        if num_bytes > _MAX_SNAPSHOT_BYTES:
+        bulk_bytes = _request_bytes(frame) if isinstance(frame, Offer) else snapshot_bytes(frame)
+        num_bytes += bulk_bytes
+        if index > begin and num_bytes > _MAX_BULK_BYTES:
             yield encode(frames[begin:index])
-            begin, num_bytes = index, snapshot_bytes(frame)
+            begin, num_bytes = index, bulk_bytes
     yield encode(frames[begin:])
+
+
+def _request_bytes(offer: Offer) -> int:
+    """What the parts of an offer take that have no bound of their own, or a little more."""
+    request = offer.request
+    constraint = request.constraint
+    num_tokens = len(request.prompt) + len(request.resume)
+    text_bytes = 0 if constraint is None else len(constraint.text.encode())
+    num_biases = len(request.sampling.logit_bias)
+    return _TOKEN_BYTES * num_tokens + text_bytes + (_TOKEN_BYTES + _FLOAT_BYTES) * num_biases
 
 
 def snapshot_bytes(frame: _AnyFrame) -> int:

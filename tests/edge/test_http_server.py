@@ -158,6 +158,20 @@ def test_what_is_not_http_gets_the_usual_error(http_site: Site) -> None:
     assert b'"type":"invalid_request_error"' in received
 
 
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [("1.1", [], 400), ("1.1", ["a"], 200), ("1.1", ["a", "b"], 400), ("1.0", [], 200)],
+)
+def test_a_request_names_its_host_once(
+    http_site: Site, version: str, hosts: list[str], status: int
+) -> None:
+    lines = [f"GET /healthz HTTP/{version}", *(f"host: {host}" for host in hosts)]
+    sent = "\r\n".join([*lines, "connection: close", "", ""])
+    answer = exchange(http_site, sent.encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (b'"param":"host"' in answer) == (status == 400)
+
+
 def test_a_head_has_a_size_limit(http_site: Site) -> None:
     start = b"GET /healthz HTTP/1.1\r\nhost: site\r\nconnection: close\r\n"
     line = b"x-filler: " + b"f" * 8000 + b"\r\n"

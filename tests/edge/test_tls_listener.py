@@ -35,9 +35,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def greet(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers everything with one word."""
+    """Answers everything with one word, and ends its answer when the request is in."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"hello"})
+    await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def run(test: Coroutine[None, None, None]) -> None:
@@ -98,6 +101,30 @@ def test_who_does_not_shake_hands_makes_room_for_who_does(folder: Path) -> None:
             assert await is_closed(silent[2])
             assert (await greeting(client)).startswith(b"HTTP/1.1 200")
             await hang_up(client, *silent)
+
+    run(test())
+
+
+def test_who_finds_no_place_is_told_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_listener, "REFUSAL_PLACES", 2)
+
+    async def test() -> None:
+        async with serving(folder, max_connections=1) as server:
+            holder = await dial(server, folder)
+            holder[1].write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n")
+            await holder[0].readuntil(b"hello\r\n")
+            for _ in range(2 * tls_listener.REFUSAL_PLACES):
+                late = await dial(server, folder)
+                assert (await late[0].read()).startswith(b"HTTP/1.1 503")
+                await hang_up(late)
+            silent = [await dial(server) for _ in range(tls_listener.REFUSAL_PLACES + 1)]
+            assert await is_closed(silent[-1])
+            await hang_up(*silent)
+            holder[1].write(b"x")
+            await holder[0].readuntil(b"0\r\n\r\n")
+            client = await dial(server, folder)
+            assert (await greeting(client)).startswith(b"HTTP/1.1 200")
+            await hang_up(holder, client)
 
     run(test())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -49,6 +50,26 @@ def _admitted(matcher: Matcher) -> set[int]:
     backwards = np.arange(_VOCAB_SIZE + 100)[::-1]
     assert admitted == set(backwards[allowed.among(backwards)].tolist())
     return admitted
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        (ConstraintKind.REGEX, "((", "invalid regex .* error: unclosed group"),
+        (ConstraintKind.JSON_SCHEMA, '{"type": "objct"}', "Invalid type: objct"),
+        (
+            ConstraintKind.LARK,
+            'start: "a" body\nbody: %json {"$ref": "#", "type": "object"}',
+            "failed to compile JSON schema: circular references .* json-schema:///#",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_without_the_grammar_around_it(
+    compiler: GrammarCompiler, kind: ConstraintKind, text: str, reason: str
+) -> None:
+    with pytest.raises(UnusableGrammar) as unusable:
+        _matcher(compiler, kind, text)
+    assert re.fullmatch(reason, unusable.value.message)
 
 
 def test_a_regex_admits_its_letters_and_ends(compiler: GrammarCompiler) -> None:

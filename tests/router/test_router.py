@@ -10,6 +10,8 @@ from gateway.core.decision_record import DecisionRecord
 from gateway.core.errors import EngineFault, GatewayError, InvalidSchema, SloUnattainable
 from gateway.core.generation import (
     Backlog,
+    Constraint,
+    ConstraintKind,
     EngineLoad,
     FinishReason,
     GenerationEnd,
@@ -81,10 +83,15 @@ class Bench:
         here = Here("edge-a", max_num_queued=8)
         self.router = Router(here, self.engine, monotonic=self.clock)
         self.trail = TurnTrail("r", StageClock(self.clock.now_s))
+        self.constraint: Constraint | None = None
 
     def request(self, budget: Budget) -> GenerationRequest:
         return GenerationRequest(
-            "r", (1, 2, 3), 16, first_token_deadline_s=budget.first_token_deadline_s
+            "r",
+            (1, 2, 3),
+            16,
+            constraint=self.constraint,
+            first_token_deadline_s=budget.first_token_deadline_s,
         )
 
     async def collect(self, budget: Budget | None = None) -> list[GenerationEvent]:
@@ -202,6 +209,20 @@ def test_engine_failures_are_typed(refusal: Refusal | None, kind: type[GatewayEr
     with pytest.raises(GatewayError, match="bad pattern") as failed:
         asyncio.run(bench.collect())
     assert type(failed.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "param"),
+    [(ConstraintKind.LARK, "tools"), (ConstraintKind.JSON_SCHEMA, "response_format")],
+)
+def test_a_grammar_that_cannot_be_used_is_found_by_its_field(
+    kind: ConstraintKind, param: str
+) -> None:
+    bench = Bench([(0.0, end(FinishReason.FAILED, "bad", Refusal.INVALID_SCHEMA))])
+    bench.constraint = Constraint(kind, "x")
+    with pytest.raises(InvalidSchema, match=f"{param}: bad") as failed:
+        asyncio.run(bench.collect())
+    assert failed.value.param == param
 
 
 def test_closing_the_stream_closes_the_engines_generation() -> None:

@@ -184,6 +184,18 @@ def full_disk(limit_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def test_a_directory_that_another_keeps_records_in_is_named(
+    open_log: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner, late = open_log(), open_log()
+    write(owner, notes(0, 1))
+    write(late, notes(1, 1))
+    assert late.num_dropped == 1
+    assert "another process keeps its records there" in caplog.text
+    write(owner, notes(2, 1))
+    assert owner.num_dropped == 0
+
+
 def test_a_full_disk_loses_what_comes_meanwhile_and_nothing_else(
     open_log: Open, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ each answer. llguidance is imported when the first grammar arrives.
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -45,6 +46,8 @@ _MAX_NUM_KEPT = 64
 _MAX_KEPT_WEIGHT = 1 << 19  # in units of some hundred bytes
 _MAX_REASON_CHARS = 300
 _UNSATISFIABLE = "no text can satisfy it"
+_FRAME = re.compile(r"\Aat \d+\(\d+\): |\n(?:<| +\d+ \| ).*", re.DOTALL)
+"""What llguidance puts around a reason: the place in the grammar, which is ours, and its lines."""
 # As Python's json.dumps writes, or compact: given the choice, a weak model fills up with blanks.
 _JSON_OPTIONS: JsonCompileOptions = {
     "whitespace_flexible": False,
@@ -102,7 +105,7 @@ class Matcher:
     @property
     def error(self) -> str:
         """Why matching had to be given up, or nothing."""
-        reason, _, _ = str(self._matcher.get_error()).partition("\n<")
+        reason = _FRAME.sub("", str(self._matcher.get_error()))
         return _UNSATISFIABLE if reason.startswith("NoExtension") else _one_line(reason)
 
     def admits(self, token_id: int) -> bool:
