@@ -169,8 +169,8 @@ class Agent:
                 yield self._ran(history.run, trail)
             answer = history.answer or _to_nothing_asked(talk.messages)
             if answer := answer or _to_undoing_a_payment(talk.messages):
-                for event in self._say(answer, trail):
-                    yield event
+                for said in self._say(answer, trail):
+                    yield said
                 return
         prompt = await self._render(talk)  # first: it refuses what is too long to be read
         this = self._round(turn, talk)

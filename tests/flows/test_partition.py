@@ -13,7 +13,7 @@ import httpx
 from loadtests.cable import Cable
 from loadtests.local_grid import num_usable, running_grid
 from loadtests.local_site import wait_until
-from tests.flows.test_grid import PATIENT, TURN, asking, set_capacity, small_grid, state_of
+from tests.flows.test_grid import PATIENT, TURN, asking, small_grid, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_a_grid_that_falls_apart_loses_nothing_and_comes_together_again(
                 is_over.set()
             answers = [answer for done in asked for answer in done.result()]
         assert {said for said, _ in answers} == {text}
-        set_capacity(entry, 0.0)
+        entry.set_capacity(0.0)
         assert answer_of(entry)[1] != "edge-a"
 
 
@@ -101,7 +101,7 @@ def test_a_stream_whose_link_goes_silent_goes_on_elsewhere(
         entry = sites["edge-a"]
         with asking(entry, TURN) as local:
             local.read()
-        set_capacity(entry, 0.0)
+        entry.set_capacity(0.0)
         with asking(entry, TURN) as stream:
             stream.read(5)
             generating = stream.head["x-firsthop-site"]
