@@ -156,8 +156,8 @@ class Agent:
                 await turn.until_certain()  # it may decide a call that was read back
             review = await self._server_tools.review(turn.principal.tenant, turn.messages)
             if review.answer:
-                for event in self._say(review.answer, trail):
-                    yield event
+                for said in self._say(review.answer, trail):
+                    yield said
                 return
             turn = msgspec.structs.replace(turn, messages=review.messages)
             talk.is_verified = review.is_verified
