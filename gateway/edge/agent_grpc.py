@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,7 +71,7 @@ class AgentService:
     ) -> None:
         """One turn; its events, then its summary."""
         call = self._call(context)
-        request_id = call.request_id or uuid.uuid4().hex
+        request_id = call.request_id or secrets.token_hex(16)
         async with call.answering(request_id):
             visit = self._desk.visit(
                 interface="grpc",
@@ -93,7 +93,7 @@ class AgentService:
     ) -> None:
         """A session; see ConverseSession."""
         call = self._call(context)
-        session_id = call.request_id or uuid.uuid4().hex
+        session_id = call.request_id or secrets.token_hex(16)
         async with call.answering(session_id):
             session = ConverseSession(
                 self._desk,

@@ -7,8 +7,8 @@ what fails after that ends the stream with an error event and without `[DONE]`.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-import uuid
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
@@ -178,7 +178,11 @@ async def _refuse(exchange: Exchange, trail: TurnTrail | None, error: GatewayErr
         if exchange.started:
             await exchange.write(sse_event(error_body(error)), more=False)
         else:
-            own = turn_headers(trail) if trail else [(b"x-request-id", uuid.uuid4().hex.encode())]
+            own = (
+                turn_headers(trail)
+                if trail
+                else [(b"x-request-id", secrets.token_hex(16).encode())]
+            )
             headers = [*error_headers(error), *own]
             await _send_json(exchange, status_of(error).http, error_body(error), headers)
     except ClientStalled:

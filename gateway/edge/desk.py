@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import time
-import uuid
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -131,7 +131,7 @@ class Desk:
             )
         caller = TraceContext.parse(traceparent) if traceparent else None
         trail = TurnTrail(
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or secrets.token_hex(16),
             clock=clock or StageClock(self.monotonic()),
             interface=interface,
             traceparent="" if caller is None else caller.traceparent,

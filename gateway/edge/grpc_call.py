@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -167,7 +167,7 @@ class InboundCall(Generic[_Request, _Event]):
         A refusal has an id also when the request brought none, or a malformed one.
         """
         if not is_request_id(request_id):
-            request_id = uuid.uuid4().hex
+            request_id = secrets.token_hex(16)
         await self._context.abort(
             status_code_of(error),
             error.message,

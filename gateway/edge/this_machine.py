@@ -7,6 +7,7 @@ page's origin.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -30,9 +31,13 @@ def check_this_machine(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 def _check(header: str, given: str, *, prefix: str) -> None:
-    try:
-        host = urlsplit(f"{prefix}{given}").hostname or ""
-    except ValueError:
-        host = ""
-    if not is_loopback(host):
+    if not _names_this_machine(prefix + given):
         raise HostNotAllowed(header, given)
+
+
+@lru_cache(64)  # a client says the same each time
+def _names_this_machine(url: str) -> bool:
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
