@@ -23,7 +23,7 @@ from gateway.core.turn import ServerToolRun, TextDelta, ToolCallDelta, TurnEnd, 
 from gateway.core.turn_terms import TurnTerms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
     from types import TracebackType
 
     from gateway.core.session_snapshot import Version
@@ -56,8 +56,11 @@ class ChatSession:
     ) -> Self:
         """The session that a request's header names, to which `new` is said.
 
-        Raises SessionNotFound, and InvalidRequest where the site keeps no sessions.
+        Raises SessionNotFound, and InvalidRequest where nothing is said or the site keeps no
+        sessions.
         """
+        if not new:
+            raise InvalidRequest("messages must not be empty", param="messages")
         if sessions is None:
             raise InvalidRequest("this site keeps no sessions: grid.key is not set", param=HEADER)
         session = cls(sessions, new)
@@ -102,8 +105,9 @@ class ChatSession:
         """See `Visit.run`; other sites know of everything before the client does."""
         turn = self._begin(turn, visit)
         if self._place.is_told_again:
-            for event in self._told_again():
-                yield event
+            async with aclosing(visit.run(turn, self._told_again())) as events:
+                async for event in events:
+                    yield event
             return
         try:
             async with aclosing(visit.run(turn)) as events:
@@ -163,8 +167,9 @@ class ChatSession:
             self._snapshot = msgspec.structs.replace(self._snapshot, dialogue=state, finish=finish)
             self._survivor.keep(self._snapshot)
 
-    def _told_again(self) -> Iterator[TurnEvent]:
-        yield from self._dialogue.last_events
+    async def _told_again(self) -> AsyncGenerator[TurnEvent, None]:
+        for event in self._dialogue.last_events:
+            yield event
         calls = self._dialogue.awaited_calls
         for index, call in enumerate(calls):
             yield ToolCallDelta(index, call.arguments, call.call_id, call.name)

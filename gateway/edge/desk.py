@@ -28,7 +28,7 @@ from gateway.core.errors import (
 )
 from gateway.core.hops import MAX_NAME_CHARS, MAX_NUM_REGIONS
 from gateway.core.stages import Outcome, Stage, StageClock, TurnSink, TurnTrail
-from gateway.core.turn import Principal, TurnEnd
+from gateway.core.turn import Principal, TurnEnd, model_named
 from gateway.telemetry.logs import turn_in_logs
 from gateway.telemetry.trace_context import TraceContext, TurnTrace
 
@@ -295,8 +295,13 @@ class Visit:
             call_deadline_s=call_deadline_s,
         )
 
-    async def run(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
-        """The turn's events. Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited."""
+    async def run(
+        self, turn: Turn, answered: AsyncGenerator[TurnEvent, None] | None = None
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """The turn's events; `answered` where it is answered already and only told again.
+
+        Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited.
+        """
         trail = self.trail
         trail.turn_class = turn.turn_class
         trail.requested_model = turn.model[:MAX_NAME_CHARS]
@@ -304,7 +309,11 @@ class Visit:
         trail.budget_s = turn.budget.first_token_s if promised_s is None else promised_s
         self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
         trail.clock.mark(Stage.INGRESS, self._desk.monotonic())
-        async with aclosing(self._desk.runner.run(turn, trail)) as events:
+        if answered is None:
+            answered = self._desk.runner.run(turn, trail)
+        elif info := model_named(turn.model, self._desk.runner.models):
+            trail.model = info.full_name
+        async with aclosing(answered) as events:
             async for event in events:
                 if isinstance(event, TurnEnd):
                     self._finish = event.finish.value

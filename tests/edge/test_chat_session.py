@@ -12,6 +12,7 @@ import pytest
 from gateway.core.budget import BudgetDefaults, TurnClass
 from gateway.core.errors import EngineFault, InvalidRequest
 from gateway.core.session_errors import SessionMoved, SessionNotFound
+from gateway.core.stages import Outcome
 from gateway.core.turn import (
     Message,
     Role,
@@ -27,7 +28,7 @@ from gateway.edge.chat_request import decode_chat, messages_of, turn_of
 from gateway.edge.chat_session import NEW, ChatSession
 from gateway.edge.desk import Desk
 from gateway.session.surviving import SurvivingSessions
-from tests.edge.grpc_fakes import END, HELLO, Gate, Hold, Records, ScriptedRunner, on_uvloop
+from tests.edge.grpc_fakes import END, HELLO, MODEL, Gate, Hold, Records, ScriptedRunner, on_uvloop
 from tests.edge.test_converse_resume import KEY, Ends, Wires
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Site:
     desk: Desk
     gate: Gate
     sessions: SurvivingSessions
+    records: Records
     token: str = ""
 
     async def ask(
@@ -90,8 +92,9 @@ async def sites(*scripts: Sequence[Sequence[Step]]) -> AsyncIterator[tuple[Wires
             sessions = SurvivingSessions(KEY, name, Ends(name, wires))
             wires.sessions[name] = await stack.enter_async_context(sessions)
             runner, gate = ScriptedRunner(list(scripts[min(index, len(scripts) - 1)])), Gate()
-            desk = Desk(runner=runner, gatekeeper=gate, sink=Records(), defaults=BudgetDefaults())
-            made.append(Site(runner, desk, gate, sessions))
+            records = Records()
+            desk = Desk(runner=runner, gatekeeper=gate, sink=records, defaults=BudgetDefaults())
+            made.append(Site(runner, desk, gate, sessions, records))
         yield wires, made
 
 
@@ -120,6 +123,29 @@ async def test_an_answer_that_was_lost_on_its_way_is_told_again_and_nothing_runs
         assert second.runner.turns == []
         await second.ask("one", first.token, "r2")
         assert second.shown() == ["one", "", BILL.result, "Hello wörld", "one"]
+
+
+@on_uvloop
+async def test_an_answer_that_is_told_again_is_a_turn_like_any_other() -> None:
+    async with sites([HELLO]) as (_, (first, second)):
+        await first.ask("one", NEW)
+        await second.ask("one", first.token)
+        record = await second.records.next()
+        assert (record.outcome, record.finish) == (Outcome.ANSWERED, "stop")
+        assert (record.model, record.budget_s) == (MODEL.full_name, 2.0)
+        assert (second.gate.charged_tokens, second.gate.num_held) == ([0], 0)
+
+
+@on_uvloop
+async def test_a_request_that_says_nothing_is_refused_and_its_session_goes_on() -> None:
+    async with sites([HELLO]) as (_, (site, _)):
+        await site.ask("one", NEW)
+        with site.desk.visit(interface="openai") as visit:
+            visit.authenticate(None)
+            with pytest.raises(InvalidRequest, match="empty"):
+                await ChatSession.of(site.token, site.sessions, visit, ())
+        await site.ask("two", site.token, "r2")
+        assert site.shown() == ["one", "Hello wörld", "two"]
 
 
 @on_uvloop
