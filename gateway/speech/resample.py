@@ -52,6 +52,9 @@ class Resampler:
         # Output m lies at input m * down / up and needs `_half` inputs on each side of it.
         end = self._kept_from + len(x) - self._half
         num_possible = max(self._num_made, -(-end * self._up // self._down))
+        if num_possible == self._num_made:
+            self._kept = x
+            return b""
         at = np.arange(self._num_made, num_possible, dtype=np.int64) * self._down
         first = at // self._up - self._half + 1 - self._kept_from
         windows = np.lib.stride_tricks.sliding_window_view(x, 2 * self._half)

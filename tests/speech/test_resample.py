@@ -36,7 +36,7 @@ def test_pieces_make_the_same_sound_as_the_whole(from_hz: int, to_hz: int) -> No
 
     out, at = b"", 0
     while at < len(pcm):
-        end = at + 2 * rng.randrange(0, 900)
+        end = at + 2 * rng.randrange(0, 900 if at > 100 else 5)  # few, before any can come out
         out += pieces.feed(pcm[at:end])
         at = end
 
