@@ -9,6 +9,8 @@ import sys
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 from gateway.cli.main import main  # noqa: E402
+from gateway.runtime.descriptors import fill_standard_descriptors  # noqa: E402
 
 if __name__ == "__main__":
+    fill_standard_descriptors()
     sys.exit(main())

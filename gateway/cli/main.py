@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parsed = _parser(arguments).parse_args(arguments)
         code: int = parsed.run(parsed)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except SystemExit as stop:  # argparse: help, version and wrong usage
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
     except SetupError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from typing import Final
 
@@ -18,3 +19,13 @@ def raise_descriptor_limit() -> int:
     wanted = max(soft, _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH))
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
+
+
+def fill_standard_descriptors() -> None:
+    """Open the null device in place of stdin, stdout or stderr where the process came without.
+
+    The next socket would get the number, and libuv ends a process that closes one of the three.
+    """
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(opened, True)
+    os.close(opened)

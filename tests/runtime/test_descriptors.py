@@ -1,8 +1,10 @@
-"""How many files the process may open."""
+"""Files the process has from the start, and how many it may open."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,3 +34,23 @@ def test_a_limit_that_is_higher_already_stays(hard: int, monkeypatch: pytest.Mon
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000, 200_000))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     assert raise_descriptor_limit() == 100_000
+
+
+_VERSION = """\
+import os, runpy, socket, sys
+
+sys.argv = ["firsthop", "--version"]
+try:
+    runpy.run_module("gateway", run_name="__main__")
+except SystemExit as end:
+    assert end.code == 0
+assert socket.socket().fileno() > 2
+assert all(os.get_inheritable(number) for number in range(3))
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_runs_without_its_standard_files(closed: str) -> None:
+    command = f'exec "$0" -c "$1" {closed}'
+    done = subprocess.run(["sh", "-c", command, sys.executable, _VERSION], check=False, timeout=30)
+    assert done.returncode == 0
