@@ -116,6 +116,9 @@ async def start_grpc_server(
         # With a limit gRPC also counts streams that were reset before they were served. Without
         # one, whoever opens and resets them fast has the calls of all others cancelled.
         "grpc.max_concurrent_streams": max_calls,
+        # Beyond these it cancels at random, and then all: no connection alone brings that about.
+        "grpc.server.max_pending_requests": 2 * max_calls,
+        "grpc.server.max_pending_requests_hard_limit": 4 * max_calls,
         "grpc.max_receive_message_length": max_message_bytes,
     }
     server = grpc.aio.server(
