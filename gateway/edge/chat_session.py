@@ -23,7 +23,7 @@ from gateway.core.turn import ServerToolRun, TextDelta, ToolCallDelta, TurnEnd, 
 from gateway.core.turn_terms import TurnTerms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
     from types import TracebackType
 
     from gateway.core.session_snapshot import Version
@@ -101,12 +101,9 @@ class ChatSession:
     async def run(self, turn: Turn, visit: Visit) -> AsyncGenerator[TurnEvent, None]:
         """See `Visit.run`; other sites know of everything before the client does."""
         turn = self._begin(turn, visit)
-        if self._place.is_told_again:
-            for event in self._told_again():
-                yield event
-            return
+        told = self._told_again() if self._place.is_told_again else None
         try:
-            async with aclosing(visit.run(turn)) as events:
+            async with aclosing(visit.run(turn, told)) as events:
                 async for event in events:
                     self._note(event)
                     yield event
@@ -116,8 +113,9 @@ class ChatSession:
                 self._keep(CANCELLED)
             raise
         except Exception:
-            self._dialogue.undo()
-            self._keep("")
+            if self._dialogue.phase is Phase.ANSWERING:
+                self._dialogue.undo()
+                self._keep("")
             raise
 
     def _begin(self, turn: Turn, visit: Visit) -> Turn:
@@ -149,6 +147,9 @@ class ChatSession:
         return msgspec.structs.replace(turn, run_key=f"{session}.{place.number}")
 
     def _note(self, event: TurnEvent) -> None:
+        """Part of an answer that is not in the session yet."""
+        if self._dialogue.phase is not Phase.ANSWERING:
+            return
         match event:
             case TurnEnd(finish, _, calls):
                 self._dialogue.finish(calls)
@@ -163,8 +164,9 @@ class ChatSession:
             self._snapshot = msgspec.structs.replace(self._snapshot, dialogue=state, finish=finish)
             self._survivor.keep(self._snapshot)
 
-    def _told_again(self) -> Iterator[TurnEvent]:
-        yield from self._dialogue.last_events
+    async def _told_again(self) -> AsyncGenerator[TurnEvent, None]:
+        for event in self._dialogue.last_events:
+            yield event
         calls = self._dialogue.awaited_calls
         for index, call in enumerate(calls):
             yield ToolCallDelta(index, call.arguments, call.call_id, call.name)

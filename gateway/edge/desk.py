@@ -295,8 +295,13 @@ class Visit:
             call_deadline_s=call_deadline_s,
         )
 
-    async def run(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
-        """The turn's events. Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited."""
+    async def run(
+        self, turn: Turn, told: AsyncGenerator[TurnEvent, None] | None = None
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """The turn's events; `told` are those of one that was answered before.
+
+        Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited.
+        """
         trail = self.trail
         trail.turn_class = turn.turn_class
         trail.requested_model = turn.model[:MAX_NAME_CHARS]
@@ -304,7 +309,7 @@ class Visit:
         trail.budget_s = turn.budget.first_token_s if promised_s is None else promised_s
         self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
         trail.clock.mark(Stage.INGRESS, self._desk.monotonic())
-        async with aclosing(self._desk.runner.run(turn, trail)) as events:
+        async with aclosing(told or self._desk.runner.run(turn, trail)) as events:
             async for event in events:
                 if isinstance(event, TurnEnd):
                     self._finish = event.finish.value

@@ -12,6 +12,7 @@ import pytest
 from gateway.core.budget import BudgetDefaults, TurnClass
 from gateway.core.errors import EngineFault, InvalidRequest
 from gateway.core.session_errors import SessionMoved, SessionNotFound
+from gateway.core.stages import Outcome
 from gateway.core.turn import (
     Message,
     Role,
@@ -45,6 +46,7 @@ class Site:
     runner: ScriptedRunner
     desk: Desk
     gate: Gate
+    records: Records
     sessions: SurvivingSessions
     token: str = ""
 
@@ -90,8 +92,9 @@ async def sites(*scripts: Sequence[Sequence[Step]]) -> AsyncIterator[tuple[Wires
             sessions = SurvivingSessions(KEY, name, Ends(name, wires))
             wires.sessions[name] = await stack.enter_async_context(sessions)
             runner, gate = ScriptedRunner(list(scripts[min(index, len(scripts) - 1)])), Gate()
-            desk = Desk(runner=runner, gatekeeper=gate, sink=Records(), defaults=BudgetDefaults())
-            made.append(Site(runner, desk, gate, sessions))
+            records = Records()
+            desk = Desk(runner=runner, gatekeeper=gate, sink=records, defaults=BudgetDefaults())
+            made.append(Site(runner, desk, gate, records, sessions))
         yield wires, made
 
 
@@ -118,6 +121,8 @@ async def test_an_answer_that_was_lost_on_its_way_is_told_again_and_nothing_runs
         again = await second.ask("one", first.token)
         assert again == [BILL, TextDelta("Hello wörld"), TurnEnd(TurnFinish.STOP, Usage())]
         assert second.runner.turns == []
+        assert (await second.records.next()).outcome is Outcome.ANSWERED
+        assert second.gate.charged_tokens == [0], "its key's limits hold for it too"
         await second.ask("one", first.token, "r2")
         assert second.shown() == ["one", "", BILL.result, "Hello wörld", "one"]
 
