@@ -172,6 +172,7 @@ def _engine_start(config: SiteConfig, bundle: Bundle) -> Start:
         allow_spinning=config.model.spinning,
         max_num_queued=config.limits.max_queued + 1,
         accelerator=accelerator,
+        resumes_fast=config.model.resume == "fast",
     )
 
 

@@ -4,7 +4,8 @@ Callers stream answers from one of three sites. Again and again its capacity is 
 and the links to its peers are broken, so that what runs goes on at another site. Every answer is
 compared, token for token, with the one of a site that was left alone. What a move adds is the
 pause in which it falls, less the usual time between two chunks: the way to the new site, the
-prefill, and the decode steps in which the tokens that are out are replayed.
+prefill and, where streams are taken up exactly, a decode step for every token that is out. The
+limit holds for those that are taken up fast; none may lose, double or alter a token.
 
     python -m loadtests.forced_moves
 """
@@ -151,7 +152,6 @@ def figures(callers: Sequence[Caller]) -> dict[str, Any]:
         "added_gap_ms": summary_ms(added_s, SEED),
         "limit_ms": limit_s * 1e3,
         "longest_replay_ms": replay_s * 1e3,
-        "met": not num_altered and not num_failed and percentile(added_s, 0.99) <= limit_s,
     }
 
 
@@ -160,6 +160,17 @@ def main() -> int:
     parser = parser_for("forced_moves", __doc__)
     parser.add_argument("--moves", type=at_least(1), default=NUM_MOVES, metavar="N")
     args = parser.parse_args()
+    guard = HostGuard()
+    modes = {mode: measure(mode, args.moves) for mode in ("exact", "fast")}
+    guard.stop()
+    is_unharmed = not any(one["altered"] or one["failed"] for one in modes.values())
+    is_soon = modes["fast"]["added_gap_ms"]["p99"] <= modes["fast"]["limit_ms"]
+    body = {**modes, "met": is_unharmed and is_soon, "host": guard.row()}
+    return conclude("forced_moves", SEED, body | verdict(guard.faults()))
+
+
+def measure(resume: str, num_moves: int) -> dict[str, Any]:
+    """One grid whose sites take streams up in this way (`model.resume`)."""
     with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cables: dict[tuple[str, str], Cable] = {}
@@ -173,14 +184,11 @@ def main() -> int:
             folder,
             *("--model", str(bundle), "--accelerator", f"emulated:{PROFILE}"),
             dialled=dialled,
+            FIRSTHOP_MODEL_RESUME=resume,
         )
         sites = stack.enter_context(grid)
-        guard = HostGuard(sites={name: site.metrics for name, site in sites.items()})
         own = [cable for (caller, _), cable in cables.items() if caller == "edge-a"]
-        result = runner.run(run(sites["edge-a"], own, args.moves))
-        guard.stop()
-    body = {**result, "host": guard.row(), **verdict(guard.faults())}
-    return conclude("forced_moves", SEED, body)
+        return runner.run(run(sites["edge-a"], own, num_moves))
 
 
 if __name__ == "__main__":

@@ -168,6 +168,15 @@ class Model(msgspec.Struct, frozen=True):
         bool,
         Meta(description="Compute threads spin while idle: a little faster, busy cores."),
     ] = False
+    resume: Annotated[
+        Literal["exact", "fast"],
+        Meta(
+            description="How a stream goes on here that began elsewhere: `exact` computes what it "
+            "has said as it was computed there, a step for each token, so that it goes on as if "
+            "unbroken; `fast` reads it like a prompt, and later tokens may differ from those of an "
+            "unbroken stream."
+        ),
+    ] = "exact"
     aliases: Annotated[
         tuple[str, ...],
         Meta(description="Further model names that mean this model; `*` stands for any text."),

@@ -54,6 +54,7 @@ class Rules(msgspec.Struct, frozen=True):
 # Members of an enumeration take long to look up on every decision.
 _PEER = Verdict.PEER
 _FITTING, _SOONER, _UNSURE = Reason.FITS, Reason.SOONER, Reason.UNCERTAIN
+_EXPLORED = Reason.EXPLORED
 _RULES = Rules()
 
 
@@ -99,11 +100,13 @@ def _consider(
 ) -> list[Considered]:
     """Look at peers in random order, the prompt's home first, until two fit."""
     considered: list[Considered] = []
-    num_tokens, num_fitting = ask.prompt_tokens, 0
+    rank, num_tokens, remaining_s, model = ask[:4]
     is_picky = bool(ask.not_at) or ask.regions is not None or ask.sites is not None
+    terms, num_fitting = ask if is_picky else None, 0
     home = peers.get(ask.home) if ask.home else None
     if home is not None:
-        one = _look_at(home, ask, num_tokens - ask.home_tokens, now_s, is_picky)
+        num_new = num_tokens - ask.home_tokens
+        one = _look_at(home, rank, num_new, remaining_s, model, terms, now_s)
         considered.append(one)
         num_fitting += one.verdict is FITS
     # Fisher and Yates in place, from the end: whoever stops after two has paid for two.
@@ -115,7 +118,7 @@ def _consider(
         shuffled[chosen], shuffled[num_left] = shuffled[num_left], view
         if view is home:
             continue
-        one = _look_at(view, ask, num_tokens, now_s, is_picky)
+        one = _look_at(view, rank, num_tokens, remaining_s, model, terms, now_s)
         considered.append(one)
         if one.verdict is FITS:
             num_fitting += 1
@@ -124,19 +127,26 @@ def _consider(
     return considered
 
 
-def _look_at(view: PeerView, ask: Ask, num_tokens: int, now_s: float, is_picky: bool) -> Considered:
+def _look_at(
+    view: PeerView,
+    rank: int,
+    num_tokens: int,
+    remaining_s: float,
+    model: bytes,
+    terms: Ask | None,
+    now_s: float,
+) -> Considered:
     """A peer's estimate, and what speaks against it, if anything.
 
-    `is_picky` says whether the turn may not go everywhere.
+    `terms` are those of a turn that may not go everywhere.
     """
-    rank, _, remaining_s, model = ask[:4]
     estimate_s = view.ahead_s[rank] + num_tokens * view.prefill_s_per_token
     margin_s = view.margin_s(rank, estimate_s, now_s)
     if not view.ejected_until_s <= now_s <= view.open_until_s:
         verdict = view.health(now_s)
     elif model and model not in view.models:
         verdict = "other_model"
-    elif is_picky and (barred := _barred(view, ask)):
+    elif terms is not None and (barred := _barred(view, terms)):
         verdict = barred
     elif view.credit_s[rank] <= 0.0:
         verdict = "no_credit"
@@ -190,13 +200,16 @@ def _better(
     for one in choice.considered:
         if one.verdict is verdict:
             cost_s = one.estimate_s + one.view.cost_s
-            if best is None or cost_s < best_s:
+            if cost_s < best_s or best is None:
                 best, best_s, other = one, cost_s, best
             else:
                 other = one
-    choice.reason = _SOONER if verdict is FITS else _UNSURE
-    if other is not None and verdict is FITS and random() < rules.exploration_ratio:
-        choice.reason = Reason.EXPLORED
+    if verdict is not FITS:
+        choice.reason = _UNSURE
+    elif other is None or random() >= rules.exploration_ratio:
+        choice.reason = _SOONER
+    else:
+        choice.reason = _EXPLORED
         return other
     return best
 

@@ -104,13 +104,9 @@ class ChatSession:
     async def run(self, turn: Turn, visit: Visit) -> AsyncGenerator[TurnEvent, None]:
         """See `Visit.run`; other sites know of everything before the client does."""
         turn = self._begin(turn, visit)
-        if self._place.is_told_again:
-            async with aclosing(visit.run(turn, self._told_again())) as events:
-                async for event in events:
-                    yield event
-            return
+        told = self._told_again() if self._place.is_told_again else None
         try:
-            async with aclosing(visit.run(turn)) as events:
+            async with aclosing(visit.run(turn, told)) as events:
                 async for event in events:
                     self._note(event)
                     yield event
@@ -120,8 +116,9 @@ class ChatSession:
                 self._keep(CANCELLED)
             raise
         except Exception:
-            self._dialogue.undo()
-            self._keep("")
+            if self._dialogue.phase is Phase.ANSWERING:
+                self._dialogue.undo()
+                self._keep("")
             raise
 
     def _begin(self, turn: Turn, visit: Visit) -> Turn:
@@ -153,6 +150,9 @@ class ChatSession:
         return msgspec.structs.replace(turn, run_key=f"{session}.{place.number}")
 
     def _note(self, event: TurnEvent) -> None:
+        """Part of an answer that is not in the session yet."""
+        if self._dialogue.phase is not Phase.ANSWERING:
+            return
         match event:
             case TurnEnd(finish, _, calls):
                 self._dialogue.finish(calls)

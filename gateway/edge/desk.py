@@ -296,9 +296,9 @@ class Visit:
         )
 
     async def run(
-        self, turn: Turn, answered: AsyncGenerator[TurnEvent, None] | None = None
+        self, turn: Turn, told: AsyncGenerator[TurnEvent, None] | None = None
     ) -> AsyncGenerator[TurnEvent, None]:
-        """The turn's events; `answered` where it is answered already and only told again.
+        """The turn's events; `told` are those of one that was answered before.
 
         Raises what TurnRunner.run raises, ClassNotAllowed, RateLimited.
         """
@@ -309,11 +309,11 @@ class Visit:
         trail.budget_s = turn.budget.first_token_s if promised_s is None else promised_s
         self._lease = self._desk.gatekeeper.admit(self.principal, turn.turn_class)
         trail.clock.mark(Stage.INGRESS, self._desk.monotonic())
-        if answered is None:
-            answered = self._desk.runner.run(turn, trail)
+        if told is None:
+            told = self._desk.runner.run(turn, trail)
         elif info := model_named(turn.model, self._desk.runner.models):
             trail.model = info.full_name
-        async with aclosing(answered) as events:
+        async with aclosing(told) as events:
             async for event in events:
                 if isinstance(event, TurnEnd):
                     self._finish = event.finish.value

@@ -37,6 +37,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     looks_ahead: bool = True
     """A small model checks guesses of the next tokens while it serves one stream, where that pays;
     its weights are in memory twice then."""
+    resumes_fast: bool = False
+    """What a stream that comes here in its middle has said is read like a prompt."""
 
 
 class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare"):

@@ -46,8 +46,8 @@ class Site:
     runner: ScriptedRunner
     desk: Desk
     gate: Gate
-    sessions: SurvivingSessions
     records: Records
+    sessions: SurvivingSessions
     token: str = ""
 
     async def ask(
@@ -94,7 +94,7 @@ async def sites(*scripts: Sequence[Sequence[Step]]) -> AsyncIterator[tuple[Wires
             runner, gate = ScriptedRunner(list(scripts[min(index, len(scripts) - 1)])), Gate()
             records = Records()
             desk = Desk(runner=runner, gatekeeper=gate, sink=records, defaults=BudgetDefaults())
-            made.append(Site(runner, desk, gate, sessions, records))
+            made.append(Site(runner, desk, gate, records, sessions))
         yield wires, made
 
 
@@ -121,6 +121,8 @@ async def test_an_answer_that_was_lost_on_its_way_is_told_again_and_nothing_runs
         again = await second.ask("one", first.token)
         assert again == [BILL, TextDelta("Hello wörld"), TurnEnd(TurnFinish.STOP, Usage())]
         assert second.runner.turns == []
+        assert (await second.records.next()).outcome is Outcome.ANSWERED
+        assert second.gate.charged_tokens == [0], "its key's limits hold for it too"
         await second.ask("one", first.token, "r2")
         assert second.shown() == ["one", "", BILL.result, "Hello wörld", "one"]
 

@@ -93,6 +93,7 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         inter_token_budget_s=start.inter_token_budget_s,
         on_compiled=wake.set,
         ahead_cost=ahead_cost(model),
+        resumes_fast=start.resumes_fast,
     )
     engine.measure()
     settle_garbage()

@@ -63,6 +63,7 @@ class Engine:
         inter_token_budget_s: float,
         on_compiled: Callable[[], None],
         ahead_cost: float = inf,
+        resumes_fast: bool = False,
     ) -> None:
         self.model = model
         self.scheduler = scheduler
@@ -75,6 +76,7 @@ class Engine:
         self._inter_token_budget_s = inter_token_budget_s
         self._on_compiled = on_compiled
         self._least_hits = ahead_cost - 1.0
+        self._resumes_fast = resumes_fast
         self._generations: dict[int, Generation] = {}
         self._compiling: dict[int, Future[Matcher]] = {}
         self._compiled: deque[int] = deque()
@@ -135,6 +137,7 @@ class Engine:
             request,
             arrived_s=time.monotonic(),
             max_context_tokens=self.model.max_context_tokens,
+            resumes_fast=self._resumes_fast,
         )
         self._generations[key] = generation
         is_bounded = not (is_resubmission or request.resume)
@@ -264,7 +267,7 @@ class Engine:
             return
         self.scheduler.submit(
             generation.key,
-            prompt=request.prompt,
+            prompt=generation.read_first,
             turn_class=request.turn_class,
             deadline_s=request.first_token_deadline_s,
         )
@@ -336,7 +339,7 @@ class Engine:
             if chunk.is_first:
                 self._note_first_chunk(chunk, began_s)
         if len(plan.prefill) > 1:
-            prompts = [self._generations[chunk.key].request.prompt for chunk in plan.prefill]
+            prompts = [self._generations[chunk.key].read_first for chunk in plan.prefill]
             try:
                 logits = self.model.prefill_together(plan.prefill[0].row, prompts)
             except EngineFault:
@@ -352,7 +355,7 @@ class Engine:
         for chunk in chunks:
             generation = self._generations[chunk.key]
             began_s = time.monotonic()
-            ids = generation.request.prompt[chunk.start : chunk.stop]
+            ids = generation.read_first[chunk.start : chunk.stop]
             try:
                 logits = self.model.prefill(chunk.row, ids, chunk.start)
             except EngineFault as error:
@@ -366,8 +369,8 @@ class Engine:
         generation = self._generations[chunk.key]
         if generation.prefill_began_s is None:
             generation.prefill_began_s = now_s
-            generation.cached_tokens = chunk.start
-            self.pace.cached(chunk.start, len(generation.request.prompt))
+            generation.cached_tokens = min(chunk.start, len(generation.request.prompt))
+            self.pace.cached(chunk.start, len(generation.read_first))
 
     def _advance(
         self,

@@ -24,17 +24,26 @@ class Generation:
     """The state of one request between its arrival and its end.
 
     Tokens it has but whose keys and values are not in its row (resumed, or lost with a slot) are
-    fed again one by one, without a draw. Resumed tokens count as delivered. End tokens end the
-    generation and are not part of the answer.
+    fed again one by one, without a draw, so that they are computed as they were; with
+    `resumes_fast`, resumed ones are read with the prompt. Resumed tokens count as delivered. End
+    tokens end the generation and are not part of the answer.
     """
 
     def __init__(
-        self, key: int, request: GenerationRequest, *, arrived_s: float, max_context_tokens: int
+        self,
+        key: int,
+        request: GenerationRequest,
+        *,
+        arrived_s: float,
+        max_context_tokens: int,
+        resumes_fast: bool = False,
     ) -> None:
         self.key = key
         self.request = request
         self.matcher: Matcher | None = None
         self.sampler = Sampler(request.sampling, request.prompt)
+        self.read_first = (*request.prompt, *request.resume) if resumes_fast else request.prompt
+        """What prompt kernels read."""
         self.tokens: list[int] = []
         self.max_num_tokens = min(request.max_tokens, max_context_tokens - len(request.prompt))
         self.arrived_s = arrived_s
