@@ -166,6 +166,7 @@ class _Site:
         )
         if backend.grid is not None:
             backend.grid.tell_of(self.source.service)
+            backend.grid.keep_parts(self.telemetry.parts)
 
     async def serve(
         self,

@@ -11,6 +11,7 @@ import msgspec
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 
 from gateway.core.slo import Objectives
+from gateway.core.stages import ORIGIN_LOST, PEER_INTERFACE
 from gateway.telemetry.batches import RecordSink, TurnBatches
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
 from gateway.telemetry.missed_turns import MissedTurns
@@ -63,8 +64,8 @@ class SiteTelemetry:
         self.slo = SloKeeper(site, objectives or Objectives())
         turn_metrics = TurnMetrics(site)
         recorders: list[Callable[[KeptTurn], None]] = [
-            lambda turn: turn_metrics.record(turn.record),
-            lambda turn: self.slo.record(turn.record),
+            _unless_part(lambda turn: turn_metrics.record(turn.record)),
+            _unless_part(lambda turn: self.slo.record(turn.record)),
         ]
         self.store = store
         self.decisions = decisions
@@ -83,11 +84,14 @@ class SiteTelemetry:
             )
         trace = is_wanted if self._tracer is None else self._tracer.record
 
-        def exemplify(turn: KeptTurn) -> None:
-            if trace(turn):
+        def trace_and_exemplify(turn: KeptTurn) -> None:
+            is_part = turn.record.interface == PEER_INTERFACE
+            if is_part and turn.record.error != ORIGIN_LOST:
+                return  # its origin builds the spans of all sites
+            if trace(turn) and not is_part:
                 turn_metrics.exemplify(turn)
 
-        recorders.append(exemplify)
+        recorders.append(trace_and_exemplify)
         self._metrics = MetricsPipeline(
             turn_metrics,
             self._all_figures,
@@ -98,7 +102,10 @@ class SiteTelemetry:
         )
         self._batches = TurnBatches(recorders)
         self.sink: TurnSink = RecordSink((self.ring.keep, self.missed.keep), self._batches)
-        """Takes every turn's record."""
+        """Takes the record of every turn of the site's own callers."""
+        self.parts: TurnSink = RecordSink((), self._batches)
+        """Takes records of what the site did of its peers' turns. They are kept on disk, and count
+        where the turns do: at their origin."""
         self.settle = self._batches.settle
         """Return when all that `sink` took is counted: before `slo` is read, if a twentieth of a
         second matters."""
@@ -154,3 +161,13 @@ class SiteTelemetry:
             num_traces_dropped=dropped,
             num_records_dropped=0 if self.store is None else self.store.num_dropped,
         )
+
+
+def _unless_part(record: Callable[[KeptTurn], None]) -> Callable[[KeptTurn], None]:
+    """Leaves out what the site did of peers' turns."""
+
+    def record_own(turn: KeptTurn) -> None:
+        if turn.record.interface != PEER_INTERFACE:
+            record(turn)
+
+    return record_own
