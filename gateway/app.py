@@ -134,6 +134,7 @@ class _Site:
             store=_record_store(config),
             decisions=_decision_log(config),
             otlp_endpoint=config.telemetry.otlp_endpoint,
+            otlp_protocol=config.telemetry.otlp_protocol,
         )
         if backend.grid is not None:
             backend.grid.router.evidence = self.telemetry.decisions

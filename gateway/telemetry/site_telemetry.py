@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricExporter
 
+    from gateway.config.telemetry import OtlpProtocol
     from gateway.core.stages import TurnSink
     from gateway.telemetry.decision_log import DecisionLog
     from gateway.telemetry.record_store import RecordStore
@@ -50,6 +51,7 @@ class SiteTelemetry:
         store: RecordStore | None = None,
         decisions: DecisionLog | None = None,
         otlp_endpoint: str = "",
+        otlp_protocol: OtlpProtocol = "grpc",
         metrics_interval_s: float = 10.0,
         spans_interval_s: float = 1.0,
         export_timeout_s: float = 2.0,
@@ -77,9 +79,16 @@ class SiteTelemetry:
             # Loading the exporters takes 0.1 s of the site's start, so they are loaded on demand.
             from gateway.telemetry import otlp
 
-            exporter = otlp.metric_exporter(otlp_endpoint, timeout_s=export_timeout_s)
+            exporter = otlp.metric_exporter(
+                otlp_endpoint, protocol=otlp_protocol, timeout_s=export_timeout_s
+            )
             self._tracer = TurnTracer(
-                otlp.turn_exporter(otlp_endpoint, TurnSpans(resource), timeout_s=export_timeout_s),
+                otlp.turn_exporter(
+                    otlp_endpoint,
+                    TurnSpans(resource),
+                    protocol=otlp_protocol,
+                    timeout_s=export_timeout_s,
+                ),
                 export_interval_s=spans_interval_s,
             )
         trace = is_wanted if self._tracer is None else self._tracer.record
