@@ -25,7 +25,7 @@ from tests.edge.grpc_fakes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from gateway.core.stages import TurnTrail
     from tests.edge.grpc_fakes import Step
@@ -38,6 +38,7 @@ class Line:
 
     authorization = None
     residency = None
+    user = None
     traceparent = ""
 
     def __init__(self) -> None:
@@ -50,9 +51,16 @@ class Line:
         return None
 
     async def write(
-        self, event: pb.ConverseEvent, *, request_id: str, trail: TurnTrail | None
+        self,
+        event: pb.ConverseEvent,
+        *,
+        request_id: str,
+        trail: TurnTrail | None,
+        on_way: Callable[[], None] | None = None,
     ) -> None:
         async with self._turn:
+            if on_way is not None:
+                on_way()
             self.writing.set()
             await self._through.acquire()
             self.writing.clear()
