@@ -243,6 +243,7 @@ class _Site:
                 self._reload_keys(asked.reload),
                 watch_loop_lag(self.telemetry.observe_loop_lag),
                 self.realtime.calls.run(),
+                feed.recent.keep(),
                 *([] if grid is None else [grid.meet(), grid.follow_capacity(), grid.keep_pace()]),
             ]
             running = [serving.create_task(one) for one in besides]
