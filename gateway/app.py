@@ -134,6 +134,7 @@ class _Site:
             store=_record_store(config),
             decisions=_decision_log(config),
             otlp_endpoint=config.telemetry.otlp_endpoint,
+            otlp_protocol=config.telemetry.otlp_protocol,
         )
         if backend.grid is not None:
             backend.grid.router.evidence = self.telemetry.decisions
@@ -166,6 +167,7 @@ class _Site:
         )
         if backend.grid is not None:
             backend.grid.tell_of(self.source.service)
+            backend.grid.keep_parts(self.telemetry.parts)
 
     async def serve(
         self,
@@ -241,6 +243,7 @@ class _Site:
                 self._reload_keys(asked.reload),
                 watch_loop_lag(self.telemetry.observe_loop_lag),
                 self.realtime.calls.run(),
+                feed.recent.keep(),
                 *([] if grid is None else [grid.meet(), grid.follow_capacity(), grid.keep_pace()]),
             ]
             running = [serving.create_task(one) for one in besides]

@@ -24,6 +24,10 @@ class Slo(msgspec.Struct, frozen=True):
         return Objectives(self.voice_ratio, self.agent_ratio, self.batch_ratio)
 
 
+OtlpProtocol = Literal["grpc", "http/protobuf"]
+"""In the words of OTEL_EXPORTER_OTLP_PROTOCOL."""
+
+
 class Telemetry(msgspec.Struct, frozen=True):
     """What the site tells about itself."""
 
@@ -31,10 +35,17 @@ class Telemetry(msgspec.Struct, frozen=True):
         str,
         Meta(
             pattern="^(https?://.+)?$",
-            description="OTLP gRPC receiver of spans and metrics, `http://host:4317`; empty: none.",
+            description="OTLP receiver of spans and metrics, `http://host:4317`; empty: none.",
             extra={"url": True},
         ),
     ] = ""
+    otlp_protocol: Annotated[
+        OtlpProtocol,
+        Meta(
+            description="How it is spoken to. HTTP goes to `/v1/traces` and `/v1/metrics` below "
+            "the endpoint, `http://host:4318`."
+        ),
+    ] = "grpc"
     log_format: Annotated[
         Literal["console", "json"], Meta(description="Shape of the log lines on stderr.")
     ] = "console"

@@ -348,6 +348,12 @@ class TurnTrail:
         )
 
 
+PEER_INTERFACE: Final = "peer"
+"""Of a record that is of a part: what a site did of a turn that another site handed to it."""
+ORIGIN_LOST: Final = "origin_lost"
+"""The error of a part whose turn's own site was lost while it ran."""
+
+
 class TurnRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The compact, final record of a turn: the one source of spans, histograms and `explain`."""
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from gateway.config.site import SiteConfig
     from gateway.core.service_report import ServiceReport
+    from gateway.core.stages import TurnRecord, TurnSink
     from gateway.core.turn import ModelInfo
     from gateway.engine.client import EngineClient
 
@@ -46,6 +47,17 @@ _log = logging.getLogger(__name__)
 _PACE_INTERVAL_S = 0.25
 _EVERYBODY = ""
 """No site's name: who hears it has sent nothing."""
+
+
+class _Parts:
+    """Whoever keeps records comes later than the links that make them."""
+
+    sink: TurnSink | None = None
+
+    def keep(self, record: TurnRecord) -> None:
+        """Keep it if somebody does."""
+        if self.sink is not None:
+            self.sink.record(record)
 
 
 class Grid:
@@ -62,8 +74,10 @@ class Grid:
         tls: PeerTls | None,
         sessions: SurvivingSessions | None,
         engine: EngineClient,
+        parts: _Parts,
     ) -> None:
         self.router = router
+        self._parts = parts
         self._engine = engine
         self.links = links
         self.server = server
@@ -106,6 +120,7 @@ class Grid:
             models=hello.models,
             credits=Credits(voice_s=defaults.voice_s, agent_s=defaults.agent_s),
         )
+        parts = _Parts()
         contract = PeerContract(
             hello,
             vocab_size=vocab_size,
@@ -114,9 +129,10 @@ class Grid:
             receive=reporter.receive,
             service=lambda: reporter.service(),
             sessions=sessions,
+            record=lambda record: parts.keep(record),
         )
         server = PeerServer(router, contract)
-        return cls(config, hello, router, links, server, reporter, tls, sessions, engine)
+        return cls(config, hello, router, links, server, reporter, tls, sessions, engine, parts)
 
     async def listen(self, *, max_connections: int) -> int:
         """Open the peer port; which it is. Raises PortInUse, SetupError."""
@@ -164,6 +180,10 @@ class Grid:
     def tell_of(self, service: Callable[[], ServiceReport]) -> None:
         """Have other sites know how this one serves its callers."""
         self._reporter.service = service
+
+    def keep_parts(self, sink: TurnSink) -> None:
+        """Have records kept of what this site does of peers' turns."""
+        self._parts.sink = sink
 
     async def keep_pace(self) -> None:
         """Until cancelled, have voice leave while this site is too slow for it."""

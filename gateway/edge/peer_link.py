@@ -17,10 +17,11 @@ import msgspec
 from gateway.core.budget import forwarded_budget
 from gateway.core.errors import GatewayError, SloUnattainable
 from gateway.core.generation import GenerationEnd, GenerationRequest, TokenFrame
-from gateway.core.hops import MAX_HOPS, Admitted
+from gateway.core.hops import Admitted
 from gateway.core.load_report import LoadReport
 from gateway.core.service_report import ServiceReport
-from gateway.core.stages import SiteStages, StageClock, TurnTrail
+from gateway.core.stages import TurnRecord
+from gateway.edge.served_part import ServedPart
 from gateway.runtime.outbox import Outbox
 from gateway.runtime.tasks import first_cause
 from gateway.wire.peer_frames import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import GenerationEvent
     from gateway.core.hops import Hops
     from gateway.core.session_snapshot import SealedSnapshot
+    from gateway.core.stages import TurnTrail
     from gateway.wire.peer_frames import CallerFrame, ServerFrame
 
 _logger = logging.getLogger(__name__)
@@ -112,6 +114,8 @@ class PeerContract(msgspec.Struct, frozen=True):
     """How this site has served its own callers; asked about once a second."""
     sessions: KeepsSessions | None = None
     """None: this site keeps no sessions for others."""
+    record: Callable[[TurnRecord], None] = lambda _: None
+    """Keep what this site did of a turn."""
 
 
 class LinkOver(Exception):
@@ -126,7 +130,9 @@ class _Served:
     has_room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     refusal: str = ""
-    """Why it is given back, when it is cancelled from this side."""
+    """Why it is given back, if it is."""
+    part: ServedPart | None = None
+    """Once it was begun."""
 
     def grant(self, num_tokens: int) -> None:
         """The caller has read so many. Raises FrameError for more than can ever be unread."""
@@ -281,6 +287,8 @@ class InboundLink:
         if isinstance(frame, Window):
             turn.grant(frame.tokens)
         else:
+            if turn.part is not None:
+                turn.part.is_cancelled = True
             self._cancel(turn, "")
 
     def _receive_of_session(self, frame: KeepSession | AskSession, caller: str) -> None:
@@ -302,11 +310,11 @@ class InboundLink:
         self._check(offer, caller)
         self._last_key = offer.key
         self._contract.receive(caller, offer.request)
-        reason = self._objection(offer)
-        if reason:
-            self._refuse(offer.key, reason)
+        turn = _Served(offer.window_tokens, refusal=self._objection(offer))
+        if turn.refusal:
+            self._refuse(offer.key, turn)
             return
-        turn = self._turns[offer.key] = _Served(offer.window_tokens)
+        self._turns[offer.key] = turn
         turn.task = tasks.create_task(self._serve(offer, turn))
         turn.task.add_done_callback(partial(self._end, offer.key, turn))
 
@@ -341,23 +349,27 @@ class InboundLink:
         return ""
 
     async def _serve(self, offer: Offer, turn: _Served) -> None:
-        key = offer.key
         try:
             await self._generate(offer, turn)
         except SloUnattainable as error:
-            self._refuse(key, error.reason, error.estimate_s)
+            turn.refusal = error.reason
+            self._refuse(offer.key, turn, error.estimate_s)
         except GatewayError as error:
-            self._refuse(key, error.code)
+            turn.refusal = error.code
+            self._refuse(offer.key, turn)
         except Exception:
             request_id = offer.request.request_id
             _logger.exception("a peer's turn failed", extra={"request_id": request_id})
-            self._refuse(key, "internal_error")
+            turn.refusal = "internal_error"
+            self._refuse(offer.key, turn)
 
     def _end(self, key: int, turn: _Served, task: asyncio.Task[None]) -> None:
         """Also of a task that was cancelled before it ran."""
         del self._turns[key]
         if task.cancelled() and turn.refusal:
-            self._refuse(key, turn.refusal)
+            self._refuse(key, turn)
+        if turn.part is not None:
+            self._contract.record(turn.part.record(turn.refusal, self._monotonic()))
         if self._is_closing and not self._turns:
             self._is_closed.set()
 
@@ -369,21 +381,12 @@ class InboundLink:
         request = msgspec.structs.replace(
             offer.request, first_token_deadline_s=budget.first_token_deadline_s
         )
-        trail = TurnTrail(
-            request.request_id,
-            StageClock(now_s),
-            turn_class=request.turn_class,
-            interface="peer",
-            traceparent=offer.traceparent,
-            allowed_regions=offer.regions,
-            allowed_sites=offer.sites,
-            budget_s=remaining_s,
-        )
+        part = turn.part = ServedPart(offer, self._site, now_s)
         is_accepted = False
         items = self._router.serve(
             request,
             budget,
-            trail,
+            part.trail,
             offer.hops.received(),
             is_last_resort=offer.is_last_resort,
         )
@@ -395,18 +398,19 @@ class InboundLink:
                             self._outbox.put(Accept(offer.key, path))
                         is_accepted = True
                     case TokenFrame():
+                        part.note_first_token(self._monotonic())
                         if turn.room_tokens <= 0:
                             await turn.room()
                         turn.room_tokens -= len(item.ids)
                         self._outbox.put(Tokens(offer.key, item))
                     case GenerationEnd():
-                        own = SiteStages.of(self._site, trail.clock)
-                        stages = (own, *trail.peer_stages)[:MAX_HOPS]
-                        self._outbox.put(End(offer.key, item, stages))
+                        part.end(item)
+                        self._outbox.put(End(offer.key, item, part.stages()))
 
-    def _refuse(self, key: int, reason: str, estimate_s: float = 0.0) -> None:
+    def _refuse(self, key: int, turn: _Served, estimate_s: float = 0.0) -> None:
         estimate_ms = min(86_400_000.0, max(0.0, estimate_s * 1e3))
-        self._outbox.put(Refuse(key, reason, estimate_ms))
+        stages = () if turn.part is None else turn.part.stages()
+        self._outbox.put(Refuse(key, turn.refusal, estimate_ms, stages))
 
     def _cancel(self, turn: _Served, refusal: str) -> None:
         turn.refusal = refusal

@@ -330,6 +330,7 @@ class PeerConnection:
                 del self._turns[frame.key]
             case Refuse():
                 estimate_s = frame.estimate_ms / 1e3
+                turn.note_stages(frame.stages)
                 turn.fail(PeerRefused(self._site, reason=frame.reason, estimate_s=estimate_s))
                 del self._turns[frame.key]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.core.generation import GenerationEvent, GenerationRequest, TokenFrame
     from gateway.core.peer_errors import PeerError
-    from gateway.core.stages import TurnTrail
+    from gateway.core.stages import SiteStages, TurnTrail
     from gateway.wire.peer_frames import Accept, End
 
 _LATE_S = 1.0
@@ -112,7 +112,7 @@ class OfferedTurn:
         end, prompt_tokens = frame.end, len(self._request.prompt)
         if not self._num_sites or end.reason is FinishReason.CANCELLED:
             raise FrameError("a turn ended that was not begun, or was not cancelled here")
-        self._trail.peer_stages += frame.stages
+        self.note_stages(frame.stages)
         self._items.put(
             msgspec.structs.replace(
                 end,
@@ -121,6 +121,10 @@ class OfferedTurn:
                 cached_tokens=min(max(0, end.cached_tokens), prompt_tokens),
             )
         )
+
+    def note_stages(self, stages: Iterable[SiteStages]) -> None:
+        """What it took there, and where that site handed it on to."""
+        self._trail.peer_stages += stages
 
     def _check_ids(self, ids: Iterable[int]) -> None:
         if not all(0 <= token_id < self._vocab_size for token_id in ids):

@@ -26,7 +26,8 @@ class MissedTurns:
     def keep(self, turn: KeptTurn) -> None:
         """Take a turn that has ended, if it missed."""
         record = turn.record
-        if record.within_budget is False or record.outcome in _UNSERVED:
+        is_met = record.within_budget
+        if is_met is False or (is_met is None and record.outcome in _UNSERVED):
             self._turns.append(turn)
             self.num_seen += 1
 

@@ -8,12 +8,15 @@ from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from gateway.telemetry.otlp_http import HttpMetricExporter, HttpTurnExporter
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from gateway.config.telemetry import OtlpProtocol
     from gateway.telemetry.records import KeptTurn
     from gateway.telemetry.tracing import TurnExporter
     from gateway.telemetry.turn_spans import TurnSpans
@@ -46,15 +49,21 @@ class _TurnExporter:
         self._sender.shutdown()
 
 
-def turn_exporter(endpoint: str, spans: TurnSpans, *, timeout_s: float) -> TurnExporter:
-    """Spans to `endpoint`, an http:// (plain) or https:// (TLS) address of a gRPC receiver.
+def turn_exporter(
+    endpoint: str, spans: TurnSpans, *, protocol: OtlpProtocol, timeout_s: float
+) -> TurnExporter:
+    """Spans to `endpoint`, an http:// (plain) or https:// (TLS) address of a receiver.
 
     A request is given up after `timeout_s`, retries included. Headers and certificates come from
     the OTEL_EXPORTER_OTLP_* environment, as usual.
     """
+    if protocol == "http/protobuf":
+        return HttpTurnExporter(endpoint, spans, timeout_s=timeout_s)
     return _TurnExporter(_Sender(spans, endpoint=endpoint, timeout_s=timeout_s))
 
 
-def metric_exporter(endpoint: str, *, timeout_s: float) -> MetricExporter:
+def metric_exporter(endpoint: str, *, protocol: OtlpProtocol, timeout_s: float) -> MetricExporter:
     """Metrics to `endpoint`, as above."""
+    if protocol == "http/protobuf":
+        return HttpMetricExporter(endpoint, timeout_s=timeout_s)
     return OTLPMetricExporter(endpoint=endpoint, timeout=timeout_s)

@@ -29,6 +29,10 @@ _FLAGS: Final = Struct("<2sI")
 _FLAGS_TAG = b"\x85\x01"
 _PARENT_KNOWN, _PARENT_IS_REMOTE = 0x100, 0x200
 """Whether it is known if the parent is of another process, and whether it is."""
+_LINKS = b"\x6a"
+_FLAGS_IN_LINK: Final = Struct("<cI")
+_FLAGS_IN_LINK_TAG = b"\x35"
+_LINK_FLAGS: Final = _PARENT_KNOWN | _PARENT_IS_REMOTE
 _KEY, _VALUE = b"\x0a", b"\x12"
 _STRING, _INT, _ARRAY, _ARRAY_VALUES = b"\x0a", b"\x18", b"\x2a", b"\x0a"
 _TRUE, _FALSE = b"\x10\x01", b"\x10\x00"
@@ -81,8 +85,12 @@ def described(
     *,
     error: str | None = None,
     parent_is_remote: bool = False,
+    linked_to: tuple[int, int] | None = None,
 ) -> Shape:
-    """What spans say of themselves; `error` None: nothing went wrong."""
+    """What spans say of themselves; `error` None: nothing went wrong.
+
+    `linked_to` is the trace and the span of another process that belongs to it.
+    """
     flags = _PARENT_KNOWN | _PARENT_IS_REMOTE if parent_is_remote else _PARENT_KNOWN
     rest = b"".join(
         (
@@ -92,11 +100,17 @@ def described(
                 _number(*one) if type(one[1]) is float else _said_before(*one)
                 for one in attributes.items()
             ),
+            b"" if linked_to is None else _link(*linked_to),
             _status(error),
             _FLAGS.pack(_FLAGS_TAG, flags),
         )
     )
     return Shape(_SPANS + varint(_CHILD.size + len(rest)), rest)
+
+
+def _link(trace_id: int, span_id: int) -> bytes:
+    ids = _TRACE_ID + trace_id.to_bytes(16) + _SPAN_ID + span_id.to_bytes(8)
+    return field(_LINKS, ids + _FLAGS_IN_LINK.pack(_FLAGS_IN_LINK_TAG, _LINK_FLAGS))
 
 
 def _status(error: str | None) -> bytes:

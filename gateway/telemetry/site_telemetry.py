@@ -11,6 +11,7 @@ import msgspec
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 
 from gateway.core.slo import Objectives
+from gateway.core.stages import ORIGIN_LOST, PEER_INTERFACE
 from gateway.telemetry.batches import RecordSink, TurnBatches
 from gateway.telemetry.metrics import MetricsPipeline, SiteFigures
 from gateway.telemetry.missed_turns import MissedTurns
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricExporter
 
+    from gateway.config.telemetry import OtlpProtocol
     from gateway.core.stages import TurnSink
     from gateway.telemetry.decision_log import DecisionLog
     from gateway.telemetry.record_store import RecordStore
@@ -49,6 +51,7 @@ class SiteTelemetry:
         store: RecordStore | None = None,
         decisions: DecisionLog | None = None,
         otlp_endpoint: str = "",
+        otlp_protocol: OtlpProtocol = "grpc",
         metrics_interval_s: float = 10.0,
         spans_interval_s: float = 1.0,
         export_timeout_s: float = 2.0,
@@ -63,8 +66,8 @@ class SiteTelemetry:
         self.slo = SloKeeper(site, objectives or Objectives())
         turn_metrics = TurnMetrics(site)
         recorders: list[Callable[[KeptTurn], None]] = [
-            lambda turn: turn_metrics.record(turn.record),
-            lambda turn: self.slo.record(turn.record),
+            _unless_part(lambda turn: turn_metrics.record(turn.record)),
+            _unless_part(lambda turn: self.slo.record(turn.record)),
         ]
         self.store = store
         self.decisions = decisions
@@ -76,18 +79,28 @@ class SiteTelemetry:
             # Loading the exporters takes 0.1 s of the site's start, so they are loaded on demand.
             from gateway.telemetry import otlp
 
-            exporter = otlp.metric_exporter(otlp_endpoint, timeout_s=export_timeout_s)
+            exporter = otlp.metric_exporter(
+                otlp_endpoint, protocol=otlp_protocol, timeout_s=export_timeout_s
+            )
             self._tracer = TurnTracer(
-                otlp.turn_exporter(otlp_endpoint, TurnSpans(resource), timeout_s=export_timeout_s),
+                otlp.turn_exporter(
+                    otlp_endpoint,
+                    TurnSpans(resource),
+                    protocol=otlp_protocol,
+                    timeout_s=export_timeout_s,
+                ),
                 export_interval_s=spans_interval_s,
             )
         trace = is_wanted if self._tracer is None else self._tracer.record
 
-        def exemplify(turn: KeptTurn) -> None:
-            if trace(turn):
+        def trace_and_exemplify(turn: KeptTurn) -> None:
+            is_part = turn.record.interface == PEER_INTERFACE
+            if is_part and turn.record.error != ORIGIN_LOST:
+                return  # its origin builds the spans of all sites
+            if trace(turn) and not is_part:
                 turn_metrics.exemplify(turn)
 
-        recorders.append(exemplify)
+        recorders.append(trace_and_exemplify)
         self._metrics = MetricsPipeline(
             turn_metrics,
             self._all_figures,
@@ -98,7 +111,10 @@ class SiteTelemetry:
         )
         self._batches = TurnBatches(recorders)
         self.sink: TurnSink = RecordSink((self.ring.keep, self.missed.keep), self._batches)
-        """Takes every turn's record."""
+        """Takes the record of every turn of the site's own callers."""
+        self.parts: TurnSink = RecordSink((), self._batches)
+        """Takes records of what the site did of its peers' turns. They are kept on disk, and count
+        where the turns do: at their origin."""
         self.settle = self._batches.settle
         """Return when all that `sink` took is counted: before `slo` is read, if a twentieth of a
         second matters."""
@@ -154,3 +170,13 @@ class SiteTelemetry:
             num_traces_dropped=dropped,
             num_records_dropped=0 if self.store is None else self.store.num_dropped,
         )
+
+
+def _unless_part(record: Callable[[KeptTurn], None]) -> Callable[[KeptTurn], None]:
+    """Leaves out what the site did of peers' turns."""
+
+    def record_own(turn: KeptTurn) -> None:
+        if turn.record.interface != PEER_INTERFACE:
+            record(turn)
+
+    return record_own

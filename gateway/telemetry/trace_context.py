@@ -78,3 +78,17 @@ class TurnTrace(msgspec.Struct, frozen=True, gc=False):
             sampled=caller is not None and caller.sampled,
         )
         return cls(root, caller)
+
+
+@lru_cache(_MAX_NUM_KEPT)
+def session_context(tenant: str, session: str) -> TraceContext:
+    """What the turns of a session are linked to: ids that are the same for all of them.
+
+    Nothing is exported under these ids. A span as long as a session would not end before its turns
+    are looked at.
+    """
+    seed = f"{tenant}\n{session}".encode()
+    digest = blake2b(seed, digest_size=24, person=b"firsthop-session").digest()
+    return TraceContext(
+        int.from_bytes(digest[:16]) or 1, int.from_bytes(digest[16:]) or 1, sampled=False
+    )

@@ -14,6 +14,7 @@ from gateway.core.stages import Outcome, Stage
 from gateway.core.turn import name_and_digest
 from gateway.telemetry import instruments
 from gateway.telemetry.otlp_wire import Kind, SpansOf, child_span, described, root_span
+from gateway.telemetry.trace_context import session_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -74,6 +75,7 @@ def own_spans(turn: KeptTurn) -> list[bytes]:
         turn_attributes(record),
         error=record.error if is_failed else None,
         parent_is_remote=caller is not None,
+        linked_to=session_ids(record),
     )
     if caller is None:
         spans.append(root_span(shape, trace_id, root_id, started_ns, end_ns))
@@ -81,6 +83,14 @@ def own_spans(turn: KeptTurn) -> list[bytes]:
         caller_id = caller.span_id.to_bytes(8)
         spans.append(child_span(shape, trace_id, root_id, caller_id, started_ns, end_ns))
     return spans
+
+
+def session_ids(record: TurnRecord) -> tuple[int, int] | None:
+    """Trace and span that stand for the turn's session; None: it stands alone."""
+    if not record.session:
+        return None
+    context = session_context(record.tenant, record.session)
+    return context.trace_id, context.span_id
 
 
 def peer_spans(turn: KeptTurn) -> Iterator[tuple[str, list[bytes]]]:
@@ -130,6 +140,7 @@ def turn_attributes(record: TurnRecord) -> dict[str, AttributeValue]:
         "gen_ai.usage.cache_read.input_tokens": record.cached_tokens or None,
         "gen_ai.response.time_to_first_chunk": record.ttft_s,
         instruments.ERROR_TYPE: _error_type(record),
+        "gen_ai.conversation.id": record.session or None,
         "firsthop.request_id": record.request_id,
         "firsthop.class": record.turn_class.value,
         "firsthop.tenant": record.tenant or None,

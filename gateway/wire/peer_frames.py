@@ -127,6 +127,8 @@ class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse"):
     key: _Key
     reason: _Text
     estimate_ms: Annotated[float, Meta(ge=0.0, le=_DAY_MS)] = 0.0
+    stages: Annotated[tuple[SiteStages, ...], Meta(max_length=MAX_HOPS)] = ()
+    """What it took until then."""
 
 
 class Tokens(msgspec.Struct, frozen=True, array_like=True, tag="tokens"):

@@ -51,6 +51,27 @@ def first_event(url: str, **headers: str) -> dict[str, Any]:
         return next(events_of(answer))
 
 
+def test_whoever_opens_a_console_sees_the_last_minutes_once(site: AdminSite) -> None:
+    assert "recent" not in first_event(site.url)
+    site.telemetry.sink.record(answered())
+    site.telemetry.settle()
+
+    async def pass_time() -> None:
+        for _ in range(70):
+            await site.feed.recent.note()
+
+    assert site.loop
+    asyncio.run_coroutine_threadsafe(pass_time(), site.loop).result(WAIT_S)
+    with httpx.stream("GET", site.url + EVENTS) as answer:
+        events = events_of(answer)
+        first, second = next(events), next(events)
+    assert len(first["recent"]) == 60
+    voice, agent, _ = first["recent"][-1]
+    assert len(voice) == len(agent) == 2
+    assert all(ms is not None for ms in voice)
+    assert "recent" not in second
+
+
 @contextmanager
 def public_port(site: AdminSite, gate: Gate) -> Iterator[str]:
     """The same site's public port, on the same loop."""

@@ -59,6 +59,8 @@ class Line:
         on_way: Callable[[], None] | None = None,
     ) -> None:
         async with self._turn:
+            if on_way is not None:
+                on_way()
             self.writing.set()
             await self._through.acquire()
             self.writing.clear()

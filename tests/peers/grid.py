@@ -27,7 +27,7 @@ from gateway.core.latency_histogram import LatencyHistogram
 from gateway.core.load_report import Credits, SiteState
 from gateway.core.route_choice import Here
 from gateway.core.service_report import ClassService, ServiceReport, Tally
-from gateway.core.stages import StageClock, TurnTrail
+from gateway.core.stages import StageClock, TurnRecord, TurnTrail
 from gateway.edge.peer_grpc import PeerServer
 from gateway.edge.peer_link import PeerContract
 from gateway.peers.link import PeerSite
@@ -116,6 +116,8 @@ class Site:
     server: PeerServer
     port: int
     trails: list[TurnTrail] = field(default_factory=list)
+    parts: list[TurnRecord] = field(default_factory=list)
+    """What it keeps of other sites' turns."""
 
     async def linked(self, *others: str) -> None:
         """Wait until these, and no others, can be offered turns."""
@@ -217,8 +219,10 @@ def _site(name: str, links: PeerLinks, port: int) -> Site:
     engine = CountingEngine()
     here = Here(name, max_num_queued=8)
     router = Router(here, engine, model=MODEL, peers=links)
-    server = PeerServer(router, contract_of(here, engine))
-    return Site(name, engine, links, router, server, port)
+    parts: list[TurnRecord] = []
+    contract = msgspec.structs.replace(contract_of(here, engine), record=parts.append)
+    server = PeerServer(router, contract)
+    return Site(name, engine, links, router, server, port, parts=parts)
 
 
 _epochs = itertools.count(1)

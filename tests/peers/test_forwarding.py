@@ -11,7 +11,7 @@ import pytest
 
 from gateway.core.errors import SloUnattainable
 from gateway.core.generation import GenerationEnd, TokenFrame
-from gateway.core.stages import Stage
+from gateway.core.stages import ORIGIN_LOST, PEER_INTERFACE, Outcome, Stage
 from gateway.wire.peer_frames import WINDOW_TOKENS
 from tests.edge.grpc_fakes import on_uvloop
 from tests.peers.grid import BUSY, IDLE, Site, answer_to, grid, request_of, until
@@ -46,6 +46,13 @@ async def test_a_forwarded_answer_is_the_local_one() -> None:
     assert stages.site == "edge-b"
     assert stages.durations_s().keys() <= set(Stage)
     assert Stage.PREFILL in trail.clock.durations_s()
+    (part,) = b.parts
+    assert (part.request_id, part.interface) == ("r", PEER_INTERFACE)
+    assert (part.outcome, part.finish) == (Outcome.ANSWERED, "length")
+    assert part.path == ("edge-a", "edge-b")
+    assert part.completion_tokens == len(forwarded)
+    assert part.within_budget
+    assert not a.parts
 
 
 @on_uvloop
@@ -126,6 +133,8 @@ async def test_when_the_generating_site_goes_the_stream_goes_on_elsewhere() -> N
     (trail,) = a.trails
     assert trail.num_resumes == 1
     assert trail.path[:2] == ["edge-a", holder.name]
+    (part,) = holder.parts
+    assert (part.outcome, part.error) == (Outcome.FAILED, ORIGIN_LOST)
     (resumed,) = a.engine.requests + other.engine.requests
     assert resumed.resume == tuple(answer_to(request_of(40))[:12])
 
@@ -151,6 +160,11 @@ async def test_a_draining_site_gives_its_turns_back() -> None:
         assert await asked == answer_to(request_of())
         assert b.engine.num_running == 0
     assert a.trails[0].path == ["edge-a", "edge-b", "edge-a"]
+    (part,) = b.parts
+    assert (part.outcome, part.error) == (Outcome.SHED, "draining")
+    (stages,) = a.trails[0].peer_stages  # what it took there before it was given back
+    assert stages.site == "edge-b"
+    assert Stage.PREFILL in stages.durations_s()
 
 
 @on_uvloop
@@ -165,6 +179,9 @@ async def test_closing_the_stream_frees_the_peers_slot() -> None:
         await events.aclose()
         await until(lambda: b.engine.num_running == 0)
         assert b.server.num_turns == 0
+        assert [(part.outcome, part.error) for part in b.parts] == [
+            (Outcome.ABANDONED, "cancelled")
+        ]
 
 
 @on_uvloop

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from gateway.core.stages import Outcome
 from gateway.core.turn import name_and_digest
 from gateway.telemetry import instruments
-from gateway.telemetry.turn_spans import turn_attributes
+from gateway.telemetry.turn_spans import session_ids, turn_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,7 @@ def spans_of(turn: KeptTurn, resource: Resource) -> Iterator[ReadableSpan]:
         context=root,
         parent=None if trace.caller is None else _span_context(trace.caller, is_remote=True),
         resource=resource,
+        links=_links(record),
         attributes=turn_attributes(record),
         kind=SpanKind.SERVER,
         status=_status(record),
@@ -69,3 +70,8 @@ def _status(record: TurnRecord) -> Status:
 
 def _span_context(context: TraceContext, *, is_remote: bool) -> SpanContext:
     return SpanContext(context.trace_id, context.span_id, is_remote, _SAMPLED)
+
+
+def _links(record: TurnRecord) -> list[Link]:
+    ids = session_ids(record)
+    return [] if ids is None else [Link(SpanContext(*ids, is_remote=True))]

@@ -25,6 +25,8 @@ from tests.telemetry.turns import answered, shed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.config.telemetry import OtlpProtocol
+
 __all__ = ["receiver"]
 
 pytestmark = pytest.mark.flow
@@ -49,8 +51,8 @@ def is_open(port: int) -> bool:
 
 
 @pytest.fixture
-def collector(receiver: Receiver, tmp_path: Path) -> Iterator[str]:
-    """A collector in front of the receiver; its address."""
+def collector(receiver: Receiver, tmp_path: Path) -> Iterator[int]:
+    """A collector in front of the receiver: its port for gRPC; that for HTTP is the next."""
     program = agent()
     require("rotel", program is not None, "run: .venv/bin/pip install rotel==0.0.1a15")
     assert program
@@ -73,14 +75,17 @@ def collector(receiver: Receiver, tmp_path: Path) -> Iterator[str]:
         )
         try:
             wait_until(lambda: is_open(port), f"the collector listens: {log.read_text()}")
-            yield f"http://127.0.0.1:{port}"
+            yield port
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
 
 
-def test_a_collector_passes_on_what_a_site_says(receiver: Receiver, collector: str) -> None:
-    site = telemetry(collector)
+@pytest.mark.parametrize(("protocol", "offset"), [("grpc", 0), ("http/protobuf", 1)])
+def test_a_collector_passes_on_what_a_site_says(
+    receiver: Receiver, collector: int, protocol: OtlpProtocol, offset: int
+) -> None:
+    site = telemetry(f"http://127.0.0.1:{collector + offset}", protocol=protocol)
     site.sink.record(answered(traceparent=f"00-{TRACE_ID}-00f067aa0ba902b7-01"))
     site.sink.record(shed())
     asyncio.run(site.close())

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
+    from gateway.config.telemetry import OtlpProtocol
+
     Register = Callable[[object, grpc.Server], None]
 
 # The generated registration functions carry no types.
@@ -107,12 +109,18 @@ def receiver() -> Iterator[Receiver]:
     server.stop(None).wait()
 
 
-def telemetry(endpoint: str, *, export_timeout_s: float = RECEIVE_TIMEOUT_S) -> SiteTelemetry:
+def telemetry(
+    endpoint: str,
+    *,
+    protocol: OtlpProtocol = "grpc",
+    export_timeout_s: float = RECEIVE_TIMEOUT_S,
+) -> SiteTelemetry:
     return SiteTelemetry(
         site="edge-a",
         version="1.2.3",
         figures=lambda: SiteFigures(3, 2, 1, 0),
         otlp_endpoint=endpoint,
+        otlp_protocol=protocol,
         metrics_interval_s=3600.0,
         spans_interval_s=3600.0,
         export_timeout_s=export_timeout_s,

@@ -41,6 +41,7 @@ def test_it_says_what_the_sdk_says(resource: Resource) -> None:
         answered(budget_s=None),
         msgspec.structs.replace(answered(), prompt_tokens=1 << 40, tenant=LONG, decisions=()),
         msgspec.structs.replace(shed(), error=""),
+        msgspec.structs.replace(answered(), session="session-1"),
     ]
     turns = [KeptTurn(record, STARTED_NS + number) for number, record in enumerate(records)]
     expected = encode_spans([span for turn in turns for span in spans_of(turn, resource)])
@@ -74,6 +75,19 @@ def test_what_another_site_did_are_spans_of_that_site_in_the_same_trace() -> Non
     everything = [*ours.scope_spans[0].spans, *theirs.scope_spans[0].spans]
     assert {span.trace_id for span in everything} == {root.trace_id}
     assert len({span.span_id for span in everything}) == len(everything)
+
+
+def test_turns_of_a_session_are_linked_to_one_thing_and_not_one_trace() -> None:
+    first, second, other = (
+        msgspec.structs.replace(answered(request_id=request_id), session=session)
+        for request_id, session in (("a", "s-1"), ("b", "s-1"), ("c", "s-2"))
+    )
+    request = decoded(*(KeptTurn(record, STARTED_NS) for record in (first, second, other)))
+    spans = request.resource_spans[0].scope_spans[0].spans
+    roots = [span for span in spans if not span.parent_span_id]
+    links = [root.links[0] for root in roots]
+    assert links[0].trace_id == links[1].trace_id != links[2].trace_id
+    assert len({root.trace_id for root in roots} | {link.trace_id for link in links}) == 5
 
 
 def test_turns_of_one_site_share_its_resource() -> None:

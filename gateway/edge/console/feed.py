@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.errors import ClientStalled, SiteNotKnown, TooManyReaders, Unauthenticated
 from gateway.edge.console.glance import Glance, TurnRow, glance_of, turn_row
+from gateway.edge.console.recent import Point, RecentLatency
 from gateway.edge.console.sight import SUMMARY
 from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.grid_view import (
@@ -64,6 +66,8 @@ class _Event(msgspec.Struct, frozen=True):
     glance: msgspec.Raw
     turns: list[TurnRow]
     """That missed since the event before, the newest first."""
+    recent: list[tuple[Point, ...]] | UnsetType = UNSET
+    """In a stream's first event: P50 and P99 of the last minutes, every five seconds."""
 
 
 class SiteDetail(msgspec.Struct, frozen=True):
@@ -95,6 +99,8 @@ class GridFeed:
         self._made_of = -1
         self._whole = self._summary = msgspec.Raw()
         self._over = asyncio.Event()
+        self.recent = RecentLatency(source)
+        """Somebody has to have it kept."""
 
     def close(self) -> None:
         """End all streams: the site ends."""
@@ -112,12 +118,13 @@ class GridFeed:
 
     async def follow(self, exchange: Exchange, sight: Sight) -> None:
         """Send a glance at once and with every tick, until the site ends. Raises ClientStalled."""
-        num_seen = 0
+        num_seen, recent = 0, list(self.recent.points)
         while not self._over.is_set():
             glance = await self._glance(sight)
             turns, num_seen = self._new_turns(num_seen, sight)
-            event = _Event(sight.name, self._talk, glance, turns)
+            event = _Event(sight.name, self._talk, glance, turns, recent or UNSET)
             await exchange.write(sse_event(msgspec.json.encode(event)), more=True)
+            recent = []
             await self._next_tick()
         await exchange.write(b"", more=False)
 

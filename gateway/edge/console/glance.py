@@ -16,6 +16,8 @@ from gateway.edge.grid_view import MAX_SERVICE_AGE_S, ServiceTold, sites_seen
 from gateway.edge.turn_view import ms, optional_ms, rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.core.service_report import ClassService, ServiceReport
     from gateway.edge.grid_view import GridFigures, SiteSeen
     from gateway.edge.site_source import SiteSource
@@ -120,28 +122,36 @@ class TurnRow(msgspec.Struct, frozen=True, rename={"turn_class": "class"}):
 async def glance_of(source: SiteSource) -> Glance:
     """The grid now. Gives way to other tasks now and then, however many sites there are."""
     figures, own = source.grid(), source.service()
-    seen = sites_seen(figures)
-    rows, total, num_fresh, oldest_s = [_own_row(source, figures, own)], own, 0, 0.0
+    seen, rows = sites_seen(figures), [_own_row(source, figures, own)]
     for first in range(0, len(seen), _SITES_AT_A_TIME):
-        some = seen[first : first + _SITES_AT_A_TIME]
-        rows += (_row(one, figures) for one in some)
-        told = (told for one in some if (told := one.service))
-        fresh = [one for one in told if one.age_s <= MAX_SERVICE_AGE_S]
-        total = added_up([total, *(one.report for one in fresh)]) or own
-        num_fresh += len(fresh)
-        oldest_s = max([oldest_s, *(one.age_s for one in fresh)])
+        rows += (_row(one, figures) for one in seen[first : first + _SITES_AT_A_TIME])
         await asyncio.sleep(0)
+    told, num_fresh = await all_sites(own, seen)
+    total = told.report
     return Glance(
         site=source.identity.site,
         region=source.identity.region,
         draining=source.desk.draining,
         objectives=tuple(one.objective_ratio for one in total.by_class),
-        total=_cells(ServiceTold("all sites", oldest_s, total)),
+        total=_cells(told),
         num_sites=len(rows),
         num_sites_in_total=1 + num_fresh,
         own=_own_now(source, figures),
         sites=tuple(rows),
     )
+
+
+async def all_sites(own: ServiceReport, seen: Sequence[SiteSeen]) -> tuple[ServiceTold, int]:
+    """What this and all other sites have told lately, added up; of how many others it is."""
+    total, num_fresh, oldest_s = own, 0, 0.0
+    for first in range(0, len(seen), _SITES_AT_A_TIME):
+        told = (told for one in seen[first : first + _SITES_AT_A_TIME] if (told := one.service))
+        fresh = [one for one in told if one.age_s <= MAX_SERVICE_AGE_S]
+        total = added_up([total, *(one.report for one in fresh)]) or own
+        num_fresh += len(fresh)
+        oldest_s = max([oldest_s, *(one.age_s for one in fresh)])
+        await asyncio.sleep(0)
+    return ServiceTold("all sites", oldest_s, total), num_fresh
 
 
 def turn_row(turn: KeptTurn) -> TurnRow:

@@ -92,7 +92,7 @@ class ResponseRun:
             interface="realtime",
             session=session_id,
             request_id=self.response_id,
-            traceparent=caller.traceparent,
+            traceparent=(terms.metadata or {}).get("traceparent", caller.traceparent),
             clock=terms.clock,
         )
         if terms.early is not None:

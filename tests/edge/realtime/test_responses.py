@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TOOL = {"type": "function", "name": "pay_bill", "parameters": {"type": "object", "properties": {}}}
 CALLED = TurnEnd(TurnFinish.TOOL_CALLS, Usage(), (ToolCall("call_1", "pay_bill", '{"amount":40}'),))
+SESSION_TRACE, OWN_TRACE = (f"00-{digit * 32}-{digit * 16}-01" for digit in "ab")
 
 
 def test_a_text_response_tells_its_item_and_part_from_beginning_to_end(http_site: Site) -> None:
@@ -62,6 +63,20 @@ def test_a_text_response_tells_its_item_and_part_from_beginning_to_end(http_site
     assert record.turn_class is TurnClass.AGENT
     turn = http_site.runner.turns[-1]
     assert [(m.role, m.content) for m in turn.messages] == [(Role.USER, "hi")]
+
+
+def test_a_response_may_have_a_trace_of_its_own(http_site: Site) -> None:
+    async def talk() -> None:
+        async with dial(http_site, traceparent=SESSION_TRACE) as session:
+            await session.write("hi")
+            await session.answer()
+            await session.write("hi")
+            await session.send("response.create", response={"metadata": {"traceparent": OWN_TRACE}})
+            await session.the("response.done")
+
+    asyncio.run(talk())
+    assert http_site.records.next().traceparent == SESSION_TRACE
+    assert http_site.records.next().traceparent == OWN_TRACE
 
 
 def test_the_client_runs_a_call_and_its_result_is_answered(http_site: Site) -> None:

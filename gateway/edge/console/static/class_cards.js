@@ -16,6 +16,7 @@ import { fateBar } from "/static/fate_bar.js";
 
 const STATES = { bad: "burning fast", warn: "burning", good: "within objective", "": "no budgets" };
 const NUM_POINTS = 300;
+const SECONDS_A_POINT = 5;
 const [WIDTH, HEIGHT] = [300, 60];
 
 export class ClassCards {
@@ -25,6 +26,11 @@ export class ClassCards {
   constructor(place) {
     this.#cards = CLASSES.map((name) => new ClassCard(name));
     place.replaceChildren(...this.#cards.map((card) => card.node), this.#work.node);
+  }
+
+  // What was before the page was opened: for each of `points`, P50 and P99 by class.
+  fill(points) {
+    this.#cards.forEach((card, rank) => card.fill(points.map((point) => point[rank])));
   }
 
   show({ total, objectives, own }) {
@@ -66,6 +72,10 @@ class ClassCard {
     );
   }
 
+  fill(points) {
+    this.#chart.fill(points);
+  }
+
   show(figures, objective, burning) {
     const now = figures ?? {};
     // Where nobody sends batch work, its card would only say so.
@@ -88,7 +98,7 @@ class ClassCard {
   }
 }
 
-// P50 and P99 since the page was opened, at most five minutes, a point for each second.
+// P50 and P99 of five minutes, a point for each second.
 class Chart {
   #points = [];
   #p50 = svg("polyline", { class: "p50" });
@@ -107,6 +117,12 @@ class Chart {
       svg("svg", box, this.#p50, this.#p99),
       element("figcaption", {}, this.#top),
     );
+  }
+
+  // Points of five seconds each.
+  fill(points) {
+    this.#points = points.flatMap((point) => Array(SECONDS_A_POINT).fill(point));
+    this.#points.splice(0, this.#points.length - NUM_POINTS);
   }
 
   add(p50, p99) {

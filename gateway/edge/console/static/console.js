@@ -56,6 +56,7 @@ function show(event) {
   at("talk").href = sight === "admin" ? talkAddress(event.talk) : "/talk";
   setText(at("facts"), factsOf(glance));
   setText(at("total-source"), sumOf(glance));
+  if (event.recent) cards.fill(event.recent);
   cards.show(glance);
   sites.show(glance, 0);
   turns.add(event.turns);
