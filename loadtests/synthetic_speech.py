@@ -1,6 +1,7 @@
 """Utterances as sound, with pauses where they are wanted and known times of every word.
 
-Made at run time by flite (`apt install flite`), whose voices are those of three people.
+Made at run time by flite (`apt install flite`), whose voices are those of three people, or by
+espeak-ng, which speaks by rule.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VOICES = ("slt", "rms", "awb")
+ESPEAK_VOICES = ("espeak-ng:en-us", "espeak-ng:en-us+f3", "espeak-ng:en-gb")
 _NOISE = 3e-4
 """Full scale is 1: a quiet room, since perfect silence is heard by nobody."""
 _AUDIBLE = 0.01
@@ -49,7 +51,8 @@ class Utterance(NamedTuple):
 def utter(parts: list[str], pause_s: float, voice: str, rng: np.random.Generator) -> Utterance:
     """Say the parts with a pause between them, after 0.6 s of quiet and before 5 s of it.
 
-    Raises FileNotFoundError without flite, CalledProcessError when it fails.
+    `voice` is flite's, or has its program before it: `espeak-ng:en-gb`. Raises FileNotFoundError
+    without the program, CalledProcessError when it fails.
     """
     pieces = [np.zeros(round(_LEAD_S * HEARD_HZ), np.float32)]
     words: list[TimedWord] = []
@@ -70,7 +73,8 @@ def utter(parts: list[str], pause_s: float, voice: str, rng: np.random.Generator
 
 def _say(text: str, voice: str) -> NDArray[np.float32]:
     """The audible part of a text in a voice."""
-    pcm = np.frombuffer(sound_of(text, f"flite:{voice}"), "<i2")
+    named = voice if ":" in voice else f"flite:{voice}"
+    pcm = np.frombuffer(sound_of(text, named), "<i2")
     samples = pcm.astype(np.float32) / 32768.0
     audible = np.flatnonzero(np.abs(samples) > _AUDIBLE)
     return samples[audible[0] : audible[-1] + 1] if len(audible) else samples[:0]

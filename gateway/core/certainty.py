@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-_UNDERSTOOD: Final = 0.1
-"""The confidence from which words are acted on. Of what the default recogniser hears well in quiet
-and in noise 2 % lies below it, of what it garbles most (`loadtests/hearing_confidence.py`)."""
+_UNDERSTOOD: Final = 0.05
+"""The confidence from which words are acted on. Of what the default recogniser hears well, in quiet
+and in noise, some 2 % lies below it; of what it garbles, most (`loadtests.hearing_confidence`)."""
 _MAX_ASKED: Final = 2
 """A caller who is asked more often in a row is not helped by it: then the words count as they are,
 and what cannot be undone is read back anyway."""

@@ -36,7 +36,7 @@ class Eagerness(StrEnum):
 
 _MEDIUM: Final[dict[Completeness, float]] = {
     Completeness.COMPLETE: 0.096,
-    Completeness.UNCLEAR: 1.4,
+    Completeness.UNCLEAR: 1.5,
     Completeness.INCOMPLETE: 1.8,
 }
 _PAUSES_S: Final[Mapping[Eagerness, Mapping[Completeness, float]]] = {

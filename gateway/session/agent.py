@@ -183,7 +183,7 @@ class Agent:
             async for event in events:
                 yield event
 
-    def _say(self, sentence: str, trail: TurnTrail) -> tuple[TextDelta, TurnEnd]:
+    def _say(self, sentence: str, trail: TurnTrail) -> tuple[TurnEvent, ...]:
         """A turn that the session answers itself."""
         self._router.stay(trail)
         return TextDelta(sentence), TurnEnd(TurnFinish.STOP, _usage(trail))

@@ -43,7 +43,7 @@ def test_a_whole_request_ends_with_a_short_pause() -> None:
     assert pause_until_end_s(script) == pytest.approx(0.096)
 
 
-@pytest.mark.parametrize(("completeness", "waits_s"), [(UNCLEAR, 1.4), (INCOMPLETE, 1.8)])
+@pytest.mark.parametrize(("completeness", "waits_s"), [(UNCLEAR, 1.5), (INCOMPLETE, 1.8)])
 def test_after_other_words_the_caller_may_think(completeness: Completeness, waits_s: float) -> None:
     script = Script().say(SPEECH_S, "I want to", completeness).pause(3.0)
 

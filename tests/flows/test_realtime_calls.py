@@ -61,7 +61,11 @@ def test_a_caller_is_answered_aloud_and_hangs_up(echo_site: SiteProcess, tmp_pat
             answer = told("response.output_audio_transcript.done")[0]["transcript"]
             assert answer == heard  # the model of this site repeats what was said to it
             assert client.loud_s
+            await client.until(lambda: bool(told("response.done")))
+            answered = told("response.done")[-1]["response"]["id"]
             async with httpx.AsyncClient(base_url=echo_site.http) as http:
+                record = (await http.get(f"/v1/requests/{answered}")).json()
+                assert (record["outcome"], record["begun_early"]) == ("answered", True)
                 assert (await http.delete(location)).status_code == 200
                 again = await http.delete(location)
                 while again.status_code == 200:  # the line is still closing

@@ -8,7 +8,7 @@ import pytest
 from gateway.core.turn_settings import TurnSettings
 from gateway.core.turns import HoldAgent, ResumeAgent, TurnEnded
 from gateway.core.voice_line import HEARD_HZ
-from loadtests.endpointing import Bench
+from loadtests.endpointing import Bench, RecogniserEar
 from loadtests.synthetic_speech import utter
 from tests.requirements import require
 
@@ -34,6 +34,15 @@ def test_a_pause_inside_a_sentence_does_not_end_it_and_its_end_does(bench: Bench
     taken = bench.play(said, bench.probabilities(said), TurnSettings())
     (ended,) = [one for one in taken if isinstance(one.decision, TurnEnded)]
     assert said.end_s < ended.at_s < said.end_s + 0.4
+
+
+def test_the_default_recogniser_hears_on_while_the_utterance_goes_on() -> None:
+    require("flite", shutil.which("flite") is not None, "apt install flite")
+    said = utter(["I would like to", "pay my bill please"], 0.4, "rms", np.random.default_rng(1))
+    until = RecogniserEar().hear(said)
+    assert said.resumes_s is not None
+    assert "bill" not in until(said.resumes_s)
+    assert until(said.end_s + 0.1) == "i would like to pay my bill please"
 
 
 def test_a_sign_of_listening_holds_the_agent_for_a_moment(bench: Bench) -> None:

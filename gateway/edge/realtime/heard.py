@@ -41,7 +41,7 @@ class Answering(Protocol):
         """Begin to answer what the caller has probably said; nobody is told before he has."""
         ...
 
-    async def discard_early(self) -> None:
+    def discard_early(self) -> None:
         """He has not: what was begun is for nothing."""
         ...
 
@@ -137,7 +137,7 @@ class Heard:
             case heard.EagerTurn() if answers_by_itself(self._terms.config):
                 await self._session.begin_early(event.transcript, event.timing)
             case heard.EagerTurnDropped():
-                await self._session.discard_early()
+                self._session.discard_early()
             case heard.SpeechStopped():
                 await self._speech_stopped(event)
             case heard.Committed():

@@ -75,6 +75,8 @@ class RealtimeSession:
         """Of the turn that is answered next."""
         self._early: ResponseRun | None = None
         """Begun for a turn that has only probably ended."""
+        self._discarded: ResponseRun | None = None
+        """The last one that was begun early for nothing; it may still be ending."""
         self._on_response_end = on_response_end
         self._active: ResponseRun | None = None
         self._aside: dict[str, ResponseRun] = {}
@@ -112,17 +114,16 @@ class RealtimeSession:
 
     async def begin_early(self, text: str, timing: HeardTiming) -> None:
         """Begin to answer what the caller has probably said; nobody is told before he has."""
-        await self.discard_early()
+        self.discard_early()
         if self._active is None:
             said = (*self.conversation.messages(), core.Message(core.Role.USER, text))
             self._early = await self._start(self._answering(said, timing, EarlyAnswer(self._tasks)))
 
-    async def discard_early(self) -> None:
+    def discard_early(self) -> None:
         """The caller goes on: what was begun early is for nothing."""
-        run, self._early = self._early, None
-        if run is not None:
-            run.stop("turn_detected")
-            await run.over()  # what it held is free for the answer that follows
+        if self._early is not None:
+            self._early.stop("turn_detected")
+            self._discarded, self._early = self._early, None
 
     async def answer_turn(self, timing: HeardTiming) -> None:
         """Answer what the caller has said; after the response that is being made, if there is."""
@@ -256,7 +257,7 @@ class RealtimeSession:
 
     async def _respond(self, terms: ResponseTerms) -> None:
         """Begin the response in the conversation; whatever was begun early gives way to it."""
-        await self.discard_early()
+        self.discard_early()
         self._active = await self._start(terms)
 
     async def _start(self, terms: ResponseTerms, *, is_aside: bool = False) -> ResponseRun:
@@ -270,14 +271,18 @@ class RealtimeSession:
             conversation=None if is_aside else self.conversation,
             new_mouth=None if voice is None else voice.mouth,
         )
-        task = self._tasks.create_task(self._run(run, terms))
+        task = self._tasks.create_task(self._run(run, terms, after=self._discarded))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return run
 
-    async def _run(self, run: ResponseRun, terms: ResponseTerms) -> None:
+    async def _run(
+        self, run: ResponseRun, terms: ResponseTerms, *, after: ResponseRun | None
+    ) -> None:
         status = None
         try:
+            if after is not None:
+                await after.over()  # what it held is free for this one
             status = await run.run()
         finally:
             if self._active is run:

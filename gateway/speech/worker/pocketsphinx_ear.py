@@ -27,7 +27,7 @@ DICTIONARY: Final = "words.dict"
 MEND: Final = "pip install 'firsthop[voice]'"
 _FRAMES_PER_S = 100
 _LEAST_POSTERIOR, _LEAST_SCORE, _MAX_TOTAL = 1e-4, 1e-30, 30.0
-_CONFIDENCE_WEIGHTS: Final = (1.257, 10.938, 0.972, 4.462)
+_CONFIDENCE_WEIGHTS: Final = (1.969, 14.417, 1.186, 5.831)
 """Of what `evidence` returns."""
 _LANGUAGE_WEIGHT = 4.5
 """Of the language model against the sound; 6.5, the package's own, errs more (benchmark page)."""

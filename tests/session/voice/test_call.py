@@ -227,7 +227,7 @@ async def test_a_yes_that_is_not_certain_is_a_question(bench: Bench) -> None:
     bench.recogniser.confidence = 0.3
     async with bench.running():
         await bench.say("yes")
-        await bench.pause(1.4)
+        await bench.pause(1.5)
     committed = next(event for event in bench.seen if isinstance(event, Committed))
     assert (committed.transcript, committed.confidence) == ("yes?", 0.3)
 
