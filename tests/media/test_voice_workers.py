@@ -255,6 +255,38 @@ def test_a_lane_hears_speech_and_says_at_once_what_it_is_given(
     run(call())
 
 
+@pytest.mark.parametrize("format_", list(LaneFormat))
+def test_pieces_of_any_size_go_in_and_the_last_that_comes_out_is_empty(format_: LaneFormat) -> None:
+    async def call() -> None:
+        async with VoiceWorkers([START]) as workers:
+            lane = await workers.open_lane(format_)
+            for num_bytes in (4800, 962, 0, 1, 0, 3, 2):
+                lane.feed(bytes(num_bytes))
+            for size in (4800, 962, 0):
+                lane.say(1, bytes(size), is_last=not size)
+            pieces = [len((await lane.sounds.next()).sound) for _ in range(3)]
+            assert min(pieces[:2]) > 0
+            assert pieces[2] == 0
+            assert not lane.is_closed
+            lane.close()
+
+    run(call())
+
+
+def test_what_one_line_cannot_do_ends_no_other() -> None:
+    async def call() -> None:
+        async with VoiceWorkers([START]) as workers:
+            bad, good = [await workers.open_lane(LaneFormat.PCM) for _ in range(2)]
+            bad.say_prompt(1, 99, b"")  # nobody has made this prompt
+            last = [event async for event in bad.events()][-1]
+            assert last == LineChange(LineState.CLOSED, "the line failed")
+            good.say(1, tone(0.1), is_last=True)
+            assert (await good.sounds.next()).sound == tone(0.1)
+            good.close()
+
+    run(call())
+
+
 def test_a_paced_lane_says_at_the_pace_of_sound() -> None:
     async def call() -> None:
         async with VoiceWorkers([START]) as workers, asyncio.TaskGroup() as tasks:

@@ -44,6 +44,19 @@ def test_pieces_make_the_same_sound_as_the_whole(from_hz: int, to_hz: int) -> No
     assert np.abs(made - np.frombuffer(expected, "<i2")).max() <= 1  # sums in another order
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
+def test_pieces_may_be_empty_or_of_one_sample(from_hz: int, to_hz: int, is_live: bool) -> None:
+    pcm = tone(1000, from_hz).astype("<i2").tobytes()[:4000]
+    whole = Resampler(from_hz, to_hz, is_live=is_live).feed(pcm)
+    resampler, out = Resampler(from_hz, to_hz, is_live=is_live), b""
+    for at in range(0, len(pcm), 2):
+        out += resampler.feed(pcm[at : at + 2]) + resampler.feed(b"")
+    made, expected = (np.frombuffer(sound, "<i2").astype(int) for sound in (out, whole))
+    assert len(made) == len(expected)
+    assert np.abs(made - expected).max() <= 1
+
+
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(24_000, 16_000), (24_000, 8_000)])
 def test_what_the_lower_rate_cannot_hold_is_taken_away(from_hz: int, to_hz: int) -> None:
     out = Resampler(from_hz, to_hz).feed(tone(0.625 * to_hz, from_hz).astype("<i2").tobytes())

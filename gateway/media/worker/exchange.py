@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from gateway.media.worker.lines import Line
     from gateway.media.worker.udp_port import UdpPort
 
+    _LineFrame = Feed | Say | SayPrompt | Hold | GoOn | Hush | Write | Close
+
 
 class Exchange:
     """Connects the site's frames with lines. `send` takes frames for the site.
@@ -70,15 +72,10 @@ class Exchange:
                     self._open_lane(frame)
                 case Keep(number, pcm):
                     self._prompts[number] = Prompt(pcm, self._start.sound)
-                case SayPrompt(number, utterance, prompt):
-                    if (line := self._lines.get(number)) is not None:
-                        line.say_prompt(utterance, self._prompts[prompt], now_s=time.monotonic())
                 case Start():
                     raise ValueError("the worker has been started")
                 case _:
-                    line = self._lines.get(frame.call)
-                    if line is not None:  # else it has just ended
-                        _command(line, frame)
+                    self._have_done(frame)
 
     def stats(self) -> WorkerStats:
         """Counts for the site."""
@@ -101,6 +98,20 @@ class Exchange:
     def close(self) -> None:
         """End all lines."""
         self._lines.close("the site ends")
+
+    def _have_done(self, frame: _LineFrame) -> None:
+        """Do it on its line, if that has not just ended; where it fails, that line alone ends."""
+        line = self._lines.get(frame.call)
+        if line is None:
+            return
+        try:
+            if isinstance(frame, SayPrompt):
+                prompt = self._prompts[frame.prompt]
+                line.say_prompt(frame.utterance, prompt, now_s=time.monotonic())
+            else:
+                _command(line, frame)
+        except Exception:  # noqa: BLE001 (what a caller sends shall not end other calls)
+            self._lines.abandon(frame.call, line)
 
     def _offer(self, offer: Offer) -> None:
         number, sdp = offer.call, offer.sdp
@@ -168,7 +179,7 @@ class Exchange:
         self._send(Happened(tuple(events)))
 
 
-def _command(line: Line, frame: SiteFrame) -> None:
+def _command(line: Line, frame: _LineFrame) -> None:
     match frame:
         case Say(_, utterance, pcm, is_last):
             line.say(utterance, pcm, is_last=is_last, now_s=time.monotonic())

@@ -145,13 +145,13 @@ class Lines:
                 if (self._num_ticks + number) % _REPORTED_EVERY == 0:
                     line.report(now_s)
             except Exception:  # noqa: BLE001 (a defect of one line; the others go on)
-                _log.exception("line %d failed", number)
-                self._abandon(number, line)
+                self.abandon(number, line)
         if self._num_ticks % _JUDGED_EVERY == 0:
             self._judge_all()
 
-    def _abandon(self, number: int, line: Line) -> None:
-        """End a line that fails, whatever its end does."""
+    def abandon(self, number: int, line: Line) -> None:
+        """End a line that fails, whatever its end does; called where the exception is caught."""
+        _log.exception("line %d failed", number)
         try:
             line.close("the line failed")
         except Exception:  # noqa: BLE001 (as above)
