@@ -14,6 +14,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+from gateway.media.worker import stun
 from gateway.media.worker.data_channel import EventChannel
 from gateway.media.worker.ice import Credentials
 from gateway.media.worker.secure import Identity, LinkState, SecureLink
@@ -157,7 +158,10 @@ class VoicePeer:
     def take(self, datagram: bytes) -> None:
         """Take in a datagram that has come."""
         kind = datagram[0]
-        if kind < 4:
+        request = stun.read_request(datagram) if kind < 4 else None
+        if request is not None:  # of a gateway that checks on its side too
+            self._answer_check(request)
+        elif kind < 4:
             self.num_checks_answered += 1
         elif kind >= 128 and 192 <= datagram[1] < 224:
             self.reports.append(self.link.unprotect_rtcp(datagram) or b"")
@@ -169,6 +173,10 @@ class VoicePeer:
             for packet in data:
                 if self.channel is not None:
                     self.channel.receive(packet)
+
+    def _answer_check(self, request: stun.BindingRequest) -> None:
+        host, port = attribute(self.answer, "candidate").split()[4:6]
+        self.send(stun.success(request, (host, int(port)), self.ice.pwd.encode()))
 
     def _channel_failed(self, failure: str) -> None:
         raise RuntimeError(f"the gateway broke the event channel: {failure}")

@@ -218,9 +218,9 @@ async def run_phase(phase: Phase, voice: Voice, num_calls: int, seconds: float) 
         await asyncio.sleep(SETTLE_S)
         for caller in callers:
             caller.counts = True
-        began_s, began_cpu_s = time.monotonic(), _cpu_s(workers.pids[0])
+        began_s, began_cpu_s = time.monotonic(), cpu_s_of(workers.pids[0])
         await asyncio.sleep(seconds)
-        cpu_s = _cpu_s(workers.pids[0]) - began_cpu_s
+        cpu_s = cpu_s_of(workers.pids[0]) - began_cpu_s
         lasted_s = time.monotonic() - began_s
         stats = workers.stats[0]
         sending.cancel()
@@ -289,7 +289,7 @@ def _transmit(caller: Caller, packet: bytes) -> None:
         caller.client.send(packet)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s_of(pid: int) -> float:
     """CPU time of a process, all of its threads (proc(5): utime and stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

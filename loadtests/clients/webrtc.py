@@ -22,7 +22,8 @@ _RTCP_TYPES: Final = range(192, 224)
 class WebRtcCaller:
     """One call. `take` gets its RTP packets, decrypted, with their arrival: CLOCK_REALTIME, ns.
 
-    With `read`, the call has a channel of events, `oai-events`, and gets its messages.
+    With `read`, the call has a channel of events, `oai-events`, and gets its messages. It waits
+    for the other side's DTLS if it `is_passive`.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class WebRtcCaller:
         take: Callable[[bytes, int], None],
         *,
         read: Callable[[str], None] | None = None,
+        is_passive: bool = False,
     ) -> None:
-        self._peer = VoicePeer(identity, has_channel=read is not None)
+        self._peer = VoicePeer(identity, has_channel=read is not None, is_passive=is_passive)
         self._take = take
         self._read_event = read
         self._checking: asyncio.TimerHandle | None = None
