@@ -78,6 +78,8 @@ class LiveSession:
         except GatewayError as error:
             await self._channel.send(error_event(error))
             return error
+        finally:
+            self._session = None
         return None
 
     def drain(self) -> None:

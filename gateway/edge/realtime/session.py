@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core import turn as core
@@ -63,7 +64,7 @@ class RealtimeSession:
         self._expires_at = _unix_s(limit_s)
         self._spoken = SpokenSide(
             send,
-            self,
+            weakref.proxy(self),  # so that a session that is over is gone at once, with its words
             tasks,
             voices=voices,
             call=call,

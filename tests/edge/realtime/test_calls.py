@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter
 from websockets.asyncio.client import connect
 
 from gateway.core.turn import TextDelta
+from gateway.edge.realtime.session import RealtimeSession
 from gateway.session import phrases
 from gateway.wire.realtime.items import session_of_call
 from tests.edge.fakes import KEY, WAIT_S, Hold
@@ -194,6 +196,27 @@ def test_the_end_of_the_line_is_the_end_of_the_session(
     assert worker.line is not None
     voice_site.loop.result().call_soon_threadsafe(worker.line.close, "gone")
     assert voice_site.runner.left.get(timeout=WAIT_S) is False
+
+
+def test_a_session_that_is_over_does_not_wait_for_the_garbage_collector(
+    voice_site: Site, voices: FakeVoices
+) -> None:
+    def num_sessions() -> int:
+        return sum(isinstance(one, RealtimeSession) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        location = place(voice_site).headers["location"]
+        until(voices.fake_lines.workers[0], "conversation.created")
+        assert num_sessions() == 1
+        httpx.delete(f"{voice_site.url}{location}", headers=SDP)
+        deadline_s = time.monotonic() + WAIT_S
+        while num_sessions() and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert not num_sessions()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
