@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.media.worker.g711 import Law
     from loadtests.local_site import SiteProcess
 
+pytestmark = pytest.mark.voice
 _PIECE_BYTES = 1600
 _HEARD = "conversation.item.input_audio_transcription.completed"
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from loadtests.local_site import SiteProcess
 
+pytestmark = pytest.mark.voice
 NUM_LINES = 2
 NUM_CALLERS = 10 * NUM_LINES
 NUM_SPARE = 16
