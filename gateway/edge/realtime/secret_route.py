@@ -10,7 +10,8 @@ from msgspec import Meta
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.core.errors import InvalidRequest
+from gateway.core.errors import AccessError, InvalidRequest
+from gateway.edge.realtime.client_secrets import PREFIX
 from gateway.edge.realtime.opening import body_of, opening_of
 from gateway.edge.realtime.session_terms import SessionTerms
 from gateway.wire.json_faults import named_fault
@@ -53,7 +54,9 @@ class SecretRoute:
         return Route(SECRETS_PATH, self.make, methods=["POST"])
 
     async def make(self, request: Request) -> Response:
-        """A key. Raises Unauthenticated, and what the session's settings may be refused for."""
+        """A key. Raises AccessError, and what the session's settings may be refused for."""
+        if f" {PREFIX}" in request.headers.get("authorization", ""):
+            raise AccessError("an ephemeral key makes no others, or it would never expire")
         caller, _ = opening_of(request, self._secrets)
         caller.check(self._desk)
         wish = _wish(await body_of(request))

@@ -256,6 +256,8 @@ def test_an_ephemeral_key_stands_for_the_one_that_made_it(http_site: Site) -> No
     ClientSecretCreateResponse.model_validate(made.json())
     key = made.json()["value"]
     assert key.startswith("ek_")
+    longer = httpx.post(secrets, json=asked, headers={"authorization": f"Bearer {key}"})
+    assert (longer.status_code, longer.json()["error"]["code"]) == (403, "forbidden")
 
     http_site.desk.pseudonym = lambda tenant, user: f"{tenant}'s {user}, hashed"
 
