@@ -175,7 +175,7 @@ def test_a_killed_voice_worker_ends_its_calls_and_carries_new_ones(
     asyncio.run(call())
 
 
-NUM_WARM, NUM_CALLS = 40, 200
+NUM_WARM, NUM_CALLS = 100, 200
 
 
 def test_two_hundred_calls_leave_nothing_behind(small_site: SiteProcess) -> None:

@@ -12,7 +12,7 @@ from gateway.session.voice.call import VoiceCall
 from gateway.session.voice.events import AudioBegan, AudioEnded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from gateway.core.stages import StageClock
     from gateway.core.turn_settings import TurnSettings
@@ -46,9 +46,10 @@ class Saying:
 class _TappedLine:
     """A line on which is counted what the caller says, and what is said to him."""
 
-    def __init__(self, line: VoiceLine, said: Callable[[int, bytes, bool], None]) -> None:
+    def __init__(self, line: VoiceLine, sayings: dict[int, Saying], *, is_lane: bool) -> None:
         self._line = line
-        self._said = said
+        self._sayings = sayings
+        self._is_lane = is_lane
         self.heard_s = 0.0
         """Media time of the sound that came."""
         self.came = asyncio.Event()
@@ -66,7 +67,7 @@ class _TappedLine:
 
     def say_prompt(self, utterance: int, prompt: int, pcm: bytes) -> None:
         self._line.say_prompt(utterance, prompt, pcm)
-        self._said(utterance, pcm, False)
+        self._said(utterance, pcm)
 
     def hold(self) -> None:
         self._line.hold()
@@ -83,6 +84,13 @@ class _TappedLine:
     def close(self, reason: str = "") -> None:
         self._line.close(reason)
 
+    def _said(self, answer: int, pcm: bytes, is_last: bool = False) -> None:
+        saying = self._sayings.get(answer)
+        if saying is not None:
+            saying.sound_s += len(pcm) / (2 * SAID_HZ)
+            if is_last and not self._is_lane:
+                saying.made.set()
+
 
 class CallVoice:
     """Hears and speaks on one line, and knows which message is being spoken.
@@ -95,9 +103,8 @@ class CallVoice:
         self, line: VoiceLine, voices: Voices, settings: TurnSettings, *, is_lane: bool
     ) -> None:
         self._line = line
-        self._is_lane = is_lane
         self._sayings: dict[int, Saying] = {}
-        self._tapped = _TappedLine(line, self._said)
+        self._tapped = _TappedLine(line, self._sayings, is_lane=is_lane)
         self._call = VoiceCall(
             self._tapped,
             voices.recogniser,
@@ -162,13 +169,6 @@ class CallVoice:
         if saying is not None and not sound:
             saying.made.set()
         return saying
-
-    def _said(self, answer: int, pcm: bytes, is_last: bool) -> None:
-        saying = self._sayings.get(answer)
-        if saying is not None:
-            saying.sound_s += len(pcm) / (2 * SAID_HZ)
-            if is_last and not self._is_lane:
-                saying.made.set()
 
 
 class ResponseMouth:

@@ -42,8 +42,10 @@ class VoiceCall:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._line = line
-        self._events: Inbox[CallEvent] = Inbox()
-        self._num_unread = 0
+        # Ears and mouth have what they tell to and not the call, which is thus gone with its last
+        # user and does not wait for the garbage collector with all the sound it has.
+        self._events = _Events(line)
+        self._tell = self._events.tell
         self.speaker = Speaker(line, synthesiser, tell=self._tell, monotonic=monotonic)
         """Its mouth."""
         self.listener = Listener(
@@ -60,7 +62,6 @@ class VoiceCall:
         """What happens, in order, up to the end of the line. Iterated once."""
         while True:
             event = await self._events.next()
-            self._num_unread -= 1
             yield event
             if isinstance(event, LineChange) and event.state is LineState.CLOSED:
                 return
@@ -86,8 +87,22 @@ class VoiceCall:
             listening.cancel()
         self._tell(closed or LineChange(LineState.CLOSED))
 
-    def _tell(self, event: CallEvent) -> None:
+
+class _Events:
+    """What happens on a line, for its one reader; beyond `_MAX_NUM_UNREAD` the line ends."""
+
+    def __init__(self, line: VoiceLine) -> None:
+        self._line = line
+        self._inbox: Inbox[CallEvent] = Inbox()
+        self._num_unread = 0
+
+    def tell(self, event: CallEvent) -> None:
         self._num_unread += 1
         if self._num_unread == _MAX_NUM_UNREAD:
             self._line.close("nobody listens to the call")
-        self._events.put(event)
+        self._inbox.put(event)
+
+    async def next(self) -> CallEvent:
+        event = await self._inbox.next()
+        self._num_unread -= 1
+        return event

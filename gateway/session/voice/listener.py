@@ -115,6 +115,7 @@ class Listener:
                     await self._finish(utterance, wanted)
         finally:
             self.drop()
+            self._finished = None
 
     def hear(self, sound: CallerSound) -> None:
         """The next stretch of the caller's sound."""
