@@ -175,7 +175,10 @@ def test_a_killed_voice_worker_ends_its_calls_and_carries_new_ones(
     asyncio.run(call())
 
 
-NUM_WARM, NUM_CALLS = 100, 200
+NUM_WARM, NUM_CALLS = 60, 200
+MAX_GROWTH = 0.15
+"""Of a process's memory. Calls that were kept would be 0.4; less than this is what collector and
+allocator have not given back yet."""
 
 
 def test_two_hundred_calls_leave_nothing_behind(small_site: SiteProcess) -> None:
@@ -203,7 +206,7 @@ def test_two_hundred_calls_leave_nothing_behind(small_site: SiteProcess) -> None
     wait_until(lambda: held() == before, f"no more files and threads than before: {before}")
     after_bytes = [_pss_bytes(pid) for pid in processes()]
     growth = [now / then - 1 for now, then in zip(after_bytes, before_bytes, strict=True)]
-    assert max(growth) < 0.05, growth
+    assert max(growth) < MAX_GROWTH, growth
 
 
 async def _call_and_leave(site: SiteProcess, num_times: int) -> None:
