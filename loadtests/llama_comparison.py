@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import random
 import statistics
 import sys
@@ -248,6 +249,8 @@ def main() -> int:
     parser.add_argument("--shape", choices=sorted(BENCHMARK_SHAPES), default="0.5b")
     parser.add_argument("--rounds", type=at_least(1), default=5)
     arguments = parser.parse_args()
+    if importlib.util.find_spec("gguf") is None:
+        sys.exit("the package gguf is missing; pip install gguf")
     meter = HostMeter()
     time.sleep(0 if arguments.quick else 10)
     busy_before = meter.busy_ratio()
