@@ -1,7 +1,7 @@
 """The engine against llama.cpp's server: same weights, same client, over HTTP and SSE, in turns.
 
-A model of the Qwen2.5-0.5B shape with random weights, in blocks of 32 with 4 bits (ONNX Runtime's
-MatMulNBits; llama.cpp's Q4_0, its embedding included, where ours has 8 bits). Prompts of 32 to 96
+A model of the Qwen2.5-0.5B shape with random weights, all matrices and the embedding in blocks of
+32 with 4 bits (ONNX Runtime's MatMulNBits; llama.cpp's Q4_0). Prompts of 32 to 96
 random bytes, which are tokens, and 32 tokens of answer; so many clients ask one after the other.
 For each number of clients every setting of llama.cpp is tried, and its fastest is compared.
 
