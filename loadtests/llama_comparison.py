@@ -1,7 +1,7 @@
 """The engine against llama.cpp's server: same weights, same client, over HTTP and SSE, in turns.
 
-A model of the Qwen2.5-0.5B shape with random weights, in blocks of 32 with 4 bits (ONNX Runtime's
-MatMulNBits; llama.cpp's Q4_0, its embedding included, where ours has 8 bits). Prompts of 32 to 96
+A model of the Qwen2.5-0.5B shape with random weights, all matrices and the embedding in blocks of
+32 with 4 bits (ONNX Runtime's MatMulNBits; llama.cpp's Q4_0). Prompts of 32 to 96
 random bytes, which are tokens, and 32 tokens of answer; so many clients ask one after the other.
 For each number of clients every setting of llama.cpp is tried, and its fastest is compared.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import random
 import statistics
 import sys
@@ -60,6 +61,8 @@ _TEMPLATE: Final = (
 )
 _LETTERS: Final = "abcdefghijklmnopqrstuv"
 """Only these: no filler word of the vocabulary begins like that."""
+_MIN_NUM_REQUESTS, _MIN_NUM_EACH = 24, 6
+"""In a closed loop altogether, and by each client."""
 _MAX_BUSY_RATIO: Final = 0.1
 """Of the host before anything runs: what others take is not ours to compare."""
 
@@ -126,12 +129,12 @@ async def closed_loop(
 
 
 class Bench:
-    """The two models, and how much is asked of each."""
+    """The two models, and whether little is asked of them."""
 
-    def __init__(self, shape: str, runner: asyncio.Runner, *, num_requests: int) -> None:
+    def __init__(self, shape: str, runner: asyncio.Runner, *, quick: bool) -> None:
         self._folder = BUILD / "llama_comparison"
         self._runner = runner
-        self._num_requests = num_requests
+        self._quick = quick
         self.bundle = self._folder / f"{shape}-int4"
         self.gguf = self._folder / f"{shape}-q4_0.gguf"
         if not (self.bundle / "manifest.toml").exists():
@@ -147,17 +150,20 @@ class Bench:
                 gguf=importlib.import_module("gguf"),
             )
 
-    def load(self, port: int, model: str, num_clients: int, seed: int) -> Load:
-        """One closed loop."""
-        asked = closed_loop(port, model, num_clients, self._num_requests, seed)
-        return self._runner.run(asked)
+    def load(
+        self, port: int, model: str, num_clients: int, seed: int, *, warms_up: bool = False
+    ) -> Load:
+        """One closed loop; where it only warms up, of one request for each client."""
+        is_short = warms_up or self._quick
+        num_requests = 1 if is_short else max(_MIN_NUM_REQUESTS // num_clients, _MIN_NUM_EACH)
+        return self._runner.run(closed_loop(port, model, num_clients, num_requests, seed))
 
     def fastest(self, num_clients: int) -> tuple[LlamaSettings, dict[str, float]]:
         """llama.cpp's best settings for so many clients, and what each gave in tokens/s."""
         speeds: dict[LlamaSettings, float] = {}
         for settings in GRID:
             with self._llama(settings, num_clients) as llama:
-                self.load(llama.port, "noise", num_clients, SEED)
+                self.load(llama.port, "noise", num_clients, SEED, warms_up=True)
                 speeds[settings] = self.load(llama.port, "noise", num_clients, SEED).tokens_per_s
         best = max(speeds, key=speeds.__getitem__)
         return best, {" ".join(s.arguments): round(v, 1) for s, v in speeds.items()}
@@ -186,14 +192,12 @@ class Bench:
                 FIRSTHOP_MODEL_THREADS=str(NUM_THREADS),
             ) as site,
         ):
-            for nth in range(num_rounds + 1):  # the first warms up
-                for taken, port, model in (
-                    (ours, site.port_base, "default"),
-                    (theirs, llama.port, "noise"),
-                ):
-                    load = self.load(port, model, num_clients, SEED + nth)
-                    if nth:
-                        taken.append(load)
+            servers = (ours, site.port_base, "default"), (theirs, llama.port, "noise")
+            for _, port, model in servers:
+                self.load(port, model, num_clients, SEED, warms_up=True)
+            for nth in range(1, num_rounds + 1):
+                for taken, port, model in servers:
+                    taken.append(self.load(port, model, num_clients, SEED + nth))
         return _row(num_clients, grid, settings, ours, theirs)
 
 
@@ -248,6 +252,8 @@ def main() -> int:
     parser.add_argument("--shape", choices=sorted(BENCHMARK_SHAPES), default="0.5b")
     parser.add_argument("--rounds", type=at_least(1), default=5)
     arguments = parser.parse_args()
+    if importlib.util.find_spec("gguf") is None:
+        sys.exit("the package gguf is missing; pip install gguf")
     meter = HostMeter()
     time.sleep(0 if arguments.quick else 10)
     busy_before = meter.busy_ratio()
@@ -258,7 +264,7 @@ def main() -> int:
     progress = ProgressLine()
     rows = []
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        bench = Bench(arguments.shape, runner, num_requests=1 if arguments.quick else 6)
+        bench = Bench(arguments.shape, runner, quick=arguments.quick)
         for num_clients in TARGET_RATIO:
             progress.show(f"{num_clients} clients")
             rows.append(bench.compare(num_clients, 1 if arguments.quick else arguments.rounds))

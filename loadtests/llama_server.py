@@ -1,7 +1,7 @@
 """llama.cpp's own server: built from the source package of llama-cpp-python, and run.
 
 Building needs a C++ compiler, CMake and Ninja (`apt-get install g++ cmake ninja-build`), pip, and
-some ten minutes of two cores; the program is kept in `build/llama_cpp`.
+some twenty minutes of two cores; the program is kept in `build/llama_cpp`.
 """
 
 from __future__ import annotations

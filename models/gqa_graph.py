@@ -116,8 +116,8 @@ def build_graph(
 
     ``fp16`` is for CUDA, all others for the CPU provider, with a KV cache in fp32; `matrices` has
     what they are. ``accuracy_level`` is MatMulNBits' activation precision (4 = int8, 1 = fp32).
-    A quantised model keeps its embedding as 8-bit rows. ``w8a8`` needs the `peaks` and weights
-    that `calibrate.calibrated` returns.
+    A quantised model keeps its embedding in blocks too (``w8a8``: of 8 bits). ``w8a8`` needs the
+    `peaks` and weights that `calibrate.calibrated` returns.
 
     Raises ValueError for a missing or misshapen weight or a size that cannot be quantised, and
     KeyError for a missing peak.

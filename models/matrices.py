@@ -41,19 +41,24 @@ class Matrices:
     accuracy_level: int
     peaks: Mapping[str, float]
 
+    @property
+    def _bits(self) -> Bits:
+        """Of a block's levels."""
+        return 4 if self.precision == "int4" else 8
+
     def float_weight(self, name: str, values: NDArray[np.float32]) -> str:
         """A weight that is not quantised, in the graph's float type."""
         dtype = np.float16 if self.precision == "fp16" else np.float32
         return self.parts.constant(name, values.astype(dtype, copy=False))
 
     def pick(self, name: str, table: str, rows: NDArray[np.float32], ids: str) -> str:
-        """The rows of a table [rows, columns] that ids name; in 8-bit blocks where quantised."""
+        """The rows of a table [rows, columns] that ids name; in blocks where quantised."""
         if self.precision in {"fp32", "fp16"}:
             return self.parts.node("Gather", name, [self.float_weight(table, rows), ids])
-        levels, scales = quantise(rows, 8)
+        levels, scales = quantise(rows, self._bits)
         stem = table.removesuffix(".weight")
         stored = [
-            self.parts.constant(f"{stem}.qweight", levels.reshape(rows.shape)),
+            self.parts.constant(f"{stem}.qweight", levels.reshape(len(rows), -1)),
             ids,
             self.parts.constant(f"{stem}.scales", scales),
         ]
@@ -62,7 +67,7 @@ class Matrices:
             name,
             stored,
             domain=MICROSOFT,
-            bits=8,
+            bits=self._bits,
             block_size=BLOCK,
             gather_axis=0,
             quantize_axis=1,
@@ -79,13 +84,12 @@ class Matrices:
                 return self.parts.node("MatMul", f"{name}/MatMul", [x, transposed], output=output)
             case "w8a8":
                 return self._multiply_integers(name, x, weight, output)
-        bits: Bits = 4 if self.precision == "int4" else 8
-        levels, scales = quantise(weight, bits)
+        levels, scales = quantise(weight, self._bits)
         blocks = [
             self.parts.constant(f"{stem}.qweight", levels),
             self.parts.constant(f"{stem}.scales", scales),
         ]
-        return self._multiply_blocks(name, [x, *blocks], weight.shape, bits, output)
+        return self._multiply_blocks(name, [x, *blocks], weight.shape, output)
 
     def multiply_by_table(
         self, name: str, x: str, table: str, rows: NDArray[np.float32], output: str
@@ -104,17 +108,16 @@ class Matrices:
                 transB=1,
             )
         stem = table.removesuffix(".weight")
-        dims = np.array([len(rows), -1, BLOCK], np.int64)
+        dims = np.array([len(rows), -1, BLOCK * self._bits // 8], np.int64)
         shape = self.parts.constant(f"{stem}.blocks", dims)
         blocks = self.parts.node("Reshape", f"{name}/blocks", [f"{stem}.qweight", shape])
-        return self._multiply_blocks(name, [x, blocks, f"{stem}.scales"], rows.shape, 8, output)
+        return self._multiply_blocks(name, [x, blocks, f"{stem}.scales"], rows.shape, output)
 
     def _multiply_blocks(
         self,
         name: str,
         inputs: Sequence[str],
         sizes: tuple[int, ...],
-        bits: Bits,
         output: str | None,
     ) -> str:
         return self.parts.node(
@@ -125,7 +128,7 @@ class Matrices:
             domain=MICROSOFT,
             N=sizes[0],
             K=sizes[1],
-            bits=bits,
+            bits=self._bits,
             block_size=BLOCK,
             accuracy_level=self.accuracy_level,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from models.block_quant import dequantise, quantise
+from models.block_quant import Bits, dequantise, quantise
 from models.calibrate import calibrated
 from models.gqa_graph import DecoderShape, build_graph, random_weights, weight_shapes
 
@@ -125,8 +125,8 @@ def quantised_weights(shape: DecoderShape, weights: Weights, precision: Precisio
     rounded = dict(weights)
     for name, dims in weight_shapes(shape).items():
         if len(dims) == 2:
-            bits = 8 if precision == "int8" or "embed_tokens" in name else 4
-            rounded[name] = dequantise(*quantise(weights[name], bits), bits)  # type: ignore[arg-type]
+            bits: Bits = 8 if precision == "int8" else 4
+            rounded[name] = dequantise(*quantise(weights[name], bits), bits)
     return rounded
 
 
@@ -158,9 +158,10 @@ def test_fp16_graph_has_half_precision_caches_and_float_logits() -> None:
     assert np.abs(logits[0] - expected).max() < 0.02 * np.abs(expected).max()
 
 
-def test_tied_quantised_head_shares_the_embedding_rows() -> None:
-    model = build_graph(LLAMA, random_weights(LLAMA, seed=5), "int4")
-    table_bytes = LLAMA.vocab_size * LLAMA.hidden_size
+@pytest.mark.parametrize(("precision", "bits"), [("int4", 4), ("int8", 8)])
+def test_tied_quantised_head_shares_the_embedding_rows(precision: Precision, bits: int) -> None:
+    model = build_graph(LLAMA, random_weights(LLAMA, seed=5), precision)
+    table_bytes = LLAMA.vocab_size * LLAMA.hidden_size * bits // 8
     large = [t.name for t in model.graph.initializer if len(t.raw_data) >= table_bytes]
     assert large.count("model.embed_tokens.qweight") == 1
     assert "lm_head.qweight" not in {t.name for t in model.graph.initializer}
