@@ -105,6 +105,7 @@ def running_llama(
     command = [
         str(_PROGRAM),
         *("--model", str(model), "--alias", "noise", "--jinja", "--no-warmup"),
+        "--no-repack",  # its AMX kernels, which repack, crash (0.3.36, Q4_0, one token)
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--threads", str(num_threads), "--parallel", str(num_slots)),
         *("--ctx-size", str(num_slots * context_tokens)),
