@@ -12,6 +12,7 @@ from openai import AsyncOpenAI, NotFoundError
 
 from gateway.media.worker.g711 import compress, expand
 from gateway.media.worker.secure import Identity
+from gateway.session.phrases import SAY_AGAIN
 from gateway.speech.resample import Resampler
 from loadtests.clients.talker import Talker
 from loadtests.utterances import sound_of
@@ -78,7 +79,8 @@ def test_a_telephone_is_heard_and_answered(echo_site: SiteProcess, law: Law) -> 
                 if event.type == "response.output_audio.delta":
                     said += base64.b64decode(event.delta)
                 elif event.type == "response.output_audio_transcript.done":
-                    assert event.transcript == heard  # the model of this site repeats it
+                    # The model of this site repeats it; of sound in doubt nothing is made.
+                    assert event.transcript in (heard, SAY_AGAIN)
             assert 0.3 < len(said) / 8000 < 5.0
             assert np.abs(expand(said, law)).max() > 2000
 
@@ -113,10 +115,15 @@ def test_a_session_may_only_hear(echo_site: SiteProcess) -> None:
 
 def test_an_ephemeral_key_opens_the_session_it_is_for(echo_site: SiteProcess) -> None:
     async def talk() -> None:
-        made = await client_of(echo_site).realtime.client_secrets.create(
-            expires_after={"anchor": "created_at", "seconds": 60},
-            session={"type": "realtime", "model": "gpt-realtime", "output_modalities": ["text"]},
-        )
+        async with client_of(echo_site) as maker:
+            made = await maker.realtime.client_secrets.create(
+                expires_after={"anchor": "created_at", "seconds": 60},
+                session={
+                    "type": "realtime",
+                    "model": "gpt-realtime",
+                    "output_modalities": ["text"],
+                },
+            )
         assert made.value.startswith("ek_")
         assert made.session.type == "realtime"
         browser = AsyncOpenAI(base_url=f"{echo_site.http}/v1", api_key=made.value, max_retries=0)
@@ -129,23 +136,24 @@ def test_an_ephemeral_key_opens_the_session_it_is_for(echo_site: SiteProcess) ->
 
 def test_a_call_is_placed_watched_and_hung_up(echo_site: SiteProcess) -> None:
     async def talk() -> None:
-        client, caller = client_of(echo_site), Talker(Identity())
-        placed = await client.realtime.calls.with_raw_response.create(
-            sdp=caller.offer, session={"type": "realtime", "model": "gpt-realtime"}
-        )
-        assert placed.status_code == 201
-        call_id = placed.headers["location"].rpartition("/")[2]
-        await caller.connect(placed.parse().text)
-        await asyncio.wait_for(caller.told("session.created"), 30)
-        async with client.realtime.connect(call_id=call_id) as sideband:
-            await sideband.send(_aside("good morning"))
-            done = await the(sideband, "response.output_audio_transcript.done")
-            assert done.transcript == "good morning"
-            await client.realtime.calls.hangup(call_id)
-        with pytest.raises(NotFoundError):
-            await _until_refused(lambda: client.realtime.calls.hangup(call_id))
-        with pytest.raises(NotFoundError):  # calls come by WebRTC alone, not by telephone
-            await client.realtime.calls.refer(call_id, target_uri="tel:+1")
+        caller = Talker(Identity())
+        async with client_of(echo_site) as client:
+            placed = await client.realtime.calls.with_raw_response.create(
+                sdp=caller.offer, session={"type": "realtime", "model": "gpt-realtime"}
+            )
+            assert placed.status_code == 201
+            call_id = placed.headers["location"].rpartition("/")[2]
+            await caller.connect(placed.parse().text)
+            await asyncio.wait_for(caller.told("session.created"), 30)
+            async with client.realtime.connect(call_id=call_id) as sideband:
+                await sideband.send(_aside("good morning"))
+                done = await the(sideband, "response.output_audio_transcript.done")
+                assert done.transcript == "good morning"
+                await client.realtime.calls.hangup(call_id)
+            with pytest.raises(NotFoundError):
+                await _until_refused(lambda: client.realtime.calls.hangup(call_id))
+            with pytest.raises(NotFoundError):  # calls come by WebRTC alone, not by telephone
+                await client.realtime.calls.refer(call_id, target_uri="tel:+1")
         caller.close()
 
     asyncio.run(talk())

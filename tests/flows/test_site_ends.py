@@ -88,7 +88,9 @@ def test_turns_that_a_site_cuts_off_are_told(echo_bundle: Path, tmp_path: Path, 
         closing(ask_for_ever(site, stream=False)) as whole,
         socket.create_connection(("127.0.0.1", site.port_base)) as half,
     ):
-        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 9\r\n\r\n{")
+        half.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{"
+        )
         generated = generate_for_ever(channel)
         assert next(generated).HasField("text_delta")
         stream = streamed.getresponse()
