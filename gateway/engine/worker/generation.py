@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gateway.core.generation import GenerationRequest, TokenLogprob
     from gateway.engine.worker.grammar import Matcher
 
+_GUESSED_FROM = 16
+"""Tokens of an answer."""
+
 
 class Generation:
     """The state of one request between its arrival and its end.
@@ -66,10 +69,13 @@ class Generation:
 
     def next_ids(self, num_kv: int, num_ids: int, *, least_hits: float) -> Sequence[int]:
         """The token to feed to a row of `num_kv` positions, and what may be fed behind it: tokens
-        it has already, or else a guess of which more than `least_hits` may hold."""
+        it has already, or else a guess of which more than `least_hits` may hold. A short answer is
+        not guessed: looking costs more than it can save."""
         known = self.tokens[num_kv - len(self.request.prompt) :][:num_ids]
         if len(known) > 1:
             return known if len(known) - 1 > least_hits else known[:1]
+        if len(self.tokens) < _GUESSED_FROM:
+            return known
         if self._lookup is None:
             self._lookup = PromptLookup(self.request.prompt)
         self._lookup.follow(self.tokens)
