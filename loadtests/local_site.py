@@ -81,22 +81,24 @@ class SiteProcess:
             return json.load(answer)
 
     def engine_pid(self) -> int:
-        """The engine worker: the site's only child."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        workers = [int(child) for child in children if "gateway.engine.worker" in _command(child)]
+        """The engine worker."""
+        workers = [pid for pid in self.processes() if "gateway.engine.worker" in _command(pid)]
         if len(workers) != 1:
-            raise SiteFailed(f"children of the site: {[_command(child) for child in children]}")
+            raise SiteFailed(f"of the site: {[_command(pid) for pid in self.processes()]}")
         return workers[0]
 
+    def processes(self) -> list[int]:
+        """The site's own and those that it started."""
+        return [self.process.pid, *_children(self.process.pid)]
+
     def pss_bytes(self) -> int:
-        """Proportional set size of the site and its engine together."""
-        total_kib = 0
-        for pid in (self.process.pid, self.engine_pid()):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total_kib += int(line.split()[1])
-        return total_kib * 1024
+        """Proportional set size of all its processes together."""
+        rows = [
+            row
+            for pid in self.processes()
+            for row in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        ]
+        return 1024 * sum(int(row.split()[1]) for row in rows if row.startswith("Pss:"))
 
     def cpu_s(self) -> float:
         """CPU seconds the site process (without its engine) has used, all threads together.
@@ -125,7 +127,16 @@ class SiteProcess:
         return self.process.wait(_END_LIMIT_S)
 
 
-def _command(pid: str) -> str:
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        started = [int(one) for at in tasks for one in (at / "children").read_text().split()]
+    except FileNotFoundError:  # it has ended
+        return []
+    return [each for one in started for each in (one, *_children(one))]
+
+
+def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except FileNotFoundError:
