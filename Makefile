@@ -2,6 +2,8 @@
 # ARGS adds arguments: make run ARGS="--port-base 9000", make test ARGS="-k budget".
 
 .DEFAULT_GOAL := help
+# Six processes of a site load the same modules: compiled once, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help run test lint check setup setup-run setup-ci lock proto docs clean
 
 help: ## say what there is

@@ -98,11 +98,11 @@ async def _serve(config: SiteConfig, announce: Announce) -> None:
         async with AsyncExitStack() as stack:
             connections = _connections(config.limits.max_connections)
             listeners = _bind(config, stack)
-            voices = await stack.enter_async_context(voices_beside(config))
             core = core_tier(config, stack)
             start = upstream_backend if config.upstream.url else engine_backend
             backend = await start(config, core, stack)
-            site = _Site(config, backend, core, await voices)
+            voices = await stack.enter_async_context(voices_beside(config))
+            site = _Site(config, backend, core, voices)
             stack.push_async_callback(site.telemetry.close)
             await site.serve(listeners, connections, asked, announce, stack)
 

@@ -65,6 +65,11 @@ class Speech(msgspec.Struct, frozen=True):
     num_voices: Annotated[int, Meta(ge=1, le=64, description="Voice processes.")] = 1
 
     @property
+    def names_an_engine(self) -> bool:
+        """Whether an engine is asked for that may not be missing."""
+        return not {self.recogniser, self.voice} <= {"auto", "none"}
+
+    @property
     def hearing_path(self) -> Path:
         """The recogniser's directory."""
         return Path(self.recogniser_directory) if self.recogniser_directory else SHIPPED_HEARING

@@ -32,12 +32,12 @@ from gateway.edge.http_app import build_http_app
 from gateway.edge.http_server import HttpServer, bind_listener
 from gateway.edge.realtime.live_session import SessionLimits
 from gateway.edge.realtime.site import RealtimeSite
+from gateway.edge.realtime.voices import Voices
 from gateway.edge.realtime.websocket import REALTIME_PATH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from gateway.edge.realtime.voices import Voices
 
 MODEL = ModelInfo(
     model_id="tiny",
@@ -180,7 +180,7 @@ class Site:
         )
         self.realtime = RealtimeSite(
             self.desk,
-            voices=voices,
+            voices=voices or _text_only(),
             limits=SessionLimits(idle_s=session_idle_s),
             max_sessions=max_sessions,
             max_starts_per_s=100.0,
@@ -237,6 +237,12 @@ class Site:
         self.records.queue = queue.Queue()
         self.ready = True
         self.desk.draining = False
+
+
+def _text_only() -> Voices:
+    voices = Voices()
+    voices.lack("voice is off")
+    return voices
 
 
 @contextmanager

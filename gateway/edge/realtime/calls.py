@@ -15,7 +15,7 @@ from gateway.core.realtime_errors import CallNotFound, VoiceMissing
 from gateway.edge.realtime.busy_call import turn_away
 from gateway.edge.realtime.call_channel import CallChannel, OngoingCall
 from gateway.edge.realtime.live_session import LiveSession
-from gateway.edge.realtime.session_terms import NO_VOICE, SessionTerms
+from gateway.edge.realtime.session_terms import SessionTerms
 from gateway.session import phrases
 from gateway.wire.realtime.items import fresh_id
 
@@ -36,7 +36,7 @@ class Calls:
     """All of them; `run` owns their tasks."""
 
     def __init__(
-        self, desk: Desk, sessions: Sessions, voices: Voices | None, limits: SessionLimits
+        self, desk: Desk, sessions: Sessions, voices: Voices, limits: SessionLimits
     ) -> None:
         self._desk = desk
         self._sessions = sessions
@@ -68,8 +68,9 @@ class Calls:
         """
         caller.check(self._desk)
         voices = self._voices
-        if voices is None or voices.missing or self._tasks is None:
-            raise VoiceMissing(NO_VOICE if voices is None else voices.missing)
+        await voices.begun()
+        if voices.missing or self._tasks is None:
+            raise VoiceMissing(voices.missing)
         terms = SessionTerms(self._desk, caller, voices)
         await terms.update(initial)
         try:

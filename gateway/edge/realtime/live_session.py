@@ -45,7 +45,7 @@ class LiveSession:
         caller: Caller,
         terms: SessionTerms,
         limits: SessionLimits,
-        voices: Voices | None = None,
+        voices: Voices,
         call: OngoingCall | None = None,
         notice: str = "",
     ) -> None:

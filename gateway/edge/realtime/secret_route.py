@@ -43,7 +43,7 @@ _decoder = msgspec.json.Decoder(_Wish)
 class SecretRoute:
     """The endpoint."""
 
-    def __init__(self, desk: Desk, secrets: ClientSecrets, voices: Voices | None) -> None:
+    def __init__(self, desk: Desk, secrets: ClientSecrets, voices: Voices) -> None:
         self._desk = desk
         self._secrets = secrets
         self._voices = voices
@@ -60,6 +60,7 @@ class SecretRoute:
         caller, _ = opening_of(request, self._secrets)
         caller.check(self._desk)
         wish = _wish(await body_of(request))
+        await self._voices.begun()
         terms = SessionTerms(self._desk, caller, self._voices)
         await terms.update(wish.session)
         key = self._secrets.make(caller, wish.session, lifetime_s=wish.expires_after.seconds)

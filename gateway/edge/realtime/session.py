@@ -49,7 +49,7 @@ class RealtimeSession:
         desk: Desk,
         caller: Caller,
         terms: SessionTerms,
-        voices: Voices | None,
+        voices: Voices,
         call: OngoingCall | None,
         limit_s: float,
         on_response_end: Callable[[], None],

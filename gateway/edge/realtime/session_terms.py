@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from gateway.edge.realtime.voices import Voices
     from gateway.wire.realtime.client_events import ResponseWishes
 
-NO_VOICE: Final = "voice is off"
 _NOTHING_SAID = (Message(Role.USER),)
 
 
@@ -34,12 +33,12 @@ class Unserved(msgspec.Struct, frozen=True):
 class SessionTerms:
     """A session's configuration: after the first `update`, one that turns can be answered with."""
 
-    def __init__(self, desk: Desk, caller: Caller, voices: Voices | None) -> None:
+    def __init__(self, desk: Desk, caller: Caller, voices: Voices) -> None:
         self._desk = desk
         self._caller = caller
-        self._no_voice = NO_VOICE if voices is None else voices.missing
+        self._no_voice = voices.missing
         """Why answers cannot be spoken; empty when they can."""
-        self._speech = {} if voices is None or voices.missing else _engines(voices)
+        self._speech = {} if voices.missing else _engines(voices)
         self.config = SessionConfig()
         self._unserved: tuple[Unserved, ...] = ()
 

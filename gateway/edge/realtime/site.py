@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class RealtimeSite:
-    """All of it. `voices` None: sessions are in text, and there are no calls."""
+    """All of it. Without voice sessions are in text, and there are no calls."""
 
     def __init__(
         self,
         desk: Desk,
         *,
-        voices: Voices | None,
+        voices: Voices,
         limits: SessionLimits,
         max_sessions: int,
         max_starts_per_s: float,

@@ -10,7 +10,6 @@ from gateway.core.realtime_errors import AudioBufferEmpty, VoiceMissing
 from gateway.edge.realtime.call_voice import CallVoice
 from gateway.edge.realtime.error_events import error_event
 from gateway.edge.realtime.heard import Heard
-from gateway.edge.realtime.session_terms import NO_VOICE
 from gateway.edge.realtime.turn_taking import BYTES_PER_S, lane_format, turn_settings
 from gateway.wire.realtime.response_events import OutputAudioDelta
 from gateway.wire.realtime.server_events import AudioCleared
@@ -40,7 +39,7 @@ class SpokenSide:
         session: Answering,
         tasks: asyncio.TaskGroup,
         *,
-        voices: Voices | None,
+        voices: Voices,
         call: OngoingCall | None,
         conversation: Conversation,
         terms: SessionTerms,
@@ -67,8 +66,8 @@ class SpokenSide:
         if self._voice is not None:
             return self._voice
         voices = self._voices
-        if voices is None or voices.missing:
-            raise VoiceMissing(NO_VOICE if voices is None else voices.missing)
+        if voices.missing:
+            raise VoiceMissing(voices.missing)
         line: CallLine | LaneLine
         if self._call is not None:
             line = self._call.line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway.core.call_errors import VoiceUnavailable
 from gateway.media.client import VoiceWorkers, starts_of
@@ -55,48 +55,59 @@ class Lines(Protocol):
 
 
 class Voices:
-    """All of it, once it has begun; `missing` says in a few words why a site has none."""
+    """All of it. Sessions wait for `begun`; then `missing` says in a few words why there is none.
 
-    def __init__(
-        self,
-        lines: Lines | None,
-        recogniser: Recogniser | None,
-        synthesiser: Synthesiser | None,
-        *,
-        endings: Endings | None = None,
-        missing: str = "",
-    ) -> None:
-        self._lines = lines
-        self._recogniser = recogniser
-        self._synthesiser = None
-        if lines is not None and synthesiser is not None:
-            self._synthesiser = ReadyVoice(synthesiser, lines.keep)
-        self.endings = endings
+    Before that it is missing, too.
+    """
+
+    def __init__(self) -> None:
+        self.missing = "voice is starting"
+        self.endings: Endings | None = None
         """What whole requests of the assistant's callers look like."""
-        self.missing = missing
+        self._lines: Lines | None = None
+        self._recogniser: Recogniser | None = None
+        self._synthesiser: ReadyVoice | None = None
+        self._tried = asyncio.Event()
 
-    @classmethod
-    async def begin(cls, config: SiteConfig, stack: AsyncExitStack) -> Self:
+    async def begun(self) -> None:
+        """Return when it has begun, or is known to be missing."""
+        await self._tried.wait()
+
+    async def begin(self, config: SiteConfig, stack: AsyncExitStack) -> None:
         """Start engines and workers as configured. What is `auto` and not to be had is missing.
 
         Raises SetupError for an engine that is named and not to be had.
         """
+        try:
+            await self._begin(config, stack)
+        except VoiceUnavailable as error:
+            _log.warning("sessions are in text only: %s", error)
+            self.lack(error.message)
+
+    async def _begin(self, config: SiteConfig, stack: AsyncExitStack) -> None:
         if not config.voice.workers:
-            return cls(None, None, None, missing="voice.workers is 0")
+            self.lack("voice.workers is 0")
+            return
         speech = await stack.enter_async_context(SpeechService(config.speech))
         if speech.recogniser is None or speech.synthesiser is None:
             states = {"recogniser": speech.recogniser_state, "voice": speech.voice_state}
             reasons = (_reason(name, state) for name, state in states.items())
-            missing = "; ".join(reason for reason in reasons if reason)
-            _log.warning("sessions are in text only: %s", missing)
-            return cls(None, None, None, missing=missing)
-        try:
-            lines = await stack.enter_async_context(VoiceWorkers(starts_of(config.voice)))
-        except VoiceUnavailable as error:
-            _log.warning("sessions are in text only: %s", error)
-            return cls(None, None, None, missing=error.message)
-        endings = load_endings(config.speech.hearing_path)
-        return cls(lines, speech.recogniser, speech.synthesiser, endings=endings)
+            raise VoiceUnavailable("; ".join(reason for reason in reasons if reason))
+        lines = await stack.enter_async_context(VoiceWorkers(starts_of(config.voice)))
+        self.endings = load_endings(config.speech.hearing_path)
+        self.have(lines, speech.recogniser, speech.synthesiser)
+
+    def have(self, lines: Lines, recogniser: Recogniser, synthesiser: Synthesiser) -> None:
+        """It has begun with these."""
+        self._lines, self._recogniser = lines, recogniser
+        self._synthesiser = ReadyVoice(synthesiser, lines.keep)
+        self.missing = ""
+        self._tried.set()
+
+    def lack(self, reason: str) -> None:
+        """It will not begin."""
+        self.missing = reason
+        self._tried.set()
 
     async def prepare(self) -> None:
         """Make ready what is said in many calls; they need not wait for it."""
@@ -120,28 +131,29 @@ class Voices:
 
 
 @asynccontextmanager
-async def voices_beside(config: SiteConfig) -> AsyncIterator[asyncio.Future[Voices]]:
-    """A site's voice, which starts while the site goes on starting: both load models.
+async def voices_beside(config: SiteConfig) -> AsyncIterator[Voices]:
+    """A site's voice, which starts while the site already takes requests: half of all that is
+    loaded at a start is for it.
 
-    Raises SetupError, which cuts the body off.
+    Who names an engine is told of its absence before the site is ready. Raises SetupError, which
+    cuts the body off.
     """
-    begun = asyncio.get_running_loop().create_future()
-    ended = asyncio.Event()
+    voices = Voices()
 
     async def live() -> None:
-        async with AsyncExitStack() as stack, asyncio.TaskGroup() as beside:
-            voices = await Voices.begin(config, stack)
-            begun.set_result(voices)
-            preparing = beside.create_task(voices.prepare())
-            await ended.wait()
-            preparing.cancel()
+        async with AsyncExitStack() as stack:
+            await voices.begin(config, stack)
+            await voices.prepare()
+            await asyncio.Event().wait()
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(live())
+        living = tasks.create_task(live())
         try:
-            yield begun
+            if config.speech.names_an_engine:
+                await voices.begun()
+            yield voices
         finally:
-            ended.set()
+            living.cancel()
 
 
 def _reason(name: str, state: EngineState) -> str:

@@ -77,7 +77,7 @@ class RealtimeSockets:
         secrets: ClientSecrets,
         calls: Calls,
         *,
-        voices: Voices | None,
+        voices: Voices,
         limits: SessionLimits,
         stall_limit_s: float,
     ) -> None:
@@ -106,6 +106,7 @@ class RealtimeSockets:
         if call_id := socket.query_params.get("call_id"):
             await self._watch(socket, self._calls.find(call_id, caller))
             return
+        await self._voices.begun()
         terms = SessionTerms(self._desk, caller, self._voices)
         await terms.update(initial)
         live = LiveSession(

@@ -236,7 +236,8 @@ class FakeVoices(Voices):
     def __init__(self) -> None:
         self.engines = FakeEngines()
         self.fake_lines = Lines()
-        super().__init__(self.fake_lines, self.engines, self.engines)
+        super().__init__()
+        self.have(self.fake_lines, self.engines, self.engines)
 
     def reset(self) -> None:
         """As new."""
