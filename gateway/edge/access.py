@@ -6,6 +6,7 @@ listens on loopback only.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from gateway.core.budget import TurnClass
     from gateway.edge.desk import Gatekeeper, Lease
+
+_log = logging.getLogger(__name__)
 
 _NO_KEY = "this site needs a key: send `Authorization: Bearer fh_…` (made by `firsthop key create`)"
 _WRONG_KEY = "this site does not know this key"
@@ -57,6 +60,8 @@ class KeyGatekeeper:
         Raises ConfigError when the file cannot be used; the keys read before then stay in force.
         """
         self._keys = read_keys(self._path)
+        if not self._keys:
+            _log.warning("%s holds no key: nobody is let in", self._path)
         now_s = self._monotonic()
         for key_id, entry in self._keys.items():
             if key_id in self._meters:

@@ -159,3 +159,16 @@ def test_a_spoiled_keys_file_leaves_the_old_keys_in_force(keys_file: Path) -> No
         with pytest.raises(ConfigError, match=r"keys\.toml"):
             gatekeeper.reload()
         gatekeeper.authenticate(f"Bearer {key}")
+
+
+def test_a_keys_file_that_was_emptied_is_told(
+    keys_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, _ = add_key(keys_file)
+    gatekeeper = KeyGatekeeper(keys_file)
+    assert not caplog.records
+    keys_file.write_text("")
+    gatekeeper.reload()
+    assert f"{keys_file} holds no key: nobody is let in" in caplog.text
+    with pytest.raises(Unauthenticated):
+        gatekeeper.authenticate(f"Bearer {key}")
