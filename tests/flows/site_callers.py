@@ -43,13 +43,17 @@ class SiteCaller(Talker):
 
     async def dial(self, path: str = "/v1/realtime/calls") -> None:
         """Place the call and connect. Raises Refused, and the caller is gone."""
+        answer = await self.place(path)
         async with asyncio.timeout(LIMIT_S):
-            try:
-                answer = await self._post(path, 201)
-            except Refused:
-                self.close()
-                raise
             await self.connect(answer)
+
+    async def place(self, path: str = "/v1/realtime/calls") -> str:
+        """Place the call; the answer to connect with. Raises Refused, and the caller is gone."""
+        try:
+            return await self._post(path, 201)
+        except Refused:
+            self.close()
+            raise
 
     async def dial_again(self) -> None:
         """Take the call up again from another address, with another ICE name."""

@@ -68,10 +68,11 @@ def test_of_ten_times_more_callers_than_lines_nobody_is_met_with_silence(
 ) -> None:
     async def call() -> None:
         callers = [SiteCaller(small_site) for _ in range(NUM_CALLERS)]
+        answers: list[str] = []
         refusals: list[Refused] = []
         for caller in callers:
             try:
-                await caller.dial("/whip?notice=false")
+                answers.append(await caller.place("/whip?notice=false"))
             except Refused as refused:
                 refusals.append(refused)
         assert [(r.status, r.error["code"]) for r in refusals] == [(503, "lines_busy")] * (
@@ -79,6 +80,9 @@ def test_of_ten_times_more_callers_than_lines_nobody_is_met_with_silence(
         )
         served, told = callers[:NUM_LINES], callers[NUM_LINES : NUM_LINES + NUM_SPARE]
         async with asyncio.timeout(LIMIT_S):
+            async with asyncio.TaskGroup() as connecting:
+                for caller, answer in zip(callers, answers, strict=False):
+                    connecting.create_task(caller.connect(answer))
             for caller in served:
                 await caller.told("session.created")
             for caller in told:
