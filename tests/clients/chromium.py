@@ -9,17 +9,16 @@ import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from loadtests.utterances import sound_of
+from gateway.core.voice_line import HEARD_HZ
 from tests.requirements import require
-from tests.speech.spoken_sound import require_flite
+from tests.speech.spoken_sound import require_flite, sound_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NODE_CLIENT: Final = Path(__file__).parent / "node"
 _CHROMIUM: Final = shutil.which("chromium") or shutil.which("google-chrome")
-_LIMIT_S: Final = 90.0
-_HZ: Final = 16_000
+_LIMIT_S: Final = 100.0
 
 
 def require_chromium() -> None:
@@ -29,19 +28,17 @@ def require_chromium() -> None:
     require("chromium", present, "run: make setup-ci")
 
 
-def microphone(path: Path, *parts: str | float) -> Path:
-    """A recording of sentences and, between them, seconds of silence."""
+def sentences(folder: Path, *texts: str) -> Path:
+    """The folder, with what a script says into its microphone: each text as a WAV file."""
     require_flite()
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(_HZ)
-        for part in parts:
-            if isinstance(part, float):
-                file.writeframes(bytes(int(part * _HZ) * 2))
-            else:
-                file.writeframes(sound_of(part, "flite:slt"))
-    return path
+    folder.mkdir()
+    for place, text in enumerate(texts):
+        with wave.open(str(folder / f"{place}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(HEARD_HZ)
+            file.writeframes(sound_of(text))
+    return folder
 
 
 def drive(script: str, arguments: Sequence[str]) -> Any:

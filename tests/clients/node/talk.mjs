@@ -1,11 +1,11 @@
-// node talk.mjs CHROMIUM SITE SCENARIO MICROPHONE [SCREENSHOT [KEY]]: uses the talk page of a site as
+// node talk.mjs CHROMIUM SITE SCENARIO SENTENCES [SCREENSHOT [KEY]]: uses the talk page of a site as
 // a person does, and prints what came of it as one JSON document.
-import { openChromium } from "./chromium.mjs";
+import { isTold, numTold, openChromium, say, untilUnderstood } from "./chromium.mjs";
 
-const [chromium, site, scenario, microphone, screenshot, key] = process.argv.slice(2);
+const [chromium, site, scenario, sentences, screenshot, key] = process.argv.slice(2);
 const { WIDTH = 420, SCHEME = "light" } = process.env;
 const look = { viewport: { width: Number(WIDTH), height: 900 }, colorScheme: SCHEME };
-const { browser, page, faults } = await openChromium(chromium, microphone, look);
+const { browser, page, faults } = await openChromium(chromium, sentences, look);
 page.setDefaultTimeout(40_000);
 const lines = page.locator("#transcript > li");
 
@@ -18,8 +18,27 @@ async function begin() {
   await page.click("#start");
 }
 
+const STARTED = "output_audio_buffer.started";
+const STOPPED = "output_audio_buffer.stopped";
+const TRUNCATED = "conversation.item.truncated";
+
+// The notice is the first that is said; it is not interrupted.
+async function hearNotice() {
+  if (!(await isTold(page, STOPPED))) throw new Error("the notice was not said");
+}
+
+// What is spoken, until it is answered by what the bill is.
+const askForBill = (speak) =>
+  untilUnderstood(async () => {
+    const before = await numTold(page, STOPPED);
+    await speak();
+    if (!(await isTold(page, STOPPED, before))) return false;
+    return (await lines.locator(".words").last().innerText()).startsWith("Your current bill is");
+  });
+
 // Until the assistant's line number `index` is whole: its stages are told last.
-const answered = (index) => page.locator("#transcript > li.assistant").nth(index).locator(".stages").waitFor();
+const assistant = page.locator("#transcript > li.assistant");
+const answered = (index) => assistant.nth(index).locator(".stages").waitFor();
 const inState = (words) => page.locator("#state").getByText(words, { exact: true }).waitFor();
 
 async function type(words) {
@@ -39,10 +58,11 @@ const scenarios = {
   async speaks() {
     await begin();
     await watchLevel();
-    await answered(1); // the first line is the notice
-    await inState("connected");
+    await hearNotice();
+    await askForBill(() => say(page, 0));
+    const numBefore = await assistant.count();
     await type("what is my balance");
-    await answered(2);
+    await answered(numBefore);
     if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
     await page.click("#stop");
     await page.locator("#start").waitFor();
@@ -51,8 +71,17 @@ const scenarios = {
 
   async interrupts() {
     await begin();
-    await page.locator("#transcript > li.is-cut").waitFor();
-    await answered(1);
+    await hearNotice();
+    await untilUnderstood(async () => {
+      const [before, ended] = [await numTold(page, STARTED), await numTold(page, STOPPED)];
+      await say(page, 0);
+      if (!(await isTold(page, STARTED, before))) return false;
+      await page.waitForFunction(() => document.getElementById("agent-level").value > 0.5);
+      await say(page, 1);
+      await Promise.race([isTold(page, TRUNCATED), isTold(page, STOPPED, ended)]);
+      return (await numTold(page, TRUNCATED)) > 0;
+    });
+    await isTold(page, "conversation.item.retrieved");
     if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
   },
 
@@ -62,16 +91,17 @@ const scenarios = {
     await page.selectOption("#mode", "push");
     await page.click("#start");
     await page.locator("#push").waitFor();
-    await inState("connected"); // the notice was said
+    await hearNotice();
     await page.locator("body").press("Tab");
     const push = await page.locator("#push").boundingBox();
     await page.mouse.move(push.x + 5, push.y + 5);
-    await page.mouse.down();
-    await page.locator('#push[aria-pressed="true"]').waitFor();
-    await page.waitForFunction(() => document.getElementById("mic-level").value > 0.5);
-    await page.waitForFunction(() => document.getElementById("mic-level").value < 0.05);
-    await page.mouse.up();
-    await answered(1);
+    await askForBill(async () => {
+      await page.mouse.down();
+      await page.locator('#push[aria-pressed="true"]').waitFor();
+      const isHeard = page.waitForFunction(() => document.getElementById("mic-level").value > 0.5);
+      await Promise.all([isHeard, say(page, 0)]);
+      await page.mouse.up();
+    });
     if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
   },
 
