@@ -6,7 +6,7 @@ import secrets
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from loadtests.local_site import ONE_SITE, SiteProcess, free_port_base, running_site, wait_until
+from loadtests.local_site import ONE_SITE, SiteProcess, free_port_base, starting_site, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,8 +49,10 @@ def running_grid(
             }
             command = (*ONE_SITE, "--port-base", str(base), *arguments)
             sites[name] = stack.enter_context(
-                running_site(folder / name, *command, port_base=base, **told)
+                starting_site(folder / name, *command, port_base=base, **told)
             )
+        for site in sites.values():
+            site.wait_ready()
         for site in sites.values():
             wait_until(lambda site=site: num_usable(site) == 2, "all are linked")  # type: ignore[misc]
         yield sites

@@ -32,8 +32,8 @@ TEXT_ONLY: Final = {
 """The environment of a site that neither hears nor speaks: it starts in half the time."""
 _PORT_BASES = (20_000, 30_000)
 """Below the ports that the system gives to outgoing connections."""
-_START_LIMIT_S = 60.0
-_END_LIMIT_S = 30.0
+_START_LIMIT_S = 120.0
+_END_LIMIT_S = 60.0
 
 
 class SiteFailed(Exception):
@@ -65,19 +65,19 @@ class SiteProcess:
 
     def admin_json(self, path: str) -> Any:
         """A document of the admin port."""
-        with urllib.request.urlopen(f"{self.admin}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.admin}{path}", timeout=30) as answer:
             return json.load(answer)
 
     def metrics(self) -> str:
         """What the site counts, as Prometheus reads it."""
-        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=30) as answer:
             text: str = answer.read().decode()
             return text
 
     def set_capacity(self, ratio: float) -> Any:
         """The share of the time in which its engine may work, from now on."""
         request = urllib.request.Request(f"{self.admin}/v1/capacity?ratio={ratio}", method="POST")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     def engine_pid(self) -> int:
@@ -108,6 +108,19 @@ class SiteProcess:
         """
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+    def wait_ready(self) -> None:
+        """Until it serves. Raises SiteFailed, with what the site said."""
+
+        def ready() -> bool:
+            if self.process.poll() is not None:
+                raise SiteFailed(f"the site ended: {self.log.read_text()}")
+            return "is ready" in self.log.read_text()
+
+        try:
+            wait_until(ready, "the site is ready", _START_LIMIT_S)
+        except SiteFailed as late:
+            raise SiteFailed(f"{late}; it said: {self.log.read_text()}") from None
 
     def wait_idle(self) -> None:
         """Until no turn runs and the engine holds and queues nothing."""
@@ -143,25 +156,13 @@ def _command(pid: int) -> str:
         return ""
 
 
-def wait_until(holds: Callable[[], bool], what: str, limit_s: float = 20.0) -> None:
+def wait_until(holds: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
     """Poll for a condition of another process; fail with `what` after the limit."""
     until_s = time.monotonic() + limit_s
     while not holds():
         if time.monotonic() > until_s:
             raise SiteFailed(f"not within {limit_s:g} s: {what}")
         time.sleep(0.01)
-
-
-def _wait_ready(site: SiteProcess) -> None:
-    def ready() -> bool:
-        if site.process.poll() is not None:
-            raise SiteFailed(f"the site ended: {site.log.read_text()}")
-        return "is ready" in site.log.read_text()
-
-    try:
-        wait_until(ready, "the site is ready", _START_LIMIT_S)
-    except SiteFailed as late:
-        raise SiteFailed(f"{late}; it said: {site.log.read_text()}") from None
 
 
 def free_port_base() -> int:
@@ -204,6 +205,20 @@ def running_site(
     within: Callable[[list[str]], list[str]] = lambda command: command,
     **environment: str,
 ) -> Iterator[SiteProcess]:
+    """One site, started as `starting_site` does, and ready."""
+    with starting_site(cwd, *arguments, port_base=port_base, within=within, **environment) as site:
+        site.wait_ready()
+        yield site
+
+
+@contextmanager
+def starting_site(
+    cwd: Path,
+    *arguments: str,
+    port_base: int | None = None,
+    within: Callable[[list[str]], list[str]] = lambda command: command,
+    **environment: str,
+) -> Iterator[SiteProcess]:
     """One site with these arguments; ended, and its exit code checked, on the way out.
 
     It also ends when the thread that started it does.
@@ -226,7 +241,6 @@ def running_site(
         )
     site = SiteProcess(process, base, log)
     try:
-        _wait_ready(site)
         yield site
         if process.poll() is None:
             status = site.end()

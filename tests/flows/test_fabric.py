@@ -15,7 +15,7 @@ from loadtests.local_site import (
     SiteProcess,
     firsthop,
     free_port_base,
-    running_site,
+    starting_site,
     wait_until,
 )
 from tests.peers.grid import free_port
@@ -41,11 +41,11 @@ class FabricGrid:
         self.sites: dict[str, SiteProcess] = {}
 
     def start(self, name: str) -> SiteProcess:
-        """Start a site, or start it again where it was."""
+        """Start a site, or start it again where it was; it is not ready yet."""
         base = self._bases.setdefault(name, free_port_base())
         listen, connect = (self._hub, "") if name == "edge-a" else ("", self._hub)
         self.sites[name] = site = self._stack.enter_context(
-            running_site(
+            starting_site(
                 self._folder / f"{name}-{len(self.sites)}",
                 *("up", "--sites", "1", "--no-core", "--port-base", str(base)),
                 *("--model", str(self._bundle)),
@@ -61,7 +61,9 @@ class FabricGrid:
         return site
 
     def see_each_other(self) -> None:
-        """Wait until all are linked to all."""
+        """Wait until all are ready and linked to all."""
+        for site in self.sites.values():
+            site.wait_ready()
         for name in self.sites:
             others = {one: "usable" for one in self.sites if one != name}
             wait_until(lambda name=name, others=others: self.states(name) == others, "all linked")  # type: ignore[misc]
@@ -91,7 +93,10 @@ def fabric_grid(folder: Path, bundle: Path, *names: str) -> Iterator[FabricGrid]
 
 def ask(site: SiteProcess) -> str:
     answer = httpx.post(
-        f"{site.http}/v1/chat/completions", json=TURN, headers={"x-slo-ttft-ms": "20000"}
+        f"{site.http}/v1/chat/completions",
+        json=TURN,
+        headers={"x-slo-ttft-ms": "20000"},
+        timeout=60,
     )
     assert answer.status_code == 200, answer.text
     return answer.headers["x-firsthop-site"]
