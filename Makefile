@@ -1,10 +1,12 @@
 # `make run` starts a local grid, `make test` runs every test; both set themselves up.
-# ARGS adds arguments: make run ARGS="--port-base 9000", make test ARGS="-k budget".
+# ARGS adds arguments: make run ARGS="--port-base 9000", make test ARGS="-k budget". Tests run two at
+# a time: half of what they do is waiting. NUM_AT_ONCE=0 runs them one by one, in order.
 
 .DEFAULT_GOAL := help
+NUM_AT_ONCE ?= 2
 # Six processes of a site load the same modules: compiled once, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help run test lint check setup setup-run setup-ci lock proto docs clean
+.PHONY: help run test soak lint check setup setup-run setup-ci lock proto docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -13,7 +15,10 @@ run: setup-run ## start a local grid and print its addresses
 	@exec .venv/bin/firsthop up $(ARGS)
 
 test: setup ## run the whole test suite
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n $(NUM_AT_ONCE) $(ARGS)
+
+soak: setup ## run the long tests that `make test` runs a part of
+	@.venv/bin/python -m pytest -m soak $(ARGS)
 
 lint: setup ## format, lint, types, import contracts, generated files
 	.venv/bin/ruff format --check .

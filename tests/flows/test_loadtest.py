@@ -14,9 +14,8 @@ import pytest
 import zstandard
 
 from loadtests.links import namespaces
-from loadtests.links.namespaces import LinksUnavailable
 from loadtests.local_site import ROOT, wait_until
-from tests.requirements import require
+from tests.links.alone import namespaces_of_ones_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,19 +57,11 @@ factor = 2.0
 
 
 @pytest.fixture(autouse=True)
-def needs_namespaces() -> None:
-    try:
-        namespaces.check_available()
-        namespaces.check_tun()
-    except LinksUnavailable as error:
-        require("netns", False, str(error))
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    before = set(namespaces.names())
-    yield
-    assert set(namespaces.names()) <= before
+def leaves_no_namespace() -> Iterator[None]:
+    with namespaces_of_ones_own():
+        before = set(namespaces.names())
+        yield
+        assert set(namespaces.names()) <= before
 
 
 def _start(folder: Path, text: str, *arguments: str) -> subprocess.Popen[str]:

@@ -24,12 +24,13 @@ from loadtests.links.namespaces import LinksUnavailable
 from loadtests.links.network import EmulatedNetwork, emulated_network
 from loadtests.links.selftest import late_violations, loss_violations, probing, self_test
 from loadtests.local_site import ROOT, wait_until
+from tests.links.alone import namespaces_of_ones_own
 from tests.requirements import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(300)]  # others' turn may come first
 
 _MATRIX = LinkMatrix.of(
     ("a", "b", "c"), {("a", "b"): Link(0.010), ("a", "c"): Link(0.040)}, Link(0.0, 0.0, 0.05)
@@ -53,17 +54,14 @@ with emulated_network(matrix, backend="tun") as network:
 """
 
 
-@pytest.fixture(autouse=True)
-def needs_namespaces() -> None:
-    try:
-        namespaces.check_available()
-        namespaces.check_tun()
-    except LinksUnavailable as error:
-        require("netns", False, str(error))
+@pytest.fixture(scope="module", autouse=True)
+def alone() -> Iterator[None]:
+    with namespaces_of_ones_own():
+        yield
 
 
 @pytest.fixture(scope="module")
-def network() -> Iterator[EmulatedNetwork]:
+def network(alone: None) -> Iterator[EmulatedNetwork]:
     with ExitStack() as stack:
         try:
             yield stack.enter_context(emulated_network(_MATRIX, backend="tun", seed=3))

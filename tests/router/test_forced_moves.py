@@ -1,4 +1,4 @@
-"""Ten thousand forced moves in virtual time: real routers over made-up engines and links.
+"""Thousands of forced moves in virtual time: real routers over made-up engines and links.
 
 Every few tokens the generation that runs is taken from where it runs: its link breaks, the site
 gives it back, its engine ends, or an operator takes the site's capacity.
@@ -11,6 +11,8 @@ from collections import Counter
 from contextlib import aclosing
 from random import Random
 from typing import TYPE_CHECKING
+
+import pytest
 
 from gateway.core.budget import Budget
 from gateway.core.errors import EngineUnavailable, GatewayError
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from gateway.core.hops import Admitted
     from gateway.peers.port import HandedTurn
 
-NUM_MOVES = 10_000
 NUM_SITES = 8
 TOKENS, FRAME_TOKENS = 64, 4
 STEP_S, PREFILL_S, RTT_S = 0.003, 0.020, 0.010
@@ -196,10 +197,10 @@ def _turn_of(request: GenerationRequest) -> str:
     return request.request_id.partition("#")[0]
 
 
-async def soak() -> Grid:
+async def move_again_and_again(num_moves: int) -> Grid:
     grid = Grid(asyncio.get_running_loop(), seed=7)
     seed = 0
-    while grid.num_moves < NUM_MOVES:
+    while grid.num_moves < num_moves:
         async with asyncio.TaskGroup() as callers:
             for name in grid.routers:
                 callers.create_task(grid.call(name, range(seed, seed + 20)))
@@ -207,9 +208,10 @@ async def soak() -> Grid:
     return grid
 
 
-def test_no_token_is_lost_doubled_or_altered_and_none_comes_late() -> None:
+@pytest.mark.parametrize("num_moves", [2_000, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_no_token_is_lost_doubled_or_altered_and_none_comes_late(num_moves: int) -> None:
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        grid = runner.run(soak())
+        grid = runner.run(move_again_and_again(num_moves))
     gaps_s = sorted(grid.gaps_s)
-    assert grid.num_moves >= NUM_MOVES
+    assert grid.num_moves >= num_moves
     assert gaps_s[int(0.99 * len(gaps_s))] <= MAX_ADDED_GAP_S
