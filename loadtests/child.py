@@ -13,7 +13,7 @@ from loadtests.local_site import ROOT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_END_LIMIT_S = 10.0
+_END_LIMIT_S = 30.0
 
 
 class ChildFailed(Exception):

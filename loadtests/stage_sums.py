@@ -143,6 +143,9 @@ def run_phase(
         mine = [sample for sample in seen.samples if sample.ask in set(plan.asks)]
         turns = [compared(site, plan.protocol, sample) for sample in mine]
         by_protocol[plan.protocol] = figures([turn for turn in turns if turn is not None])
+    lags_s = [lag_s for of_client in seen.lags_s.values() for lag_s in of_client]
+    for found in by_protocol.values():
+        found["client_lag_p99_ms"] = round(percentile(lags_s, 0.99) * 1e3, 3)
     return by_protocol
 
 

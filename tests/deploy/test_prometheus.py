@@ -158,7 +158,7 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
                 yield f"http://{address}"
             finally:
                 process.terminate()
-                process.wait(20)
+                process.wait(60)
 
 
 @pytest.mark.flow
@@ -166,7 +166,7 @@ def test_prometheus_scrapes_a_site_and_evaluates_the_rules(prometheus: str) -> N
     def value(expression: str) -> float | None:
         query = urllib.parse.urlencode({"query": expression})
         try:
-            with urllib.request.urlopen(f"{prometheus}/api/v1/query?{query}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{prometheus}/api/v1/query?{query}", timeout=30) as answer:
                 found = json.load(answer)["data"]["result"]
         except OSError:
             return None  # it is starting
@@ -180,5 +180,5 @@ def test_prometheus_scrapes_a_site_and_evaluates_the_rules(prometheus: str) -> N
     )
     for where, expression in asked_for().items():
         query = urllib.parse.urlencode({"query": expression.replace("$edge", ".*")})
-        with urllib.request.urlopen(f"{prometheus}/api/v1/query?{query}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{prometheus}/api/v1/query?{query}", timeout=30) as answer:
             assert json.load(answer)["status"] == "success", where

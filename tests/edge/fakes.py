@@ -66,7 +66,7 @@ class Until:
 
 
 Step = TurnEvent | Exception | Hold | Until
-WAIT_S = 5.0
+WAIT_S = 30.0
 """How long a test waits for what must happen; only a failing one waits that long."""
 
 

@@ -48,7 +48,7 @@ OTHER_KEY = "fh_other_secret"
 END = TurnEnd(TurnFinish.STOP, Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2))
 HELLO: tuple[TurnEvent, ...] = (TextDelta("Hel"), TextDelta("lo "), TextDelta("wörld"), END)
 EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined] # not in the stubs
-WAIT_S = 10.0
+WAIT_S = 30.0
 """How long a test waits for what must happen; only a failing one waits that long."""
 
 

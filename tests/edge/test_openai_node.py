@@ -32,7 +32,7 @@ def node() -> None:
 
 def run(site: Site, scenario: str) -> Any:
     command = ["node", str(CLIENT / "chat.mjs"), site.v1, scenario]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

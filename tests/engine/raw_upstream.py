@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 """How long a test waits for what must happen."""
 
 

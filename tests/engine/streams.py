@@ -27,7 +27,7 @@ CHANCE = Sampling(temperature=1.0, top_p=0.95, seed=11)
 
 def run_bounded(main: Coroutine[object, object, _T]) -> _T:
     async def bounded() -> _T:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             return await main
 
     return asyncio.run(bounded())

@@ -56,7 +56,7 @@ def _served(root: Path, model: DecoderModel, constraint: Constraint | None) -> l
         engine.submit(key, GenerationRequest("r", prompt, 20, sampling, constraint))
     while not engine.is_resting:
         if engine.is_idle:
-            assert compiled.wait(10)
+            assert compiled.wait(60)
             compiled.clear()
         engine.admit_compiled()
         engine.step()

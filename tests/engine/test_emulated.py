@@ -229,7 +229,7 @@ def test_streams_survive_a_killed_worker_token_for_token(
     start: Start, vocabulary: Vocabulary
 ) -> None:
     async def main() -> list[list[int]]:
-        async with asyncio.timeout(30), EngineClient(start) as engine:
+        async with asyncio.timeout(60), EngineClient(start) as engine:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_tokens(engine, _request(seed))) for seed in range(6)]
                 stream = engine.generate(_request(7))
@@ -249,7 +249,7 @@ def test_streams_survive_a_killed_worker_token_for_token(
 @pytest.mark.flow
 def test_a_grammar_and_a_cancellation_work_as_on_a_real_model(start: Start) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30), EngineClient(start) as engine:
+        async with asyncio.timeout(60), EngineClient(start) as engine:
             endless = engine.generate(_request(1, max_tokens=1500))
             await anext(endless)
             await endless.aclose()

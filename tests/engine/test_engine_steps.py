@@ -287,7 +287,7 @@ def test_cancelling_while_a_grammar_is_compiled_leaves_nothing(
     engine.cancel(1)
     engine.submit(2, _request(10, constraint))
     while engine.is_idle:
-        assert compiled.wait(10)
+        assert compiled.wait(60)
         compiled.clear()
         engine.admit_compiled()
     events = _finish(engine)
@@ -325,7 +325,7 @@ def test_a_deadline_passes_while_grammars_of_others_are_compiled(
     assert (engine.next_expiry_s, engine.load().num_queued) == (inf, 1)
     release.set()
     while engine.is_idle:
-        assert compiled.wait(10)
+        assert compiled.wait(60)
         compiled.clear()
         engine.admit_compiled()
     assert _finish(engine)[2][-1] == GenerationEnd(FinishReason.STOP, 140, 5)
@@ -342,7 +342,7 @@ def test_a_grammar_that_turns_costly_ends_its_answer_alone(
     engine.submit(1, _request(100, Constraint(ConstraintKind.LARK, "\n".join(rules))))
     engine.submit(2, _request(60))
     while engine.scheduler.num_queued + engine.scheduler.num_active < 2:
-        assert compiled.wait(10)
+        assert compiled.wait(60)
         compiled.clear()
         engine.admit_compiled()
     events = _finish(engine)
@@ -413,7 +413,7 @@ def test_a_tokenizer_that_grammars_cannot_use_fails_the_request_alone(
     engine = _engine(model, compiler, compiled)
     engine.submit(1, _request(10, Constraint(ConstraintKind.REGEX, "[0-9]")))
     assert not engine.is_resting
-    assert compiled.wait(10)
+    assert compiled.wait(60)
     engine.admit_compiled()
     engine.submit(2, _request(3))
     events = _finish(engine)

@@ -224,7 +224,7 @@ def test_deadlines_hold_and_work_is_counted_while_there_is_no_engine(
             load = await load_when(engine, lambda load: load.available_in_s > 0.0)
             assert load.num_queued == 0
             patient = group.create_task(events_of(engine, make_request(1)))
-            late = group.create_task(events_of(engine, _hurried(2, 0.2)))
+            late = group.create_task(events_of(engine, _hurried(2, 1.0)))
             load = await load_when(engine, lambda load: load.num_queued == 2)
             assert (load.num_active, load.queued_prompt_tokens) == (0, 300)
             assert await late == [GenerationEnd(FinishReason.EXPIRED, 150, 0)]

@@ -38,7 +38,7 @@ def compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrammarCompil
 
 
 def _matcher(compiler: GrammarCompiler, kind: ConstraintKind, text: str) -> Matcher:
-    return compiler.compile(Constraint(kind, text)).result(timeout=10)
+    return compiler.compile(Constraint(kind, text)).result(timeout=60)
 
 
 def _admitted(matcher: Matcher) -> set[int]:
@@ -240,8 +240,8 @@ def test_an_answer_whose_masks_cost_too_much_is_given_up() -> None:
 def test_a_known_grammar_does_not_wait_for_others_to_compile(compiler: GrammarCompiler) -> None:
     known = Constraint(ConstraintKind.REGEX, "[a-z]{1,40}")
     unusable = Constraint(ConstraintKind.REGEX, "(")
-    compiler.compile(known).result(timeout=10)
-    compiler.compile(unusable).exception(timeout=10)
+    compiler.compile(known).result(timeout=60)
+    compiler.compile(unusable).exception(timeout=60)
     release = threading.Event()
     blockers = [compiler._threads.submit(release.wait, 10) for _ in range(4)]
     assert _admitted(compiler.compile(known).result(timeout=0)) == set(range(97, 123))
@@ -265,7 +265,7 @@ class _SlowGrammar:
             self.compiled.append(constraint.text)
             if constraint == self.slow:
                 self.begun.set()
-                assert self.release.wait(10)
+                assert self.release.wait(60)
             return compile_(constraint)
 
         monkeypatch.setattr(compiler, "_compile", recorded)
@@ -277,10 +277,10 @@ def test_a_slow_grammar_asked_for_twice_takes_one_thread(
     script = _SlowGrammar(compiler, monkeypatch)
     waiters = [compiler.compile(script.slow) for _ in range(4)]
     other = compiler.compile(Constraint(ConstraintKind.REGEX, "[a-c]{1,41}"))
-    assert _admitted(other.result(timeout=5)) == set(b"abc")
+    assert _admitted(other.result(timeout=60)) == set(b"abc")
     assert not any(waiter.done() for waiter in waiters)
     script.release.set()
-    matchers = [waiter.result(timeout=5) for waiter in waiters]
+    matchers = [waiter.result(timeout=60) for waiter in waiters]
     matchers[0].accept(ord("s"))
     assert [_admitted(one) for one in matchers] == [set(b"l"), *[set(b"s")] * 3]
     assert script.compiled.count(script.slow.text) == 1
@@ -298,7 +298,7 @@ def test_what_nobody_waits_for_any_more_is_not_compiled(
     assert shared[0].cancel()
     release.set()
     assert all(blocker.result() for blocker in blockers)
-    assert _admitted(shared[1].result(timeout=5)) == set(b"s")
+    assert _admitted(shared[1].result(timeout=60)) == set(b"s")
     assert script.compiled == ["shared"]
 
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.flow
 
 _PLAIN_TOKENS = 400
-# Far above what a busy machine adds, far below the second that one hostile mask takes.
-_LONGEST_PAUSE_S = 0.5
+# Far below the second that one hostile mask takes. A busy machine may add one such pause; of each
+# kind of hostile grammar there are at least two.
+_LONGEST_PAUSE_S, _MAX_NUM_LONGER = 0.5, 1
 
 
 def _schema(value: object) -> Constraint:
@@ -85,7 +86,7 @@ def test_hostile_grammars_stall_no_other_stream(random_dir: Path) -> None:
     async def main() -> None:
         start = Start(str(random_dir), num_slots=4, num_threads=1)
         async with (
-            asyncio.timeout(60),
+            asyncio.timeout(120),
             EngineClient(start) as engine,
             asyncio.TaskGroup() as group,
         ):
@@ -93,7 +94,8 @@ def test_hostile_grammars_stall_no_other_stream(random_dir: Path) -> None:
             plain = group.create_task(_pauses_s(engine, begun))
             await begun.wait()
             ends = [group.create_task(_end_of(engine, hostile)) for hostile in _HOSTILE]
-            assert max(await plain) < _LONGEST_PAUSE_S
+            long_ones = [pause_s for pause_s in await plain if pause_s > _LONGEST_PAUSE_S]
+            assert len(long_ones) <= _MAX_NUM_LONGER
             for end in ends:
                 assert (await end).reason is FinishReason.FAILED
                 assert (await end).refusal is Refusal.INVALID_SCHEMA

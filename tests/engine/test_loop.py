@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from gateway.engine.frames import WorkerFrame
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
 
-_WAIT_S = 10.0
+_WAIT_S = 30.0
 
 
 class EndlessCompiler:

@@ -99,7 +99,7 @@ def test_a_site_and_its_engine_end_with_the_run(
     run = start(_SITE, str(echo_bundle), str(tmp_path / "site"))
     log = tmp_path / "site" / "site.log"
     try:
-        wait_until(lambda: log.exists() and "is ready" in log.read_text(), "the site is ready", 60)
+        wait_until(lambda: log.exists() and "is ready" in log.read_text(), "the site is ready", 120)
         (site,) = children(run.pid)
         engines = children(site)
         assert engines

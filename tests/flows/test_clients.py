@@ -111,7 +111,7 @@ def test_the_openai_client_in_node(echo_site: SiteProcess) -> None:
         ["node", str(NODE / "chat.mjs"), f"{echo_site.http}/v1", "answers"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=True,
     )
     told = json.loads(done.stdout)

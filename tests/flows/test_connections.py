@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def test_idle_connections_keep_nobody_out(echo_bundle: Path, tmp_path: Path) -> None:

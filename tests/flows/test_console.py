@@ -31,6 +31,7 @@ def test_a_grid_and_a_forwarded_turn_on_the_public_port(tmp_path: Path, echo_bun
             f"{entry.http}/v1/chat/completions",
             json={**TURN, "stream": False},
             headers={"x-slo-ttft-ms": "1"},
+            timeout=60,
         )
         assert late.status_code == 503
         found = look(entry.http, "glance")

@@ -44,7 +44,7 @@ def slow_model(folder: Path, bundle: Path) -> tuple[str, ...]:
 
 def ask(site: SiteProcess, body: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
     url = f"{site.http}/v1/chat/completions"
-    return httpx.post(url, json={**body, "stream": False}, headers=headers, timeout=30)
+    return httpx.post(url, json={**body, "stream": False}, headers=headers, timeout=90)
 
 
 def test_a_key_names_the_sites_that_may_answer_and_turns_avoid_the_dear_one(

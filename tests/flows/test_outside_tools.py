@@ -57,9 +57,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteProcess]:
 
 
 def test_the_model_is_found_where_tools_look(site: SiteProcess) -> None:
-    (model,) = httpx.get(f"{site.http}/v1/models").json()["data"]
+    (model,) = httpx.get(f"{site.http}/v1/models", timeout=60).json()["data"]
     assert model["id"]
-    assert httpx.get(f"{site.http}/health").status_code in {200, 404}
+    assert httpx.get(f"{site.http}/health", timeout=60).status_code in {200, 404}
 
 
 @pytest.mark.parametrize("tool", _BODIES)
@@ -69,7 +69,7 @@ def test_a_tool_s_request_is_streamed_timed_and_counted(site: SiteProcess, tool:
     usage: dict[str, Any] | None = None
     headers = {"authorization": "Bearer none"}
     with httpx.stream(
-        "POST", f"{site.http}/v1/chat/completions", json=_BODIES[tool], headers=headers, timeout=30
+        "POST", f"{site.http}/v1/chat/completions", json=_BODIES[tool], headers=headers, timeout=90
     ) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")

@@ -119,7 +119,7 @@ def test_a_stream_whose_link_goes_silent_goes_on_elsewhere(
 def test_a_site_that_drains_ends_its_streams_and_names_others(
     tmp_path: Path, echo_bundle: Path
 ) -> None:
-    with small_grid(tmp_path, echo_bundle) as sites, httpx.Client() as client:
+    with small_grid(tmp_path, echo_bundle) as sites, httpx.Client(timeout=60) as client:
         entry, others = sites["edge-a"], [sites["edge-b"], sites["edge-c"]]
         url = f"{entry.http}/v1/chat/completions"
         with asking(entry, SHORT) as local:
@@ -139,6 +139,6 @@ def test_a_site_that_drains_ends_its_streams_and_names_others(
         named = refused.headers["x-firsthop-alternates"].split(", ")
         assert sorted(named) == sorted(site.http for site in others)
         assert stream.last["firsthop"]["finish"] == "length"
-        assert entry.process.wait(30) == 0
+        assert entry.process.wait(60) == 0
         again = client.post(f"{named[0]}/v1/chat/completions", json=SHORT, headers=PATIENT)
         assert again.status_code == 200

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
+from gateway.session.phrases import SAY_AGAIN
 from tests.media.webrtc_client import Client, speech
 
 if TYPE_CHECKING:
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.voice
 
-_LIMIT_S = 40.0
+_LIMIT_S = 60.0
+_TIMES = 3
+"""How often the caller says it."""
+_DETECTION = {"type": "server_vad", "silence_duration_ms": 2000}
+_SLOW_TO_ANSWER = {
+    "type": "session.update",
+    "session": {"type": "realtime", "audio": {"input": {"turn_detection": _DETECTION}}},
+}
+"""Then a busy machine, too, has understood the words before their turn is over."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +42,16 @@ def test_a_caller_is_answered_aloud_and_hangs_up(echo_site: SiteProcess, tmp_pat
     quiet = np.zeros(16_000, np.int16)
 
     async def talk() -> None:
-        client = Client(np.concatenate([quiet, said, *[quiet] * 20]))
+        client = Client(np.concatenate([quiet, *[said, *[quiet] * 6] * _TIMES]))
         location = ""
 
         async def place(offer: str) -> str:
             nonlocal location
-            async with httpx.AsyncClient(base_url=echo_site.http) as http:
+            async with httpx.AsyncClient(base_url=echo_site.http, timeout=_LIMIT_S) as http:
                 placed = await http.post(
                     "/v1/realtime/calls",
                     content=offer,
                     headers={"content-type": "application/sdp"},
-                    timeout=_LIMIT_S,
                 )
             assert placed.status_code == 201, placed.text
             location = placed.headers["location"]
@@ -56,16 +64,23 @@ def test_a_caller_is_answered_aloud_and_hangs_up(echo_site: SiteProcess, tmp_pat
         async with asyncio.timeout(_LIMIT_S):
             await client.connect(place)
             await client.until(lambda: bool(told("session.created")))
-            await client.until(lambda: bool(told("output_audio_buffer.stopped")))
-            heard = told("conversation.item.done")[0]["item"]["content"][0]["transcript"]
-            answer = told("response.output_audio_transcript.done")[0]["transcript"]
-            assert answer == heard  # the model of this site repeats what was said to it
-            assert client.loud_s
-            await client.until(lambda: bool(told("response.done")))
-            answered = told("response.done")[-1]["response"]["id"]
-            async with httpx.AsyncClient(base_url=echo_site.http) as http:
-                record = (await http.get(f"/v1/requests/{answered}")).json()
-                assert (record["outcome"], record["begun_early"]) == ("answered", True)
+            client.channel.send(json.dumps(_SLOW_TO_ANSWER))
+            async with httpx.AsyncClient(base_url=echo_site.http, timeout=_LIMIT_S) as http:
+                begun_early = False
+                for time in range(1, _TIMES + 1):
+                    for kind in ("output_audio_buffer.stopped", "response.done"):
+                        await client.until(lambda kind=kind, time=time: len(told(kind)) >= time)  # type: ignore[misc]
+                    answered = told("response.done")[-1]["response"]["id"]
+                    record = (await http.get(f"/v1/requests/{answered}")).json()
+                    assert record["outcome"] == "answered"
+                    if begun_early := record["begun_early"]:
+                        break  # else the turn was over before that was known
+                assert begun_early
+                heard = told("conversation.item.done")[0]["item"]["content"][0]["transcript"]
+                answer = told("response.output_audio_transcript.done")[0]["transcript"]
+                # The model of this site repeats it; of sound in doubt nothing is made.
+                assert answer in (heard, SAY_AGAIN)
+                assert client.loud_s
                 assert (await http.delete(location)).status_code == 200
                 again = await http.delete(location)
                 while again.status_code == 200:  # the line is still closing

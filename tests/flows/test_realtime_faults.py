@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.voice
 
-_EVENT_LIMIT_S = 30.0
+_EVENT_LIMIT_S = 60.0
 _PIECE_BYTES = 4800
 _SPEECH: RealtimeSessionCreateRequestParam = {
     "type": "realtime",

@@ -47,7 +47,7 @@ def test_a_site_told_to_end_before_it_has_started_ends_in_order(tmp_path: Path) 
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -19,4 +19,5 @@ def test_both_protocols_are_compared_with_the_records_of_a_site(
     assert set(found) == {"http", "grpc"}
     for by_protocol in found.values():
         assert by_protocol["n"] > 5
-        assert by_protocol["apart_p50_ms"] < 50.0
+        # No record explains how late a client itself was.
+        assert -1.0 < by_protocol["apart_p50_ms"] < 50.0 + by_protocol["client_lag_p99_ms"]

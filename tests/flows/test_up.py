@@ -60,17 +60,17 @@ def running_up(
         )
     try:
         wait_until(
-            lambda: READY in log.read_text() or process.poll() is not None, "it is ready", 60.0
+            lambda: READY in log.read_text() or process.poll() is not None, "it is ready", 120.0
         )
         assert READY in log.read_text(), log.read_text()
         yield process, log
         if process.returncode != -signal.SIGKILL:  # which is how a test ends it otherwise
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(60) == 0, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait(30)
+            process.wait(60)
 
 
 def admin_json(base: int, path: str) -> Any:
@@ -103,9 +103,10 @@ def test_a_grid_starts_mends_itself_and_ends_as_one(tmp_path: Path, echo_bundle:
         answer = httpx.post(
             f"http://127.0.0.1:{base}/v1/chat/completions",
             json={"messages": [{"role": "user", "content": "still here?"}]},
+            timeout=90,
         )
         assert answer.status_code == 200
-        wait_until(lambda: "Site edge-b is ready again" in log.read_text(), "it is back", 60.0)
+        wait_until(lambda: "Site edge-b is ready again" in log.read_text(), "it is back")
         wait_until(lambda: peer_states(base) == {"edge-b": "usable"}, "they are linked again")
         wait_until(lambda: on_fabric(base) == {"edge-b": True}, "they are on the fabric again")
         assert site_pid(process.pid, base + 10) != victim
@@ -121,8 +122,8 @@ def test_no_site_outlives_the_command_that_started_it(tmp_path: Path, echo_bundl
     options = ("--sites", "2", "--model", str(echo_bundle))
     with running_up(tmp_path, base, *options) as (process, _):
         process.kill()
-        process.wait(30)
-        wait_until(lambda: not (in_use(base) or in_use(base + 10)), "both have ended", 30.0)
+        process.wait(60)
+        wait_until(lambda: not (in_use(base) or in_use(base + 10)), "both have ended")
 
 
 def site_pid(parent: int, port_base: int) -> int:
@@ -158,7 +159,7 @@ def test_a_core_site_stands_before_the_core_model(tmp_path: Path, echo_bundle: P
             answer = httpx.post(
                 f"http://127.0.0.1:{base}/v1/chat/completions",
                 json={"model": "large", "messages": [{"role": "user", "content": "hard"}]},
-                timeout=30,
+                timeout=90,
             )
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-firsthop-path"].split(",")[:2] == ["edge-a", "core"]
@@ -176,7 +177,7 @@ def test_a_core_site_runs_a_model_of_its_own(tmp_path: Path, echo_bundle: Path) 
         answer = httpx.post(
             f"http://127.0.0.1:{base}/v1/chat/completions",
             json={"model": "large", "messages": [{"role": "user", "content": "hard"}]},
-            timeout=30,
+            timeout=90,
         )
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-firsthop-path"].split(",") == ["edge-a", "core"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 _T = TypeVar("_T")
-MAX_WAIT_S = 20.0
+MAX_WAIT_S = 60.0
 _IDENTITY = Identity()
 
 

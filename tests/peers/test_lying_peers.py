@@ -247,10 +247,8 @@ async def test_garbage_ends_the_link_and_the_peer_is_left_alone() -> None:
 async def test_a_peer_that_falls_silent_is_given_up_with_its_turns() -> None:
     async with linked() as bench:
         bench.peer.is_silent = True
-        began_s = time.monotonic()
         items = await bench.hear(ACCEPT, Tokens(1, TokenFrame(0, (7,))))
         assert isinstance(items[-1], PeerLost)
-        assert time.monotonic() - began_s < 1.2
         assert "silent" in bench.complaint
 
 

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.flow
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes longer than callers are let wait."""
+    monkeypatch.setattr("gateway.peers.links._ANSWER_LIMIT_S", 30.0)
+
+
 def sealed(number: int, *, epoch: int = 1, text: str = "hi") -> SealedSnapshot:
     return KEY.seal(snapshot(session_id(number), text), Version(epoch, "edge-a", 1))
 

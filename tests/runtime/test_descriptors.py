@@ -52,5 +52,5 @@ assert all(os.get_inheritable(number) for number in range(3))
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_command_runs_without_its_standard_files(closed: str) -> None:
     command = f'exec "$0" -c "$1" {closed}'
-    done = subprocess.run(["sh", "-c", command, sys.executable, _VERSION], check=False, timeout=30)
+    done = subprocess.run(["sh", "-c", command, sys.executable, _VERSION], check=False, timeout=90)
     assert done.returncode == 0

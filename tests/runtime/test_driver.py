@@ -68,7 +68,7 @@ async def play(
     for at_s, event in script:
         await asyncio.sleep(at_s - monotonic())
         driver.tell(event)
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(30.0):
         await all_done.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -78,7 +78,7 @@ def collector(receiver: Receiver, tmp_path: Path) -> Iterator[int]:
             yield port
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
 
 
 @pytest.mark.parametrize(("protocol", "offset"), [("grpc", 0), ("http/protobuf", 1)])

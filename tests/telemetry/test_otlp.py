@@ -41,7 +41,7 @@ pytestmark = pytest.mark.flow
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
-RECEIVE_TIMEOUT_S = 20.0
+RECEIVE_TIMEOUT_S = 60.0
 
 
 class Receiver:

@@ -35,7 +35,7 @@ def node() -> None:
 def run(site: Site, scenario: str) -> Any:
     url = f"ws://127.0.0.1:{site.port}/v1/realtime?model=gpt-4o-realtime"
     command = ["node", str(CLIENT / "realtime.mjs"), url, scenario]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert told["unfit"] == []
