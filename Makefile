@@ -15,7 +15,7 @@ run: setup-run ## start a local grid and print its addresses
 	@exec .venv/bin/firsthop up $(ARGS)
 
 test: setup ## run the whole test suite
-	@.venv/bin/python -m pytest -n $(NUM_AT_ONCE) $(ARGS)
+	@.venv/bin/python -m pytest -n $(NUM_AT_ONCE) --dist=loadfile $(ARGS)
 
 soak: setup ## run the long tests that `make test` runs a part of
 	@.venv/bin/python -m pytest -m soak $(ARGS)
