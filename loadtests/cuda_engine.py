@@ -156,7 +156,7 @@ def expected_tokens(model_path: Path, prompts: Ids, num_tokens: int) -> Ids:
     )
     answers = []
     for prompt in prompts:
-        answer = [int(model.prefill(0, prompt, 0).argmax())]
+        answer = [int(model.prefill(0, prompt, 0)[0].argmax())]
         while len(answer) < num_tokens:
             at = len(prompt) + len(answer) - 1
             answer.append(int(model.decode([answer[-1]], [at])[0].argmax()))
