@@ -258,7 +258,7 @@ def steps_until_reused(engine: Engine, prompts: Prompts, rounds: int) -> int:
 
 def in_this_process(prompts: Prompts, rounds: int) -> dict[str, Any]:
     """What a step of one token is made of."""
-    engine = build_engine(msgspec.structs.replace(start(), looks_ahead=False), Wake())
+    engine, _ = build_engine(msgspec.structs.replace(start(), looks_ahead=False), Wake())
     kinds: dict[str, tuple[Sampling, Constraint | None]] = {
         "greedy": (GREEDY, None),
         "top_k": (TOP_K, None),

@@ -12,6 +12,8 @@ from gateway.engine.worker.tensors import HOST, DeviceTensor, Tensor
 if TYPE_CHECKING:
     from gateway.engine.bundle_facts import Provider
 
+_NO_MEMORY: tuple[type[Exception], ...] = (*RUNTIME_ERRORS, MemoryError)
+
 
 @dataclass(frozen=True, slots=True)
 class Processor:
@@ -41,7 +43,7 @@ class Processor:
             return Tensor(shape, dtype)
         try:
             return DeviceTensor(shape, dtype, self.memory)
-        except RUNTIME_ERRORS as error:
+        except _NO_MEMORY as error:
             raise EngineFault(
                 f"no memory for the model's arrays on {self.name}: {error}"
             ) from error
