@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.scheduling import Scheduler
@@ -23,10 +24,13 @@ from gateway.runtime.frames import encode
 from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.parent_process import meet_parent
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _DEVICE_CHUNK_TOKENS, _DEVICE_GRID = 1024, 64
-"""A GPU takes little longer for a thousand prompt tokens than for one, so whole prompts run in big
-batches. Its matrix kernels round by the size of a batch, decode steps too: nothing is exact there
-that a finer cut could spoil."""
+"""A run reads all weights once, however many tokens it has, which on a GPU is most of a short run:
+so whole prompts run in big batches (assumed; 16 prompts of 64 tokens). Matrix kernels of GPUs round
+by the size of a batch, in decode steps too: nothing is exact there that a finer cut could spoil."""
 
 
 def main() -> int:
@@ -68,9 +72,17 @@ def build_engine(start: Start, wake: Wake) -> tuple[Engine, Loaded]:
         raise ConfigError("an engine needs at least one slot and one token per prefill chunk")
     bundle = load_bundle(Path(start.bundle_path), verify=False)
     loaded = load_model(start, bundle)
-    model = loaded.model
+    engine = engine_over(loaded, start, bundle, wake.set)
+    settle_garbage()
+    return engine, loaded
+
+
+def engine_over(
+    loaded: Loaded, start: Start, bundle: Bundle, on_compiled: Callable[[], None]
+) -> Engine:
+    """An engine over a loaded model, which was run once then. Raises BundleError, EngineFault."""
+    model, end_ids = loaded.model, end_token_ids(bundle)
     scheduler = _scheduler(start, loaded)
-    end_ids = end_token_ids(bundle)
     engine = Engine(
         model,
         scheduler,
@@ -78,19 +90,18 @@ def build_engine(start: Start, wake: Wake) -> tuple[Engine, Loaded]:
         end_ids=frozenset(end_ids),
         frame_interval_s=start.frame_interval_s,
         inter_token_budget_s=start.inter_token_budget_s,
-        on_compiled=wake.set,
+        on_compiled=on_compiled,
         ahead_cost=ahead_cost(model),
         resumes_fast=start.resumes_fast,
     )
     engine.measure()
-    settle_garbage()
-    return engine, loaded
+    return engine
 
 
 def _scheduler(start: Start, loaded: Loaded) -> Scheduler:
     """Prompts are cut and batched as their bits allow; on a device as it is fast."""
     if loaded.is_apart:
-        chunk, grid, batches = max(start.chunk_tokens, _DEVICE_CHUNK_TOKENS), _DEVICE_GRID, True
+        chunk, grid, batches = _DEVICE_CHUNK_TOKENS, _DEVICE_GRID, True
     else:
         rounding = measure_rounding(loaded.model)
         chunk, batches = start.chunk_tokens, rounding.is_same_in_batch
