@@ -23,6 +23,7 @@ from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.model import DecoderModel
 from gateway.engine.worker.processor import CPU, Processor, cuda
+from gateway.engine.worker.served_graph import served_graph
 from gateway.engine.worker.step_graphs import StepGraphs
 from models.make_tiny import write_tiny_bundle
 from tests.engine.apart import APART
@@ -98,6 +99,25 @@ def test_keys_values_and_weights_are_halves(random_half_dir: Path) -> None:
     assert {one.type.tensor_type.elem_type for one in caches} == {TensorProto.FLOAT16}
     kinds = {tensor.data_type for tensor in graph.initializer}
     assert kinds == {TensorProto.FLOAT16, TensorProto.INT64}
+
+
+def test_a_step_can_be_captured(random_half_dir: Path) -> None:
+    """CUDA has kernels for all of it, and none of them reads the host's memory while it runs, which
+    a replay would read again when it holds something else."""
+    served, _ = served_graph(load_bundle(random_half_dir).artifact("cuda").path)
+    assert {node.op_type for node in onnx.load_from_string(served).graph.node} == {
+        "Cast",
+        "Flatten",
+        "FusedMatMul",
+        "Gather",
+        "GroupQueryAttention",
+        "MatMul",
+        "Mul",
+        "Sigmoid",
+        "SimplifiedLayerNormalization",
+        "SkipSimplifiedLayerNormalization",
+        "TopK",
+    }
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ class AheadRun:
         self._values = processor.tensor((NUM_AHEAD, num_top), np.float32)
         self._top_ids = processor.tensor((NUM_AHEAD, num_top), np.int64)
         self._offsets = np.arange(NUM_AHEAD)
-        index = self._index = processor.tensor((NUM_AHEAD, 2), np.int64)
-        index.host[:, 1] = self._offsets
+        index = self._index = processor.tensor((NUM_AHEAD,), np.int64)
+        index.host[:] = self._offsets
         index.send()
         binding = self._binding = session.io_binding()
         self._ids.feed(binding, "input_ids")

@@ -55,11 +55,10 @@ class RowRun:
         self.num_rows = num_rows
         self._has_position_ids = layout.has_position_ids
         self._width = 0
-        self._is_first_wanted = True
+        self._is_index_plain = False
+        """It asks for the first of each row's new tokens."""
         binding = self.binding = session.io_binding()
-        self._index = processor.tensor((num_rows, 2), np.int64)
-        self._index.host[:, 0] = np.arange(num_rows)
-        self._index.send()
+        self._index = processor.tensor((num_rows,), np.int64)
         self._index.feed(binding, LOGITS_INDEX)
         self._last_positions = processor.tensor((num_rows,), np.int32)
         self._last_positions.feed(binding, LAST_POSITIONS)
@@ -81,6 +80,8 @@ class RowRun:
                 self._positions = self._processor.tensor((self.num_rows, width), np.int64)
                 self._positions.feed(self.binding, "position_ids")
             self._width = width
+            self._firsts = np.arange(self.num_rows) * width
+            self._is_index_plain = False
         ids: Ints = self._tokens.host
         return ids
 
@@ -96,10 +97,10 @@ class RowRun:
             self._positions.send()
         self._last_positions.host[:] = last_positions
         self._last_positions.send()
-        if wanted is not None or not self._is_first_wanted:
-            self._index.host[:, 1] = 0 if wanted is None else wanted
+        if wanted is not None or not self._is_index_plain:
+            self._index.host[:] = self._firsts if wanted is None else self._firsts + wanted
             self._index.send()
-            self._is_first_wanted = wanted is None
+            self._is_index_plain = wanted is None
 
     def top(self) -> Top:
         """The largest logits of the run."""
