@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from gateway.config.site import SiteConfig, UpstreamModel
     from gateway.engine.bundle_facts import Bundle
+    from gateway.engine.frames import Ready
     from gateway.session.port import TurnRunner
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,9 @@ async def engine_backend(
         except EngineUnavailable as error:
             raise SetupError(f"the engine does not start: {error}") from error
     model = loading.result()
-    info = _model_info(config, bundle, engine.max_context_tokens)
+    if engine.facts.remark:
+        _log.info("the model runs on the CPU: %s", engine.facts.remark)
+    info = _model_info(config, bundle, engine.facts)
     grid = await Grid.join(config, info, engine, stack)
     engine.on_resume = grid.router.count_resume
     agent = Agent(
@@ -188,22 +191,21 @@ async def _server_tools(
     return ServerTools(store, model.fixed_tools, verifies_callers=config.account.verify_callers)
 
 
-def _model_info(config: SiteConfig, bundle: Bundle, max_context_tokens: int) -> ModelInfo:
+def _model_info(config: SiteConfig, bundle: Bundle, engine: Ready) -> ModelInfo:
     return ModelInfo(
         model_id=bundle.name,
         version=bundle.version,
         digest=bundle.digest.removeprefix("sha256:"),
-        precision=_precision(config, bundle),
-        max_context_tokens=max_context_tokens,
+        precision=_precision(engine.accelerator, bundle),
+        max_context_tokens=engine.max_context_tokens,
         tools=bundle.tools,
         aliases=config.model.aliases,
     )
 
 
-def _precision(config: SiteConfig, bundle: Bundle) -> str:
+def _precision(accelerator: str, bundle: Bundle) -> str:
     """How the weights are stored, or that there are none."""
-    accelerator = config.model.accelerator
     if accelerator.startswith(PREFIX):
         # Sites may keep the same profile in different files.
         return PREFIX + Path(accelerator.removeprefix(PREFIX)).stem
-    return bundle.artifact("cpu").precision
+    return bundle.artifact("cuda" if accelerator == "cuda" else "cpu").precision

@@ -42,7 +42,8 @@ from loadtests.host import HostMeter
 if TYPE_CHECKING:
     from gateway.engine.worker.engine import Engine
     from gateway.engine.worker.model import DecoderModel
-    from gateway.engine.worker.session import Binding, Session
+    from gateway.engine.worker.session import Session
+    from gateway.engine.worker.tensors import Binding
 
 SEED = 3
 NUM_STREAMS = 32
@@ -194,10 +195,10 @@ class TimedSession:
         """As the session's."""
         return self._session.io_binding()
 
-    def run_with_iobinding(self, binding: Binding) -> None:
+    def run_with_iobinding(self, binding: Binding, options: object = None) -> None:
         """As the session's, on the clock."""
         began_s = time.perf_counter()
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, options)
         self.taken_s += time.perf_counter() - began_s
 
 
@@ -257,7 +258,7 @@ def steps_until_reused(engine: Engine, prompts: Prompts, rounds: int) -> int:
 
 def in_this_process(prompts: Prompts, rounds: int) -> dict[str, Any]:
     """What a step of one token is made of."""
-    engine = build_engine(msgspec.structs.replace(start(), looks_ahead=False), Wake())
+    engine, _ = build_engine(msgspec.structs.replace(start(), looks_ahead=False), Wake())
     kinds: dict[str, tuple[Sampling, Constraint | None]] = {
         "greedy": (GREEDY, None),
         "top_k": (TOP_K, None),

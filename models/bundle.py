@@ -51,6 +51,16 @@ class BundleFacts:
     instructions: Literal["any", "none"] = "any"
 
 
+def provider_of(precision: Precision) -> Provider:
+    """What runs a graph in this precision."""
+    return "cuda" if precision == "fp16" else "cpu"
+
+
+def kv_value_bytes(precision: Precision) -> int:
+    """Of a number in the KV cache of a graph in this precision."""
+    return 2 if precision == "fp16" else 4
+
+
 def write_bundle(
     out_dir: Path,
     *,

@@ -2,8 +2,9 @@
 
 ``tiny`` answers with tokens that are known beforehand (the rule is in `lag_copy`): it echoes the
 last message, up to its last ``lag_tokens - 2`` bytes, and stops; a message that ends in ``...`` is
-repeated until a limit ends the answer. ``small`` and ``0.5b`` have random weights: their text is
-noise, their cost is that of a real model of the shape (15.7 M parameters; Qwen2.5-0.5B).
+repeated until a limit ends the answer. ``small``, ``0.5b`` and ``1b`` have random weights: their
+text is noise, their cost is that of a real model of the shape (15.7 M parameters; Qwen2.5-0.5B;
+Llama-3.2-1B).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from models.bundle import BundleFacts, write_bundle
+from models.bundle import BundleFacts, kv_value_bytes, provider_of, write_bundle
 from models.byte_tokenizer import BEGIN, END, MIN_VOCAB_SIZE, byte_tokenizer_json
 from models.calibrate import calibrated
 from models.gqa_graph import DecoderShape, build_graph, random_weights
@@ -22,6 +23,8 @@ from models.lag_copy import lag_copy_shape, lag_copy_weights
 from models.matrices import Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 TINY_LAG_TOKENS = 128
@@ -53,25 +56,37 @@ BENCHMARK_SHAPES = {
         rms_norm_eps=1e-6,
         qkv_bias=True,
     ),
+    "1b": DecoderShape(
+        vocab_size=128256,
+        hidden_size=2048,
+        num_layers=16,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=64,
+        ffn_size=8192,
+        max_len=4096,
+        rope_theta=5e5,
+    ),
 }
 
 _CHAT_TEMPLATE = Path(__file__).with_name("tiny_chat_template.jinja")
 
 
-def write_tiny_bundle(
-    out: Path, *, lag_tokens: int = TINY_LAG_TOKENS, precision: Precision = "fp32"
-) -> Path:
-    """Write the predictable model's bundle into `out` and return `out`."""
+def write_tiny_bundle(out: Path, *precisions: Precision, lag_tokens: int = TINY_LAG_TOKENS) -> Path:
+    """Write the predictable model's bundle into `out` and return `out`.
+
+    It has a graph in each precision, in fp32 if none is named.
+    """
     shape = lag_copy_shape(MIN_VOCAB_SIZE, TINY_MAX_CONTEXT_TOKENS)
     weights = lag_copy_weights(shape, lag_tokens)
-    return _write(out, "tiny", shape, weights, precision, lag_tokens)
+    return _write(out, "tiny", shape, weights, precisions or ("fp32",), lag_tokens)
 
 
-def write_benchmark_bundle(out: Path, preset: str, precision: Precision) -> Path:
+def write_benchmark_bundle(out: Path, preset: str, *precisions: Precision) -> Path:
     """Write a random-weight bundle of a preset's shape into `out` and return `out`."""
     shape = BENCHMARK_SHAPES[preset]
     weights = random_weights(shape, seed=0)
-    return _write(out, f"random-{preset}", shape, weights, precision, _NO_LAG_TOKENS)
+    return _write(out, f"random-{preset}", shape, weights, precisions, _NO_LAG_TOKENS)
 
 
 def _write(
@@ -79,14 +94,13 @@ def _write(
     name: str,
     shape: DecoderShape,
     weights: dict[str, NDArray[np.float32]],
-    precision: Precision,
+    precisions: Sequence[Precision],
     lag_tokens: int,
 ) -> Path:
     template = _CHAT_TEMPLATE.read_text("utf-8").replace("LAG_TOKENS", str(lag_tokens))
     peaks: dict[str, float] = {}
-    if precision == "w8a8":
+    if "w8a8" in precisions:
         weights, peaks = calibrated(shape, weights, _noise(shape))
-    kv_value_bytes = 2 if precision == "fp16" else 4
     facts = BundleFacts(
         id=name,
         version="1",
@@ -96,16 +110,15 @@ def _write(
         languages=(),
         tool_format="hermes",
         max_context_tokens=shape.max_len,
-        kv_bytes_per_token=kv_value_bytes * shape.kv_values_per_token,
+        kv_bytes_per_token=kv_value_bytes(precisions[0]) * shape.kv_values_per_token,
         begin_token=BEGIN,
         end_tokens=(END,),
     )
     write_bundle(
         out,
         graphs={
-            ("cuda" if precision == "fp16" else "cpu", precision): build_graph(
-                shape, weights, precision, peaks=peaks
-            )
+            (provider_of(precision), precision): build_graph(shape, weights, precision, peaks=peaks)
+            for precision in precisions
         },
         tokenizer_json=byte_tokenizer_json(shape.vocab_size),
         chat_template=template,
@@ -130,12 +143,18 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, help="directory to write")
     parser.add_argument("--shape", choices=["tiny", *BENCHMARK_SHAPES], default="tiny")
-    parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        nargs="+",
+        default=["fp32"],
+        help="of a graph each; fp16 is for CUDA, all others are for the CPU",
+    )
     arguments = parser.parse_args()
     if arguments.shape == "tiny":
-        write_tiny_bundle(arguments.out, precision=arguments.precision)
+        write_tiny_bundle(arguments.out, *arguments.precision)
     else:
-        write_benchmark_bundle(arguments.out, arguments.shape, arguments.precision)
+        write_benchmark_bundle(arguments.out, arguments.shape, *arguments.precision)
     print(f"wrote {arguments.out}")
 
 

@@ -103,9 +103,14 @@ def engine_checks(model_directory: str) -> list[Check]:
 
 def _runtime_checks(runtime: RuntimeReport) -> list[Check]:
     checks = [Check("onnxruntime", State.OK, f"{runtime.version}, runs models on the CPU")]
-    if Path("/dev/nvidiactl").exists():
-        detail = "there is an NVIDIA GPU; this version does not run models on it"
+    if "cuda" in runtime.accelerators:
+        detail = "models with a graph for it run on the GPU, with model.accelerator = cuda or auto"
         checks.append(Check("cuda", State.OK, detail))
+    elif Path("/dev/nvidiactl").exists():
+        cause, _, mend = runtime.cuda_problem.rpartition("; ")
+        checks.append(Check("cuda", State.WARN, f"models run on the CPU: {cause}", mend))
+    else:
+        checks.append(Check("cuda", State.OK, "no NVIDIA GPU: models run on the CPU"))
     return checks
 
 

@@ -81,10 +81,8 @@ def fitness(graph: GraphReport, bundle: Bundle, runtime: RuntimeReport) -> Fitne
         graph.weights_bytes * _WEIGHTS_RESIDENT_RATIO + graph.kv_bytes_per_token * context_tokens
     )
     problem = graph.problem
-    if not problem and graph.provider != "cpu":
-        problem = f"this version runs models on the CPU, not on {graph.provider}; export for cpu"
     if not problem and graph.provider not in runtime.accelerators:
-        problem = f"ONNX Runtime does not start on {graph.provider} here; run `firsthop doctor`"
+        problem = runtime.cuda_problem
     available = _available_bytes()
     if not problem and available and needed > available:
         problem = f"needs {_size(needed)} of memory, {_size(available)} are free; use fewer slots"

@@ -36,8 +36,9 @@ def check_named(loaded: LoadedConfig, *, verify: bool) -> None:
     with complaints.noting(place("model.directory")):
         if not site.upstream.url:
             bundle = load_bundle(site.model.path, verify=verify)
-            if not is_emulated:
-                bundle.artifact("cpu")
+            match site.model.accelerator:
+                case "cpu" | "cuda" as provider:
+                    bundle.artifact(provider)
     with complaints.noting(place("model.accelerator")):
         if is_emulated:
             load_profile(site.model.accelerator.removeprefix(PREFIX))

@@ -44,6 +44,7 @@ DEFAULT_PORT_BASE = 8080
 _HIGHEST_PORT = 65_535
 _HIGHEST_BASE = _HIGHEST_PORT - ADMIN_OFFSET
 
+_ACCELERATORS = ("auto", "cpu", "cuda")
 _CLIENT_HABITS = ("gpt-4o*", "gpt-realtime*")
 """Model names that clients send when nobody told them another; a local site takes them."""
 
@@ -140,7 +141,7 @@ def register(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--accelerator",
         type=_accelerator,
-        metavar="cpu|emulated:PROFILE",
+        metavar="auto|cpu|cuda|emulated:PROFILE",
         help="what runs the model (default: cpu); emulated: made-up answers at a profile's speed",
     )
     parser.set_defaults(run=run)
@@ -353,12 +354,11 @@ def _port_base(text: str) -> int:
 
 
 def _accelerator(text: str) -> str:
-    if text == "cuda":
-        raise argparse.ArgumentTypeError("cuda is not in this version; models run on the CPU")
     profile = text.removeprefix(PREFIX)
     if profile != text and profile not in shipped_profiles() and not profile.endswith(".toml"):
         shipped = ", ".join(shipped_profiles())
         raise argparse.ArgumentTypeError(f"the profiles are {shipped}, or a path ending in .toml")
-    if text != "cpu" and profile == text:
-        raise argparse.ArgumentTypeError(f"takes cpu or emulated:PROFILE, not {text!r}")
+    if text not in _ACCELERATORS and profile == text:
+        known = ", ".join(_ACCELERATORS)
+        raise argparse.ArgumentTypeError(f"takes {known} or emulated:PROFILE, not {text!r}")
     return text

@@ -124,10 +124,13 @@ class Model(msgspec.Struct, frozen=True):
     accelerator: Annotated[
         str,
         Meta(
-            pattern="^(cpu|emulated:.+)$",
-            description="What runs the model. `emulated:PROFILE` makes up answers at the speed of a"
-            " step-time profile (for load tests). CUDA is not in this version.",
-            extra={"words": "`cpu` or `emulated:PROFILE`"},
+            pattern="^(auto|cpu|cuda|emulated:.+)$",
+            description="What runs the model. `cuda` needs an NVIDIA GPU, the libraries of `pip "
+            "install 'firsthop[cuda]'` and a model with a graph for CUDA, in half precision; `auto`"
+            " takes the GPU where all of that is there, else the CPU. This version's CUDA has not "
+            "been run on a GPU yet. `emulated:PROFILE` makes up answers at the speed of a step-time"
+            " profile (for load tests).",
+            extra={"words": "`auto`, `cpu`, `cuda` or `emulated:PROFILE`"},
         ),
     ] = "cpu"
     num_slots: Annotated[

@@ -127,6 +127,16 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         """The hex digest of the only tool list this model was trained on, if it has one."""
         return self.tools.removeprefix("fixed:") if self.tools.startswith("fixed:") else None
 
+    def runs_on(self, provider: Provider) -> bool:
+        """Whether there is a graph for this provider."""
+        return any(artifact.provider == provider for artifact in self.artifacts)
+
+    def kv_bytes_on(self, provider: Provider) -> int:
+        """One token's keys and values there: in single precision on the CPU, in half on CUDA."""
+        if self.artifacts[0].provider == provider:
+            return self.kv_bytes_per_token
+        return self.kv_bytes_per_token // 2 if provider == "cuda" else 2 * self.kv_bytes_per_token
+
     def artifact(self, provider: Provider) -> Artifact:
         """The graph for this provider. Raises UnsupportedLayout when the bundle has none."""
         for artifact in self.artifacts:

@@ -222,6 +222,8 @@ class EngineClient:
         began_s = time.monotonic()
         worker, self._facts = await EngineProcess.spawn(self.start)
         self._startup_s = time.monotonic() - began_s
+        # Streams that go on in a later process go on where their tokens were computed.
+        self.start = msgspec.structs.replace(self.start, accelerator=self._facts.accelerator)
         self._load = self._facts.load
         self._has_produced = False
         self._failed_starts = 0

@@ -33,7 +33,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     frame_interval_s: float = 0.02
     """A stream's first token leaves at once, later ones at most one frame per interval."""
     accelerator: str = "cpu"
-    """`cpu`, or `emulated:PROFILE`: made-up tokens at the speed of a step-time profile."""
+    """`cpu`, `cuda`, `auto` (the GPU where model and machine allow it, else the CPU), or
+    `emulated:PROFILE`: made-up tokens at the speed of a step-time profile."""
     looks_ahead: bool = True
     """A small model checks guesses of the next tokens while it serves one stream, where that pays;
     its weights are in memory twice then."""
@@ -82,6 +83,10 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
     num_slots: int
     startup_s: float
     load: EngineLoad
+    accelerator: str = "cpu"
+    """What runs the model: never `auto`."""
+    remark: str = ""
+    """Why `auto` did not take the GPU."""
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag="batch"):

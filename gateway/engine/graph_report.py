@@ -55,10 +55,12 @@ class RuntimeReport(msgspec.Struct, frozen=True):
     accelerators: tuple[str, ...]
     """Of `cpu` and `cuda`, what a session really started on."""
     graphs: tuple[GraphReport, ...] = ()
+    cuda_problem: str = ""
+    """What is missing for CUDA, and the mend."""
 
 
 def probe_runtime(directory: Path | None = None, *, run: bool = False) -> RuntimeReport:
-    """Ask a fresh engine process; with `run`, graphs for the CPU also run a few tokens.
+    """Ask a fresh engine process; with `run`, graphs that can run here also do, for a few tokens.
 
     Raises SetupError with the process's last line when it fails, for instance because ONNX
     Runtime cannot be loaded.

@@ -44,7 +44,7 @@ def run(reply: Replies, cases: Iterable[Case]) -> Findings:
 def against_fp32(build_dir: Path, int8: Findings, cases: Sequence[Case]) -> dict[str, Any]:
     """Serve the same cases in fp32; the loss is in percentage points of exact matches."""
     with tempfile.TemporaryDirectory() as folder:
-        export(build_dir, Path(folder), "fp32")
+        export(build_dir, Path(folder), ("fp32",))
         fp32 = run(ServedModel(Path(folder)).reply, cases)
     lost = fp32.total.num_passed - int8.total.num_passed
     return {

@@ -1,18 +1,19 @@
 """Write the bundle: the trained weights as a w8a8 graph, with tokenizer, template and manifest.
 
-python -m models.subscriber_care.export
+python -m models.subscriber_care.export [--precision w8a8 fp16]
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from models.bundle import BundleFacts, write_bundle
+from models.bundle import BundleFacts, kv_value_bytes, provider_of, write_bundle
 from models.calibrate import calibrated
 from models.gqa_graph import DecoderShape, build_graph
 from models.matrices import Precision
@@ -22,7 +23,6 @@ from models.subscriber_care.tokenizer import BUILD_DIR
 
 BUNDLE_DIR = HERE / "bundle"
 VERSION = "0.1.0"
-_KV_BYTES_PER_VALUE = 4
 _CALIBRATION_SEED, _NUM_CALIBRATED = 4242, 120
 
 
@@ -37,19 +37,21 @@ def _sequences(tokenizer: Tokenizer, max_len: int) -> Iterator[list[int]]:
         yield tokenizer.encode(render(turns)).ids[:max_len]
 
 
-def export(build_dir: Path, bundle_dir: Path, precision: Precision = "w8a8") -> None:
-    """Write the bundle for the weights and tokenizer of `build_dir`."""
+def export(build_dir: Path, bundle_dir: Path, precisions: Sequence[Precision] = ("w8a8",)) -> None:
+    """Write the bundle for the weights and tokenizer of `build_dir`, a graph in each precision."""
     training = json.loads((build_dir / "training.json").read_text(encoding="utf-8"))
     shape = DecoderShape(**training["shape"])
     tokenizer = Tokenizer.from_file(str(build_dir / "tokenizer.json"))
     weights = _weights(build_dir / "weights.npz")
     peaks: dict[str, float] = {}
-    if precision == "w8a8":
+    if "w8a8" in precisions:
         weights, peaks = calibrated(shape, weights, _sequences(tokenizer, shape.max_len))
-    graph = build_graph(shape, weights, precision, peaks=peaks)
     write_bundle(
         bundle_dir,
-        graphs={("cpu", precision): graph},
+        graphs={
+            (provider_of(one), one): build_graph(shape, weights, one, peaks=peaks)
+            for one in precisions
+        },
         tokenizer_json=tokenizer.to_str(),
         chat_template=TEMPLATE_FILE.read_text(encoding="utf-8"),
         tools_json=TOOLS_FILE.read_text(encoding="utf-8"),
@@ -63,7 +65,7 @@ def export(build_dir: Path, bundle_dir: Path, precision: Precision = "w8a8") -> 
             languages=("en",),
             tool_format="firsthop",
             max_context_tokens=shape.max_len,
-            kv_bytes_per_token=shape.kv_values_per_token * _KV_BYTES_PER_VALUE,
+            kv_bytes_per_token=shape.kv_values_per_token * kv_value_bytes(precisions[0]),
             end_tokens=(END,),
             begin_token=BEGIN,
             instructions="none",
@@ -77,8 +79,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=Path, default=BUILD_DIR)
     parser.add_argument("--bundle", type=Path, default=BUNDLE_DIR)
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        nargs="+",
+        default=["w8a8"],
+        help="of a graph each; fp16 is for CUDA, all others are for the CPU",
+    )
     options = parser.parse_args()
-    export(options.build, options.bundle)
+    export(options.build, options.bundle, options.precision)
     files = sorted(options.bundle.iterdir())
     print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
 

@@ -93,7 +93,7 @@ def test_check_names_what_is_wrong(
     assert complaint in captured.err
 
 
-@pytest.mark.parametrize("accelerator", ["cuda", "emulated:nope"])
+@pytest.mark.parametrize("accelerator", ["tpu", "emulated:nope"])
 def test_check_and_serve_say_all_that_would_stop_a_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], accelerator: str
 ) -> None:
@@ -107,9 +107,9 @@ def test_check_and_serve_say_all_that_would_stop_a_start(
         complaints = capsys.readouterr().err.splitlines()
         assert all(line.startswith(f"firsthop: {file}:") for line in complaints), complaints
         assert "limits.max_queued" in complaints[-1]
-    assert ("model.accelerator" in complaints[0]) is (accelerator == "cuda")
+    assert ("model.accelerator" in complaints[0]) is (accelerator == "tpu")
 
-    file.write_text(file.read_text().replace("-1", "1").replace("cuda", "emulated:other"))
+    file.write_text(file.read_text().replace("-1", "1").replace("tpu", "emulated:other"))
     for command in (["config", "check", str(file)], ["serve", "--config", str(file)]):
         assert main(command) == 1
         complaints = capsys.readouterr().err.splitlines()

@@ -75,7 +75,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["up", "--port-base", "x"],
         ["up", "--port-base", "65533"],
         ["up", "--accelerator", "gpu"],
-        ["up", "--accelerator", "cuda"],
         ["up", "--accelerator", "emulated:nope"],
     ],
 )

@@ -52,7 +52,7 @@ def test_fitness_says_what_is_in_the_way(runtime: RuntimeReport, tiny_bundle: Pa
 
     assert problem() == ""
     assert problem(problem="no heads") == "no heads"
-    assert "runs models on the CPU, not on cuda" in problem(provider="cuda")
+    assert problem(provider="cuda") == runtime.cuda_problem != ""
     assert "of memory" in problem(weights_bytes=1 << 50)
 
 

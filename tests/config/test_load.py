@@ -61,7 +61,7 @@ def test_each_source_is_stronger_than_the_one_before(site_file: Path) -> None:
         ('[site]\nid = "edge-b\\n"\n', ":2: site.id: takes text, matching"),
         (
             "[model]\naccelerator = 'tpu'\n",
-            ":2: model.accelerator: takes `cpu` or `emulated:PROFILE`, not 'tpu'",
+            ":2: model.accelerator: takes `auto`, `cpu`, `cuda` or `emulated:PROFILE`, not",
         ),
         ("[model]\naliases = [\n 'a',\n 3,\n]\n", ":2: model.aliases: takes list of text"),
         ("[budgets]\nvoice_ms = -1\n", ":2: budgets.voice_ms: takes number, above 0"),

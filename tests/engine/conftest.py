@@ -46,6 +46,12 @@ def random_int8_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write_random(tmp_path_factory.mktemp("bundles") / "random-int8", "int8")
 
 
+@pytest.fixture(scope="session")
+def random_half_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model in half precision, keys and values too, for CUDA."""
+    return _write_random(tmp_path_factory.mktemp("bundles") / "random-half", "fp16")
+
+
 def _write_random(out: Path, precision: Precision) -> Path:
     facts = BundleFacts(
         id="random",
@@ -63,7 +69,7 @@ def _write_random(out: Path, precision: Precision) -> Path:
     graph = build_graph(_RANDOM_SHAPE, random_weights(_RANDOM_SHAPE, seed=1), precision)
     write_bundle(
         out,
-        graphs={("cpu", precision): graph},
+        graphs={("cuda" if precision == "fp16" else "cpu", precision): graph},
         tokenizer_json=byte_tokenizer_json(_RANDOM_SHAPE.vocab_size),
         chat_template="{{ messages[-1].content }}",
         facts=facts,

@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from gateway.core.generation import GenerationRequest
+    from gateway.engine.worker.port import Logits
     from gateway.engine.worker.sampling import Top
 
 _CONTEXT_TOKENS = 400
@@ -49,7 +47,7 @@ class CountedRuns:
         self.count = 0
         self.fails = False
 
-    def decode(self, ids: Sequence[int], start: int) -> tuple[NDArray[np.float32], Top]:
+    def decode(self, ids: Sequence[int], start: int) -> tuple[Logits, Top]:
         """As the model's."""
         if self.fails:
             raise EngineFault("broken")
@@ -174,9 +172,9 @@ def test_other_bits_make_it_useless(random_dir: Path, monkeypatch: pytest.Monkey
     assert model.ahead is not None
     decode = model.ahead.decode
 
-    def rounding(ids: Sequence[int], start: int) -> tuple[NDArray[np.float32], Top]:
+    def rounding(ids: Sequence[int], start: int) -> tuple[Logits, Top]:
         logits, top = decode(ids, start)
-        logits[3, 0] += 1e-6
+        logits[3][0] += 1e-6
         return logits, top
 
     monkeypatch.setattr(model.ahead, "decode", rounding)

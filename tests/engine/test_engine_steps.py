@@ -427,15 +427,15 @@ def test_a_tokenizer_that_grammars_cannot_use_fails_the_request_alone(
 
 def test_one_runtime_error_leaves_the_model_usable(model: DecoderModel) -> None:
     ids = list(_PROMPT)
-    alone = model.prefill(0, ids, 0).copy()
+    alone = model.prefill(0, ids, 0)[0].copy()
     with pytest.raises(EngineFault, match="could not be run"):
         model.prefill(0, [10**9], 0)
-    assert np.array_equal(model.prefill(1, ids, 0), alone)
+    assert np.array_equal(model.prefill(1, ids, 0)[0], alone)
 
 
 def test_moved_rows_decode_as_before(model: DecoderModel) -> None:
     model.prefill(0, _PROMPT, 0)
     model.prefill(2, _PROMPT, 0)
-    before = model.decode([5], [140]).copy()
+    before = model.decode([5], [140])[0].copy()
     model.kv.move(Move(src=2, dst=1, num_tokens=140))
-    assert np.array_equal(model.decode([9, 5], [140, 140])[1], before[0])
+    assert np.array_equal(model.decode([9, 5], [140, 140])[1], before)

@@ -1,8 +1,8 @@
 """Whatever runs beside a generation and wherever its parts come from, its tokens are the same.
 
-The matrix of model x (batching, chunking, caching, resuming, preemption, all of them) against each
-generation alone in a fresh engine whose prompt runs in one piece. Tokens and log-probabilities are
-compared bit for bit, which is more than the same tokens.
+The matrix of model x processor x (batching, chunking, caching, resuming, preemption, all of them)
+against each generation alone in a fresh engine whose prompt runs in one piece. Tokens and
+log-probabilities are compared bit for bit, which is more than the same tokens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from gateway.engine.bundle import load_bundle
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
 from gateway.engine.worker.model import DecoderModel
+from gateway.engine.worker.processor import CPU
 from gateway.engine.worker.rounding import Rounding, grid_tokens, measure_rounding
+from tests.engine.apart import APART
 from tests.engine.processor import avx512_vnni
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.core.generation import TokenLogprob
 
 MODELS = ("tiny_dir", "random_dir", "random_int8_dir", "shipped")
+ON_A_DEVICE = ("random_dir", "random_half_dir")
 _MAX_CONTEXT_TOKENS = 400
 _NUM_SLOTS, _NUM_SPARE_ROWS = 4, 3
 _WHOLE = 512
@@ -47,17 +50,22 @@ class Answer:
     cached_tokens: int = 0
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[*((name, CPU) for name in MODELS), *((name, APART) for name in ON_A_DEVICE)],
+    ids=[*MODELS, *(f"{name}-on-a-device" for name in ON_A_DEVICE)],
+)
 def model(request: pytest.FixtureRequest) -> DecoderModel:
-    name = request.param
+    name, processor = request.param
     root = SHIPPED_MODEL if name == "shipped" else request.getfixturevalue(name)
     return DecoderModel.load(
-        load_bundle(root).artifact("cpu").path,
+        load_bundle(root).artifacts[0].path,
         num_rows=_NUM_SLOTS + _NUM_SPARE_ROWS + 1,
         max_context_tokens=_MAX_CONTEXT_TOKENS,
         num_threads=1,
         spin=False,
         looks_ahead=True,
+        processor=processor,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.core.errors import EngineFault
 from gateway.engine.bundle import load_bundle
+from gateway.engine.worker.kv_rows import HostKvRows
 from gateway.engine.worker.model import DecoderModel
 from gateway.engine.worker.rounding import Rounding, grid_tokens, measure_rounding
 from tests.engine.processor import avx512_vnni
@@ -44,6 +45,7 @@ def test_a_kernel_that_rounds_by_the_size_of_a_piece_is_noticed(
 
     def rounding(row: int, ids: list[int], start: int) -> object:
         logits = prefill(row, ids, start)
+        assert isinstance(model.kv, HostKvRows)
         model.kv.arrays["1.value"][row, 0, start, 0] += len(ids) * 1e-6
         return logits
 

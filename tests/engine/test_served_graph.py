@@ -94,7 +94,7 @@ class Slots:
             tokens[index, : len(row)] = row
         binding = self.session.io_binding()
         binding.bind_output("logits", "cpu")
-        last = np.array([(index, len(row) - 1) for index, row in enumerate(ids)])
+        last = np.array([index * width + len(row) - 1 for index, row in enumerate(ids)])
         for name, array in (
             ("input_ids", tokens),
             ("last_positions", np.array(lengths, np.int32) - np.int32(1)),
@@ -149,7 +149,7 @@ def test_served_logits_are_the_full_logits_at_the_asked_position(
     cache = np.float16 if precision == "fp16" else np.float32
     empty = np.zeros((3, shape.num_kv_heads, 0, shape.head_dim), cache)
     feeds = {i.name: empty for i in served.get_inputs() if i.name.startswith("past_")}
-    feeds |= {"input_ids": ids, "logits_index": np.stack((np.arange(3), index), axis=1), **lengths}
+    feeds |= {"input_ids": ids, "logits_index": np.arange(3) * 9 + index, **lengths}
     logits = served.run(["logits"], feeds)[0]
     assert logits.dtype == np.float32
     assert logits.shape == (3, shape.vocab_size)

@@ -112,7 +112,7 @@ def test_other_lags_follow_the_rule(tmp_path: Path, lag_tokens: int) -> None:
 
 @pytest.mark.parametrize("precision", ["int8", "w8a8"])
 def test_quantised_tiny_model_follows_the_rule(tmp_path: Path, precision: Any) -> None:
-    model = TinyModel(write_tiny_bundle(tmp_path, precision=precision))
+    model = TinyModel(write_tiny_bundle(tmp_path, precision))
     assert model.tokenizer.decode(model.answer(model.prompt("the same words"))) == "the same words"
 
 

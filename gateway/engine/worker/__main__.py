@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.scheduling import Scheduler
 from gateway.engine.bundle import load_bundle
-from gateway.engine.bundle_facts import Bundle, BundleUnreadable, graph_files
+from gateway.engine.bundle_facts import Bundle, BundleUnreadable
 from gateway.engine.frames import Failed, Ready, Start, site_frames
-from gateway.engine.step_profiles import PREFIX, FollowedProfile
 from gateway.engine.worker.ahead_cost import ahead_cost
 from gateway.engine.worker.engine import Engine
 from gateway.engine.worker.grammar import GrammarCompiler
+from gateway.engine.worker.loading import Loaded, load_model
 from gateway.engine.worker.loop import EngineLoop, Wake
 from gateway.engine.worker.rounding import grid_tokens, measure_rounding
-from gateway.engine.worker.threads import SMALL_BYTES, candidates, fastest_model
 from gateway.runtime.frames import encode
 from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.parent_process import meet_parent
 
 if TYPE_CHECKING:
-    from gateway.engine.worker.port import RunnableModel
+    from collections.abc import Callable
 
-_MAX_SPARE_ROWS = 256
+_DEVICE_CHUNK_TOKENS, _DEVICE_GRID = 1024, 64
+"""A run reads all weights once, however many tokens it has, which on a GPU is most of a short run:
+so whole prompts run in big batches (assumed; 16 prompts of 64 tokens). Matrix kernels of GPUs round
+by the size of a batch, in decode steps too: nothing is exact there that a finer cut could spoil."""
 
 
 def main() -> int:
@@ -40,7 +42,7 @@ def main() -> int:
         raise ValueError(f"the first frame must be Start, not {type(start).__name__}")
     wake = Wake()
     try:
-        engine = build_engine(start, wake)
+        engine, loaded = build_engine(start, wake)
     except (GatewayError, MemoryError) as error:
         sock.sendall(encode(Failed(str(error) or "not enough memory for the KV cache")))
         return 1
@@ -50,6 +52,8 @@ def main() -> int:
         num_slots=start.num_slots,
         startup_s=time.monotonic() - began_s,
         load=engine.load(),
+        accelerator=loaded.accelerator,
+        remark=loaded.remark,
     )
     sock.sendall(encode(ready))
     sock.setblocking(False)
@@ -59,31 +63,26 @@ def main() -> int:
     return 0
 
 
-def build_engine(start: Start, wake: Wake) -> Engine:
-    """Load the model and run it once. Raises BundleError, ConfigError, EngineFault."""
+def build_engine(start: Start, wake: Wake) -> tuple[Engine, Loaded]:
+    """Load the model and run it once; what runs it.
+
+    Raises BundleError, ConfigError, EngineFault and CudaUnavailable.
+    """
     if start.num_slots < 1 or start.chunk_tokens < 1:
         raise ConfigError("an engine needs at least one slot and one token per prefill chunk")
     bundle = load_bundle(Path(start.bundle_path), verify=False)
-    context = min(start.max_context_tokens or bundle.max_context_tokens, bundle.max_context_tokens)
-    num_spare_rows = min(
-        _MAX_SPARE_ROWS, start.cache_bytes // (context * bundle.kv_bytes_per_token)
-    )
-    model = load_model(
-        start,
-        bundle,
-        num_rows=start.num_slots + num_spare_rows + 1,
-        max_context_tokens=context,
-    )
-    rounding = measure_rounding(model)
-    scheduler = Scheduler(
-        start.num_slots,
-        start.chunk_tokens,
-        start.max_num_queued,
-        grid_tokens=grid_tokens(start.chunk_tokens, rounding),
-        num_spare_rows=num_spare_rows,
-        batches_prompts=rounding.is_same_in_batch,
-    )
-    end_ids = end_token_ids(bundle)
+    loaded = load_model(start, bundle)
+    engine = engine_over(loaded, start, bundle, wake.set)
+    settle_garbage()
+    return engine, loaded
+
+
+def engine_over(
+    loaded: Loaded, start: Start, bundle: Bundle, on_compiled: Callable[[], None]
+) -> Engine:
+    """An engine over a loaded model, which was run once then. Raises BundleError, EngineFault."""
+    model, end_ids = loaded.model, end_token_ids(bundle)
+    scheduler = _scheduler(start, loaded)
     engine = Engine(
         model,
         scheduler,
@@ -91,49 +90,30 @@ def build_engine(start: Start, wake: Wake) -> Engine:
         end_ids=frozenset(end_ids),
         frame_interval_s=start.frame_interval_s,
         inter_token_budget_s=start.inter_token_budget_s,
-        on_compiled=wake.set,
+        on_compiled=on_compiled,
         ahead_cost=ahead_cost(model),
         resumes_fast=start.resumes_fast,
     )
     engine.measure()
-    settle_garbage()
     return engine
 
 
-def load_model(
-    start: Start, bundle: Bundle, *, num_rows: int, max_context_tokens: int
-) -> RunnableModel:
-    """The bundle's model on the accelerator asked for. Raises BundleError, ConfigError."""
-    # Many emulated sites share a host: none of them loads what only a real model needs.
-    if start.accelerator.startswith(PREFIX):
-        from gateway.engine.worker.emulated import EmulatedModel
-
-        return EmulatedModel.load(
-            FollowedProfile(start.accelerator.removeprefix(PREFIX)).times,
-            bundle.tokenizer_path,
-            num_rows=num_rows,
-            max_context_tokens=max_context_tokens,
-        )
-    from gateway.engine.worker.model import DecoderModel
-
-    artifact = bundle.artifact("cpu")
-    size_bytes = sum(path.stat().st_size for path in graph_files(artifact.path))
-    is_small = size_bytes <= SMALL_BYTES
-
-    def load(num_threads: int) -> DecoderModel:
-        return DecoderModel.load(
-            artifact.path,
-            num_rows=num_rows,
-            max_context_tokens=max_context_tokens,
-            num_threads=num_threads,
-            spin=start.allow_spinning,
-            looks_ahead=start.looks_ahead and is_small,
-        )
-
-    if start.num_threads:
-        return load(start.num_threads)
-    choices = candidates(spare_cores=start.spare_cores, is_small=is_small)
-    return fastest_model(load, choices, num_slots=start.num_slots)
+def _scheduler(start: Start, loaded: Loaded) -> Scheduler:
+    """Prompts are cut and batched as their bits allow; on a device as it is fast."""
+    if loaded.is_apart:
+        chunk, grid, batches = _DEVICE_CHUNK_TOKENS, _DEVICE_GRID, True
+    else:
+        rounding = measure_rounding(loaded.model)
+        chunk, batches = start.chunk_tokens, rounding.is_same_in_batch
+        grid = grid_tokens(chunk, rounding)
+    return Scheduler(
+        start.num_slots,
+        chunk,
+        start.max_num_queued,
+        grid_tokens=grid,
+        num_spare_rows=loaded.num_spare_rows,
+        batches_prompts=batches,
+    )
 
 
 def end_token_ids(bundle: Bundle) -> tuple[int, ...]:

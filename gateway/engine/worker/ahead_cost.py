@@ -35,7 +35,7 @@ def ahead_cost(model: RunnableModel) -> float:
     one_by_one = [model.decode([id_], [num_tokens + id_])[0].copy() for id_ in ids]
     expected = [*one_by_one, *model.kv.read(0, num_tokens + NUM_AHEAD)]
     logits, _ = ahead.decode(ids, num_tokens)
-    found = [*logits, *model.kv.read(0, num_tokens + NUM_AHEAD)]
+    found = [*(logits[nth].copy() for nth in ids), *model.kv.read(0, num_tokens + NUM_AHEAD)]
     if not all(map(np.array_equal, found, expected)):
         return inf
     costs = []

@@ -178,8 +178,7 @@ class EmulatedModel:
         stop = start + len(ids)
         logits = self._spell(self.kv.chain[row, stop - 1 : stop])
         self._clock.occupy(began_s, self._times().prefill_s(len(ids), start))
-        following: Floats = logits[0]
-        return following
+        return logits
 
     def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Floats:
         """Whole prompts into empty consecutive rows; see RunnableModel.

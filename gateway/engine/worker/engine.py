@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from gateway.core.generation import (
         ClassBacklogs,
         Constraint,
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     )
     from gateway.core.scheduling import Prefill, Scheduler, StepPlan
     from gateway.engine.worker.grammar import GrammarCompiler, Matcher
-    from gateway.engine.worker.port import RunnableModel
+    from gateway.engine.worker.port import Logits, RunnableModel
     from gateway.engine.worker.sampling import Top
 
 
@@ -305,7 +303,7 @@ class Engine:
             return 0  # the run of one token tells whether it is this generation's fault
         for nth in range(len(ids)):
             num_kv = length + nth + 1
-            self._advance([generation], [num_kv], logits[nth : nth + 1], top.rows(nth, nth + 1))
+            self._advance([generation], [num_kv], logits, top.rows(nth, nth + 1), first_row=nth)
             is_over = generation.key not in self._generations
             if is_over or nth + 1 == len(ids) or generation.input_id(num_kv) != ids[nth + 1]:
                 break
@@ -363,7 +361,7 @@ class Engine:
                 continue
             self.pace.prefilled(len(ids), time.monotonic() - began_s)
             if chunk.is_last:
-                self._advance([generation], [chunk.stop], logits[None])
+                self._advance([generation], [chunk.stop], logits)
 
     def _note_first_chunk(self, chunk: Prefill, now_s: float) -> None:
         generation = self._generations[chunk.key]
@@ -376,10 +374,12 @@ class Engine:
         self,
         generations: list[Generation],
         lengths: list[int],
-        logits: NDArray[np.float32],
+        logits: Logits,
         top: Top | None = None,
+        *,
+        first_row: int = 0,
     ) -> None:
-        """Give each generation the token that follows from its row of logits f32[n, V].
+        """Give each generation the token that follows from its row of logits, from the first on.
 
         `lengths` are the KV positions in each row now; they tell whether the token is known. The
         largest logits are those of the model's last run, if not given.
@@ -393,7 +393,7 @@ class Engine:
                 continue
             try:
                 end = generation.take(
-                    logits[row],
+                    partial(logits.__getitem__, first_row + row),
                     self._end_ids,
                     top=None if top is None else top.row(row),
                     drawn_id=drawn.get(row),

@@ -11,13 +11,14 @@ from gateway.engine.worker.grammar import UnusableGrammar
 from gateway.engine.worker.sampling import Sampler, Top, draw_together, logprob_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from gateway.core.generation import GenerationRequest, TokenLogprob
     from gateway.engine.worker.grammar import Matcher
+    from gateway.engine.worker.port import Logits
 
 _GUESSED_FROM = 16
 """Tokens of an answer."""
@@ -110,7 +111,7 @@ class Generation:
 
     def take(
         self,
-        logits: NDArray[np.float32],
+        logits: Callable[[], NDArray[np.float32]],
         end_ids: Collection[int],
         *,
         top: Top | None = None,
@@ -118,9 +119,9 @@ class Generation:
     ) -> GenerationEnd | None:
         """Go on by the token that follows raw logits f32[V]; the end, if that ends it.
 
-        `top` are the largest of them, where the model gives those. `drawn_id` was drawn already;
-        of a grammar's tokens it is drawn again, unless it is the likeliest and admitted. Raises
-        EngineFault when the logits are no numbers.
+        All of them are read only if that is needed. `top` are the largest, where the model gives
+        those. `drawn_id` was drawn already; of a grammar's tokens it is drawn again, unless it is
+        the likeliest and admitted. Raises EngineFault when the logits are no numbers.
         """
         try:
             token_id = self._drawn(logits, top, drawn_id)
@@ -131,17 +132,15 @@ class Generation:
             return end
         num_top = self.request.sampling.top_logprobs
         if num_top is not None:
-            self._logprobs.append(logprob_of(logits, token_id, num_top))
+            self._logprobs.append(logprob_of(logits(), token_id, num_top))
         return self._append(token_id)
 
-    def _drawn(self, logits: NDArray[np.float32], top: Top | None, drawn_id: int | None) -> int:
+    def _drawn(
+        self, logits: Callable[[], NDArray[np.float32]], top: Top | None, drawn_id: int | None
+    ) -> int:
         """A new token. Raises EngineFault and UnusableGrammar."""
         matcher = self.matcher
-        if (
-            drawn_id is not None
-            and isfinite(logits.item(drawn_id))
-            and (matcher is None or matcher.admits(drawn_id))
-        ):
+        if drawn_id is not None and (matcher is None or matcher.admits(drawn_id)):
             return drawn_id
         allowed = None if matcher is None else matcher.allowed()
         position = len(self.tokens)
@@ -151,7 +150,7 @@ class Generation:
             if token_id is not None:
                 return token_id
         mask = None if allowed is None else allowed.mask()
-        return self.sampler.draw(logits, position, mask)
+        return self.sampler.draw(logits(), position, mask)
 
     def _accept(self, token_id: int, end_ids: Collection[int]) -> GenerationEnd | None:
         if token_id in end_ids and not self.request.ignore_end:
@@ -213,22 +212,29 @@ class Generation:
 
 
 def drawn_together(
-    generations: Sequence[Generation], logits: NDArray[np.float32], top: Top | None
+    generations: Sequence[Generation], logits: Logits, top: Top | None
 ) -> dict[int, int]:
-    """The next tokens, by row, of those that are drawn without regard to anything but logits."""
+    """The next tokens, by row, of those that are drawn without regard to anything but logits.
+
+    Rows whose logits are no numbers are left out.
+    """
     greedy = [row for row, one in enumerate(generations) if one.sampler.is_plain_greedy]
+    if top is None:
+        likeliest = [(row, logits[row], int(logits[row].argmax())) for row in greedy]
+        return {row: id_ for row, values, id_ in likeliest if isfinite(values.item(id_))}
     drawn: dict[int, int] = {}
     if greedy:
-        likeliest = (logits.argmax(axis=1) if top is None else top.ids[:, 0]).tolist()
-        drawn = {row: likeliest[row] for row in greedy}
-    if top is None:
-        return drawn
+        ids, values = top.ids[:, 0].tolist(), top.values[:, 0].tolist()
+        drawn = {row: ids[row] for row in greedy if isfinite(values[row])}
     reach = top.ids.shape[1]
     rows = [
         row
         for row, one in enumerate(generations)
         if one.matcher is None and one.sampler.is_plain_top_k_within(reach)
     ]
+    if rows:
+        sums = top.values.sum(axis=1).tolist()
+        rows = [row for row in rows if isfinite(sums[row])]
     if rows:
         samplers = [generations[row].sampler for row in rows]
         positions = [len(generations[row].tokens) for row in rows]

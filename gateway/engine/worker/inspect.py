@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper
 
 from gateway.core.errors import EngineFault
 from gateway.engine.bundle import load_bundle
 from gateway.engine.bundle_facts import BundleError, graph_files
 from gateway.engine.graph_report import GraphReport, RuntimeReport, TrialRun
+from gateway.engine.worker.cuda import what_is_missing
 from gateway.engine.worker.model import DecoderModel
+from gateway.engine.worker.processor import CPU, cuda
 from gateway.engine.worker.served_graph import served_graph
 from gateway.engine.worker.threads import candidates
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from gateway.engine.bundle_facts import Artifact
 
 _PREFILL_TOKENS, _DECODE_TOKENS = 64, 32
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _SILENT = 4  # ONNX Runtime's log level for fatal errors only
 
 
@@ -35,39 +35,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; a directory that cannot be read is one line on stderr and code 1."""
     parser = argparse.ArgumentParser(prog="python -m gateway.engine.worker.inspect")
     parser.add_argument("directory", nargs="?", type=Path)
-    parser.add_argument("--run", action="store_true", help="run a few tokens on the CPU")
+    parser.add_argument("--run", action="store_true", help="run a few tokens")
     args = parser.parse_args(argv)
     try:
         artifacts = load_bundle(args.directory, verify=False).artifacts if args.directory else ()
     except BundleError as error:
         parser.exit(1, f"{error}\n")
+    onnxruntime.set_default_logger_severity(_SILENT)
+    missing = what_is_missing()
     report = RuntimeReport(
         version=onnxruntime.__version__,
-        accelerators=tuple(name for name in _PROVIDERS if _starts_on(name)),
-        graphs=tuple(_report(artifact, run=args.run) for artifact in artifacts),
+        accelerators=("cpu",) if missing else ("cpu", "cuda"),
+        cuda_problem=missing,
+        graphs=tuple(
+            _report(artifact, run=args.run, cuda_problem=missing) for artifact in artifacts
+        ),
     )
     sys.stdout.buffer.write(msgspec.json.encode(report))
     return 0
 
 
-def _starts_on(accelerator: str) -> bool:
-    """Whether a session starts on it; a wheel also lists providers whose libraries are absent."""
-    if _PROVIDERS[accelerator] not in onnxruntime.get_available_providers():
-        return False
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "probe", [value], [result])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _SILENT
-    onnxruntime.set_default_logger_severity(_SILENT)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=[_PROVIDERS[accelerator]]
-    )
-    return _PROVIDERS[accelerator] in session.get_providers()
-
-
-def _report(artifact: Artifact, *, run: bool) -> GraphReport:
+def _report(artifact: Artifact, *, run: bool, cuda_problem: str) -> GraphReport:
     report = GraphReport(
         provider=artifact.provider,
         precision=artifact.precision,
@@ -76,7 +64,8 @@ def _report(artifact: Artifact, *, run: bool) -> GraphReport:
     )
     try:
         _, layout = served_graph(artifact.path)
-        trial = _trial(artifact) if run and artifact.provider == "cpu" else None
+        can_run = artifact.provider == "cpu" or not cuda_problem
+        trial = _trial(artifact) if run and can_run else None
     except (BundleError, EngineFault) as error:
         return msgspec.structs.replace(report, problem=str(error))
     return msgspec.structs.replace(
@@ -98,7 +87,12 @@ def _trial(artifact: Artifact) -> TrialRun:
     context = _PREFILL_TOKENS + _DECODE_TOKENS
     (most,) = candidates(spare_cores=1, is_small=False)
     model = DecoderModel.load(
-        artifact.path, num_rows=1, max_context_tokens=context, num_threads=most, spin=False
+        artifact.path,
+        num_rows=1,
+        max_context_tokens=context,
+        num_threads=most,
+        spin=False,
+        processor=cuda() if artifact.provider == "cuda" else CPU,
     )
     num_prefill = min(_PREFILL_TOKENS, model.max_context_tokens // 2)
     num_decode = min(_DECODE_TOKENS, model.max_context_tokens - num_prefill)

@@ -11,38 +11,33 @@ batch row writes at its own length.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gateway.core.errors import EngineFault
 from gateway.engine.worker.ahead import AheadRun
 from gateway.engine.worker.ahead_graph import ahead_graph
-from gateway.engine.worker.kv_rows import KvRows
-from gateway.engine.worker.sampling import Top
-from gateway.engine.worker.served_graph import (
-    LAST_POSITIONS,
-    LOGITS_INDEX,
-    NUM_TOP,
-    TOP_IDS,
-    TOP_VALUES,
-    TOTAL_LENGTH,
-    served_graph,
-)
+from gateway.engine.worker.device_copies import FetchedRows
+from gateway.engine.worker.kv_rows import kv_rows
+from gateway.engine.worker.processor import CPU, Processor
+from gateway.engine.worker.row_run import RowRun
+from gateway.engine.worker.served_graph import served_graph
 from gateway.engine.worker.session import open_session, run
+from gateway.engine.worker.step_graphs import StepGraphs
+from gateway.engine.worker.tensors import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from gateway.engine.worker.port import Logits
+    from gateway.engine.worker.sampling import Top
     from gateway.engine.worker.served_graph import Layout
-    from gateway.engine.worker.session import Binding, Session
+    from gateway.engine.worker.session import Session
 
-    Floats = NDArray[np.float32]
-    Ints = NDArray[np.int64]
-
-_MAX_NUM_BINDINGS = 256
+_MAX_NUM_RUNS = 256
 _ATTENTION_BLOCK_TOKENS = 16
 
 
@@ -60,30 +55,30 @@ class DecoderModel:
     """A loaded decoder with its KV rows. Not thread-safe; one run at a time."""
 
     def __init__(
-        self, session: Session, layout: Layout, *, num_rows: int, max_context_tokens: int
+        self,
+        session: Session,
+        layout: Layout,
+        *,
+        num_rows: int,
+        max_context_tokens: int,
+        processor: Processor = CPU,
     ) -> None:
         self.layout = layout
         self.max_context_tokens = max_context_tokens
-        self.kv = KvRows(layout, num_rows=num_rows, max_len=max_context_tokens)
+        self.processor = processor
+        self.kv = kv_rows(layout, processor, num_rows=num_rows, max_len=max_context_tokens)
         self.ahead: AheadRun | None = None
         """Takes several tokens of row 0, if that was asked for and can be done."""
         self._session = session
-        self._bindings: dict[tuple[int, int], Binding] = {}
-        """By first row and number of rows."""
-        self._widths: dict[tuple[int, int], int] = {}
-        """How many tokens a row has in each binding."""
-        size = num_rows * max_context_tokens
-        self._ids: Ints = np.zeros(size, np.int64)
-        self._positions: Ints = np.zeros(size, np.int64)
-        self._last_positions = np.zeros(num_rows, np.int32)
-        self._total_length = np.zeros((), np.int32)
-        self._logits_index: Ints = np.zeros((num_rows, 2), np.int64)
-        self._logits_index[:, 0] = np.arange(num_rows)
-        self._logits: Floats = np.zeros((num_rows, layout.vocab_size), np.float32)
-        num_top = min(NUM_TOP, layout.vocab_size)
-        self._top = Top(
-            np.zeros((num_rows, num_top), np.float32), np.zeros((num_rows, num_top), np.int64)
-        )
+        self._total = Tensor((), np.int32)
+        self._logits = processor.tensor((num_rows, layout.vocab_size), np.float32)
+        self._fetched = FetchedRows(processor, self._logits) if processor.is_apart else None
+        self._steps: dict[int, RowRun] = {}
+        """Decode steps of rows from 0 on, by their number: what is captured stays where it is."""
+        self._others: dict[tuple[int, int], RowRun] = {}
+        """All other runs, by first row and number of rows."""
+        self._graphs = StepGraphs(max_context_tokens) if processor.captures else None
+        self._last: RowRun | None = None
 
     @classmethod
     def load(
@@ -95,114 +90,115 @@ class DecoderModel:
         num_threads: int,
         spin: bool,
         looks_ahead: bool = False,
+        processor: Processor = CPU,
     ) -> DecoderModel:
-        """Load a graph file. Raises BundleError for one that cannot be served.
+        """Load a graph file. Raises BundleError for one that cannot be served, and EngineFault
+        when the processor has no memory for it.
 
         To look ahead takes the memory of the weights once more.
         """
         graph, layout = served_graph(model_path)
         context = min(max_context_tokens, layout.max_len_tokens or max_context_tokens)
-        session = open_session(graph, model_path, num_threads=num_threads, spin=spin)
-        model = cls(session, layout, num_rows=num_rows, max_context_tokens=context)
+        opened = partial(
+            open_session,
+            model_path=model_path,
+            processor=processor,
+            num_threads=num_threads,
+            spin=spin,
+        )
+        session = opened(graph, captures=processor.captures)
+        model = cls(
+            session, layout, num_rows=num_rows, max_context_tokens=context, processor=processor
+        )
         if looks_ahead and (chained := ahead_graph(graph)) is not None:
-            session = open_session(chained, model_path, num_threads=num_threads, spin=spin)
-            model.ahead = AheadRun(session, model.kv, layout.vocab_size)
+            model.ahead = AheadRun(opened(chained), processor, model.kv, layout.vocab_size)
         return model
 
     def decode(
         self, last_ids: Sequence[int], lengths: Sequence[int], *, first_row: int = 0
-    ) -> Floats:
+    ) -> Logits:
         """One token for each of n consecutive rows.
 
         `last_ids[i]` is appended to row `first_row + i` at position `lengths[i]`. Returns the
         logits f32[n, V] of what follows, valid until the next run. Raises EngineFault.
         """
         num_rows = len(last_ids)
-        self._ids[:num_rows] = last_ids
-        if self.layout.has_position_ids:
-            self._positions[:num_rows] = lengths
-        self._last_positions[:num_rows] = lengths
-        self._total_length[()] = max(lengths) + 1
-        self._logits_index[:num_rows, 1] = 0
-        run(self._session, self._binding(first_row, num_rows, 1))
-        return self._logits[:num_rows]
+        step = self._steps.get(num_rows) if not first_row else self._other(first_row, num_rows)
+        if step is None:
+            step = self._steps[num_rows] = self._row_run(0, num_rows)
+        step.tokens(1)[:, 0] = last_ids
+        step.place(lengths, lengths)
+        total = max(lengths) + 1
+        if self._graphs is None or first_row:
+            return self._run(step, total)
+        return self._run(step, self._graphs.length(total), self._graphs.options(num_rows, total))
 
-    def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
+    def prefill(self, row: int, ids: Sequence[int], start: int) -> Logits:
         """Prompt tokens from position `start` on into one row.
 
-        Returns the logits f32[V] that follow the last of them, valid until the next run. One
+        Returns the logits f32[1, V] that follow the last of them, valid until the next run. One
         position behind them may be left with junk. Raises EngineFault.
         """
         num_ids = len(ids)
         width = _padded(num_ids)
-        total = start + width
-        self._ids[:num_ids] = ids
-        self._ids[num_ids:width] = 0
-        self._positions[:width] = np.arange(start, total)
-        self._last_positions[0] = total - 1
-        self._total_length[()] = total
-        self._logits_index[0, 1] = num_ids - 1
-        run(self._session, self._binding(row, 1, width))
-        logits: Floats = self._logits[0]
-        return logits
+        piece = self._other(row, 1)
+        tokens = piece.tokens(width)
+        tokens[0, :num_ids] = ids
+        tokens[0, num_ids:] = 0
+        piece.place(start, start + width - 1, num_ids - 1)
+        return self._run(piece, start + width)
 
-    def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Floats:
+    def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Logits:
         """Whole prompts into empty consecutive rows, padded on the right to the longest.
 
         Returns the logits f32[n, V] that follow each, valid until the next run. Padding leaves
         junk in a row behind the prompt, where the next tokens go. Raises EngineFault.
         """
-        num_rows = len(prompts)
         lengths = np.array([len(prompt) for prompt in prompts], np.int64)
         width = _padded(int(lengths.max()))
-        ids = self._ids[: num_rows * width].reshape(num_rows, width)
-        ids[:] = 0
+        batch = self._other(first_row, len(prompts))
+        tokens = batch.tokens(width)
+        tokens[:] = 0
         for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = prompt
-        self._positions[: num_rows * width].reshape(num_rows, width)[:] = np.arange(width)
-        self._last_positions[:num_rows] = lengths - 1
-        self._total_length[()] = width
-        self._logits_index[:num_rows, 1] = lengths - 1
-        run(self._session, self._binding(first_row, num_rows, width))
-        return self._logits[:num_rows]
+            tokens[row, : len(prompt)] = prompt
+        batch.place(np.zeros(len(prompts), np.int64), lengths - 1, lengths - 1)
+        return self._run(batch, width)
 
     def top(self, num_rows: int) -> Top:
         """The largest logits of the last run's rows, valid until the next run."""
-        return Top(self._top.values[:num_rows], self._top.ids[:num_rows])
+        if self._last is None:
+            raise EngineFault("nothing was run yet")
+        return self._last.top()
 
-    def _binding(self, row: int, num_rows: int, width: int) -> Binding:
-        """What a run over `width` tokens of each of these rows reads and writes."""
-        key = row, num_rows
-        binding = self._bindings.get(key)
-        if binding is None:
-            if len(self._bindings) >= _MAX_NUM_BINDINGS:
-                self._bindings.clear()
-                self._widths.clear()
-            binding = self._bindings[key] = self._bind(row, num_rows)
-        if self._widths.get(key) != width:
-            tokens = {"input_ids": self._ids}
-            if self.layout.has_position_ids:
-                tokens["position_ids"] = self._positions
-            for name, values in tokens.items():
-                pointer = values.ctypes.data
-                binding.bind_input(name, "cpu", 0, np.int64, [num_rows, width], pointer)
-            self._widths[key] = width
-        return binding
+    def _run(self, rows: RowRun, total: int, options: object = None) -> Logits:
+        """Run over what was placed; the longest row then has `total` positions."""
+        self._total.host[()] = total
+        if options is None and self._graphs is not None:
+            options = self._graphs.none
+        run(self._session, rows.binding, options)
+        self._last = rows
+        if self._fetched is not None:
+            return self._fetched
+        logits: Logits = self._logits.host[: rows.num_rows]
+        return logits
 
-    def _bind(self, row: int, num_rows: int) -> Binding:
-        """All but the tokens."""
-        binding = self._session.io_binding()
-        pointer = self._logits_index.ctypes.data
-        binding.bind_input(LOGITS_INDEX, "cpu", 0, np.int64, [num_rows, 2], pointer)
-        pointer = self._last_positions.ctypes.data
-        binding.bind_input(LAST_POSITIONS, "cpu", 0, np.int32, [num_rows], pointer)
-        pointer = self._total_length.ctypes.data
-        binding.bind_input(TOTAL_LENGTH, "cpu", 0, np.int32, [], pointer)
-        self.kv.bind(binding, row, num_rows)
-        shape = [num_rows, self.layout.vocab_size]
-        binding.bind_output("logits", "cpu", 0, np.float32, shape, self._logits.ctypes.data)
-        shape = [num_rows, self._top.ids.shape[1]]
-        values, ids = self._top
-        binding.bind_output(TOP_VALUES, "cpu", 0, np.float32, shape, values.ctypes.data)
-        binding.bind_output(TOP_IDS, "cpu", 0, np.int64, shape, ids.ctypes.data)
-        return binding
+    def _other(self, first_row: int, num_rows: int) -> RowRun:
+        key = first_row, num_rows
+        found = self._others.get(key)
+        if found is None:
+            if len(self._others) >= _MAX_NUM_RUNS:
+                self._others.clear()
+            found = self._others[key] = self._row_run(first_row, num_rows)
+        return found
+
+    def _row_run(self, first_row: int, num_rows: int) -> RowRun:
+        return RowRun(
+            self._session,
+            self.processor,
+            self.layout,
+            kv=self.kv,
+            total=self._total,
+            logits=self._logits,
+            first_row=first_row,
+            num_rows=num_rows,
+        )

@@ -21,6 +21,17 @@ NUM_AHEAD = 4
 with 4 and with 6; in the assistant's short answers, whose guesses rarely hold, 6 loses."""
 
 
+class Logits(Protocol):
+    """What a run says of the tokens that follow, row by row, valid until the next run.
+
+    Where it lies on a device, a row is copied when it is asked for.
+    """
+
+    def __getitem__(self, row: int, /) -> Floats:
+        """The logits f32[V] of a row. Raises EngineFault."""
+        ...
+
+
 class ModelFacts(Protocol):
     """What the engine must know of the graph."""
 
@@ -45,7 +56,7 @@ class Rows(Protocol):
 class LooksAhead(Protocol):
     """Several tokens of KV row 0 in one run, as if one by one."""
 
-    def decode(self, ids: Sequence[int], start: int) -> tuple[Floats, Top]:
+    def decode(self, ids: Sequence[int], start: int) -> tuple[Logits, Top]:
         """Append up to NUM_AHEAD tokens at position `start`.
 
         The row must have NUM_AHEAD positions left; those behind the tokens are left with junk.
@@ -80,7 +91,7 @@ class RunnableModel(Protocol):
 
     def decode(
         self, last_ids: Sequence[int], lengths: Sequence[int], *, first_row: int = 0
-    ) -> Floats:
+    ) -> Logits:
         """One token for each of n consecutive rows.
 
         `last_ids[i]` is appended to row `first_row + i` at position `lengths[i]`. Returns the
@@ -88,10 +99,10 @@ class RunnableModel(Protocol):
         """
         ...
 
-    def prefill(self, row: int, ids: Sequence[int], start: int) -> Floats:
+    def prefill(self, row: int, ids: Sequence[int], start: int) -> Logits:
         """Prompt tokens from position `start` on into one row.
 
-        Returns the logits f32[V] that follow the last of them, valid until the next run. One
+        Returns the logits f32[1, V] that follow the last of them, valid until the next run. One
         position behind them may be left with junk. Raises EngineFault.
         """
         ...
@@ -101,7 +112,7 @@ class RunnableModel(Protocol):
         model does not find them."""
         ...
 
-    def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Floats:
+    def prefill_together(self, first_row: int, prompts: Sequence[Sequence[int]]) -> Logits:
         """Whole prompts into empty consecutive rows, padded on the right to the longest.
 
         Returns the logits f32[n, V] that follow each, valid until the next run. Padding leaves

@@ -71,7 +71,7 @@ def _piecewise(model: RunnableModel, ids: list[int], stops: tuple[int, ...]) -> 
     for stop in stops:
         logits = model.prefill(0, ids[start:stop], start)
         start = stop
-    return [logits.copy(), *model.kv.read(0, len(ids))]
+    return [logits[0].copy(), *model.kv.read(0, len(ids))]
 
 
 def _equal(one: Bits, other: Bits) -> bool:

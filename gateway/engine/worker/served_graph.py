@@ -119,9 +119,9 @@ def detect_layout(model: ModelProto) -> Layout:
 def served_graph(model_path: Path) -> tuple[bytes, Layout]:
     """Load a graph, trim its head to the positions that are asked for, and tell it the lengths.
 
-    In the place of `attention_mask` the result has the inputs `logits_index` i64[B, 2] (row and
-    position on the S axis of each row of logits), `last_positions` i32[B] (in each row's cache,
-    after the run) and `total_length` i32 (of the longest row); its output `logits` is
+    In the place of `attention_mask` the result has the inputs `logits_index` i64[B] (those of the
+    B * S new tokens, row by row, whose logits are asked for), `last_positions` i32[B] (in each
+    row's cache, after the run) and `total_length` i32 (of the longest row); its output `logits` is
     f32[B, vocab_size], of which `top_values` and `top_ids` [B, 64] are the largest, in order, at
     equal values by id. Raises BundleUnreadable when the file is no ONNX graph and
     UnsupportedLayout when it cannot be served.
@@ -182,12 +182,18 @@ def _trim_head(graph: GraphProto, vocab_size: int) -> None:
     """Gather each row's wanted position before the head; make logits f32[B, vocab_size]."""
     path = list(_head_path(graph))
     head = path[-1]
-    gathered = f"{head.name}/{LOGITS_INDEX}"
-    _add_input(graph, LOGITS_INDEX, TensorProto.INT64, ["batch_size", 2])
-    gather = helper.make_node("GatherND", [head.input[0], LOGITS_INDEX], [gathered], name=gathered)
+    flat, gathered = f"{head.name}/flat", f"{head.name}/{LOGITS_INDEX}"
+    _add_input(graph, LOGITS_INDEX, TensorProto.INT64, ["batch_size"])
+    # GatherND would take rows and positions as they are, but copies sizes from the host when it
+    # runs on CUDA, which a captured graph would repeat from memory that is gone.
+    nodes = [
+        helper.make_node("Flatten", [head.input[0]], [flat], name=flat, axis=2),
+        helper.make_node("Gather", [flat, LOGITS_INDEX], [gathered], name=gathered, axis=0),
+    ]
     head.input[0] = gathered
     position = next(i for i, node in enumerate(graph.node) if node.output == head.output)
-    graph.node.insert(position, gather)
+    for node in reversed(nodes):
+        graph.node.insert(position, node)
     _forget_shapes(graph, {name for node in path for name in node.output})
     _float_logits(graph, vocab_size, path[0])
 

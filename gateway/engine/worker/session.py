@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state
 
 from gateway.core.errors import EngineFault
 from gateway.engine.bundle_facts import BundleUnreadable
+from gateway.engine.worker.runtime_errors import RUNTIME_ERRORS
 from gateway.engine.worker.served_graph import EXTERNAL_WEIGHTS_KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.engine.worker.processor import Processor
+    from gateway.engine.worker.tensors import Binding
+
 _QUIET = 3  # ONNX Runtime's log level for errors only
-# Its exceptions have no parent of their own.
-_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    *(
-        kind
-        for kind in vars(onnxruntime_pybind11_state).values()
-        if isinstance(kind, type) and issubclass(kind, Exception)
-    ),
-)
-
-
-class Binding(Protocol):
-    """The part of onnxruntime.IOBinding that is used."""
-
-    def bind_input(
-        self, name: str, device: str, device_id: int, dtype: type, shape: list[int], pointer: int
-    ) -> None:
-        """Read an input from this memory."""
-        ...
-
-    def bind_output(
-        self, name: str, device: str, device_id: int, dtype: type, shape: list[int], pointer: int
-    ) -> None:
-        """Write an output to this memory."""
-        ...
+_NOT_CAPTURED: Final = -1
 
 
 class Session(Protocol):
@@ -49,15 +28,24 @@ class Session(Protocol):
         """Nothing is bound yet."""
         ...
 
-    def run_with_iobinding(self, binding: Binding) -> None:
+    def run_with_iobinding(self, binding: Binding, options: Any = None) -> None:
         """Run over what is bound."""
         ...
 
 
-def open_session(graph: bytes, model_path: Path, *, num_threads: int, spin: bool) -> Session:
-    """A CPU session over a served graph, with so many threads inside an operator.
+def open_session(
+    graph: bytes,
+    model_path: Path,
+    processor: Processor,
+    *,
+    num_threads: int = 1,
+    spin: bool = False,
+    captures: bool = False,
+) -> Session:
+    """A session over a served graph; on the CPU with so many threads inside an operator.
 
-    Raises BundleUnreadable for a graph that ONNX Runtime does not accept.
+    One that captures graphs is to be run with `run_options`. Raises BundleUnreadable for a graph
+    that ONNX Runtime does not accept, or does not run on the processor.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
@@ -70,16 +58,28 @@ def open_session(graph: bytes, model_path: Path, *, num_threads: int, spin: bool
     # Without VNNI, sums of unsigned by signed products would saturate in 16 bits.
     options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry(EXTERNAL_WEIGHTS_KEY, str(model_path.parent))
+    provider = processor.execution_provider
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except _RUNTIME_ERRORS as error:
+        session = onnxruntime.InferenceSession(
+            graph, options, providers=[(provider, processor.provider_options(captures=captures))]
+        )
+    except RUNTIME_ERRORS as error:
         raise BundleUnreadable(model_path, f"ONNX Runtime does not load it ({error})") from error
+    if provider not in session.get_providers():
+        raise BundleUnreadable(model_path, f"ONNX Runtime does not run it on {processor.name}")
     return cast("Session", session)
 
 
-def run(session: Session, binding: Binding) -> None:
+def run_options(graph_id: int = _NOT_CAPTURED) -> Any:
+    """For a run that captures the graph of this id or replays it; without one it does neither."""
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", str(graph_id))
+    return options
+
+
+def run(session: Session, binding: Binding, options: Any = None) -> None:
     """Run over what is bound. Raises EngineFault."""
     try:
-        session.run_with_iobinding(binding)
-    except _RUNTIME_ERRORS as error:
+        session.run_with_iobinding(binding, options)
+    except RUNTIME_ERRORS as error:
         raise EngineFault(f"the model could not be run: {error}") from error
