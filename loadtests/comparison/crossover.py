@@ -7,6 +7,7 @@ nothing but the paths. Differences are taken seed by seed, so that common luck c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -128,18 +129,22 @@ def crossing(rtts_ms: Sequence[float], leads: Sequence[float]) -> float | None:
 
 
 def sweep(
-    scenario: Scenario, axes: Axes, *, num_seeds: int, done: Callable[[str], None]
+    scenario: Scenario,
+    axes: Axes,
+    *,
+    num_seeds: int,
+    done: Callable[[str], None],
+    num_known: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """The summary of every skew and burst, as it is known."""
-    for hot_ratio in axes.hot_ratios:
-        for burst in axes.bursts:
-            cells = Cells(hot_ratio, burst)
-            shaped = _shaped(scenario, hot_ratio, burst)
-            for number in range(num_seeds):
-                skew = "even" if hot_ratio is None else f"{hot_ratio:.0%} at one site"
-                done(f"{skew}, {burst}, seed {number + 1} of {num_seeds}")
-                _fill(cells, probe(shaped, seed=scenario.seed + number), axes)
-            yield cells.summary(scenario.seed)
+    """The summary of every skew and burst, as it is known; the first `num_known` are left out."""
+    for hot_ratio, burst in list(product(axes.hot_ratios, axes.bursts))[num_known:]:
+        cells = Cells(hot_ratio, burst)
+        shaped = _shaped(scenario, hot_ratio, burst)
+        for number in range(num_seeds):
+            skew = "even" if hot_ratio is None else f"{hot_ratio:.0%} at one site"
+            done(f"{skew}, {burst}, seed {number + 1} of {num_seeds}")
+            _fill(cells, probe(shaped, seed=scenario.seed + number), axes)
+        yield cells.summary(scenario.seed)
 
 
 def _fill(cells: Cells, prepared: Prepared, axes: Axes) -> None:

@@ -77,15 +77,17 @@ def _ratio_map(cells: Sequence[dict[str, Any]]) -> str:
             for entry in cell["central"]
         ]
         crossing = cell["crossover_rtt_ms"]
-        rows.append((_condition(cell), *shown, _crossing(crossing)))
+        rows.append((_condition(cell), *shown, _crossing(crossing, rtts_ms)))
     heads = [f"{rtt_ms:g} ms" for rtt_ms in rtts_ms]
     return table(("load", *heads, "grid wins from"), rows)
 
 
-def _crossing(found: dict[str, Any]) -> str:
+def _crossing(found: dict[str, Any], rtts_ms: Sequence[float]) -> str:
     if found["mean"] is None:
         some = [rtt_ms for rtt_ms in found["by_seed"] if rtt_ms is not None]
         return f"on {len(some)} of {len(found['by_seed'])} seeds" if some else "nowhere here"
+    if found["mean"] == rtts_ms[0]:
+        return f"{rtts_ms[0]:g} ms or less"
     bounds = found["ci95"]
     interval = f" <small>{bounds[0]:.0f} to {bounds[1]:.0f}</small>" if bounds else ""
     return f"{found['mean']:.0f} ms{interval}"
@@ -136,6 +138,7 @@ def _coloured(found: dict[str, Any], neutral: float, digits: int, *, none: str =
         return f'<span class="cell wins">{none}</span>'
     low, high = bounds or (mean, mean)
     kind = "wins" if low > neutral else "loses" if high < neutral else "even"
+    digits = digits if abs(mean) < 10.0 else 0
     interval = f" <small>{low:.{digits}f} to {high:.{digits}f}</small>" if bounds else ""
     return f'<span class="cell {kind}">{mean:.{digits}f}{interval}</span>'
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.cli import load_tests
 from gateway.cli.main import main
+from loadtests import sweep
+from loadtests.comparison.crossover import Burst, Cells
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SCENARIO = """
@@ -71,6 +74,47 @@ def test_a_broken_scenario_is_one_line(
     error = capfd.readouterr().err
     assert error.count("\n") == 1
     assert "small.toml:6: sites.count: " in error
+
+
+def _cell(burst: Burst) -> dict[str, Any]:
+    return Cells(None, burst, [10.0], [5.0], {8.0: [9.0]}, {20.0: [7.0]}).summary(seed=1)
+
+
+def test_a_sweep_goes_on_where_it_was_ended(
+    scenario: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    command = [str(scenario), "--out", str(out)]
+    asked: list[int] = []
+
+    def cells(*_: object, num_known: int, **__: object) -> Iterator[dict[str, Any]]:
+        """The first is known, then the user ends it; the second, and it is done."""
+        asked.append(num_known)
+        yield _cell("local" if num_known else "steady")
+        if not num_known:
+            raise KeyboardInterrupt
+
+    def kept() -> dict[str, Any]:
+        read: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        return read
+
+    monkeypatch.setattr(sweep, "sweep", cells)
+    assert sweep.main(command) == 1
+    begun = kept()
+    assert begun["partial"]
+    assert "Partial" in (out / "report.html").read_text(encoding="utf-8")
+    assert str(tmp_path) not in begun["command"]
+
+    assert sweep.main([*command, "--resume"]) == 0
+    assert not kept()["partial"]
+    assert [cell["burst"] for cell in kept()["cells"]] == ["steady", "local"]
+    assert asked == [0, 1]
+
+    assert sweep.main([*command, "--seed", "9", "--resume"]) == 1
+    assert "is of another sweep" in capsys.readouterr().err
 
 
 def test_without_the_repository_the_command_says_so(
