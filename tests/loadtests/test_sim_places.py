@@ -14,7 +14,7 @@ from loadtests.sim.arms import Place
 from loadtests.sim.grid import TooManyMissed
 from loadtests.sim.outcome import Fate, Outcome
 from loadtests.sim.prepared import Prepared
-from loadtests.sim.scenario import Scenario, load_scenario
+from loadtests.sim.scenario import Scenario, Surge, load_scenario
 from loadtests.sim.sustainable import highest_load, is_sustained
 
 if TYPE_CHECKING:
@@ -127,6 +127,17 @@ def test_the_highest_load_is_between_one_that_is_sustained_and_one_that_is_not(
     assert is_sustained(prepared.at_load(found.ratio).run("grid"))
     assert not is_sustained(prepared.at_load(found.ratio + 0.05).run("grid"))
     assert highest_load(prepared, "pool", tolerance=0.05).is_at_most
+
+
+def test_a_quiet_rest_does_not_make_up_for_a_burst(tmp_path: Path) -> None:
+    prepared = Prepared(scenario(tmp_path))
+    outcome = prepared.run("pool")
+    surge = Surge(at_s=4.0, until_s=4.5, factor=1.0)
+    assert is_sustained(outcome, [surge])
+    within = np.frombuffer(prepared.workload.sent_s).searchsorted(4.2)
+    outcome.fate[within] = Fate.SHED
+    assert is_sustained(outcome)
+    assert not is_sustained(outcome, [surge])
 
 
 def test_a_run_that_misses_too_much_is_given_up(tmp_path: Path) -> None:
