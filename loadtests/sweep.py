@@ -139,7 +139,10 @@ def _save(result: dict[str, Any], out: Path) -> None:
         ("report.html", map_page(result)),
     ):
         written = out / f"{name}.new"
-        written.write_text(text, encoding="utf-8")
+        try:
+            written.write_text(text, encoding="utf-8")
+        except OSError as error:  # which does not say of what file
+            raise OSError(f"{written}: {error.strerror}") from error
         written.replace(out / name)  # at once: whoever is killed here leaves the one before
 
 

@@ -229,6 +229,19 @@ def test_a_run_is_kept_as_summary_requests_and_report(tmp_path: Path) -> None:
     assert "Partial" in html
 
 
+@pytest.mark.parametrize("name", ["report.html", "requests.jsonl.zst"])
+def test_a_full_disk_leaves_a_summary_that_says_partial(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    run = a_run()
+    run.is_partial = False
+    with pytest.raises(OSError, match=f"{name}: No space left on device"):
+        run.save(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["partial"]
+    (tmp_path / name).unlink()
+    assert not run.save(tmp_path)["partial"]
+    assert not json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["partial"]
+
+
 def test_what_is_written_behind_a_bar_fits_the_plot() -> None:
     text = "48.2 / s (98.28 % of pool)"
     svg = bars("t", [Bar("a", "grid", 48.2, text), Bar("b", "grid", 1.0, "1")], width=640.0)
