@@ -45,9 +45,10 @@ def run(
 ) -> Run:
     """Every arm of the scenario, and the search. Ctrl-C leaves what there is, marked partial."""
     began_s = time.perf_counter()
-    prepared = Prepared(scenario)
     made = Run(name, scenario, SIMULATED, network=_network(scenario))
     try:
+        line.show("drawing requests")
+        prepared = Prepared(scenario)
         for arm in scenario.arms:
             line.show(arm)
             made.arms[arm] = Measured.of(prepared.run(arm), scenario.duration_s)

@@ -9,12 +9,15 @@ import pytest
 
 from gateway.cli import load_tests
 from gateway.cli.main import main
-from loadtests import sweep
+from loadtests import simulate, sweep
 from loadtests.comparison.crossover import Burst, Cells
+from loadtests.sim.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from loadtests.sim.scenario import Scenario
 
 SCENARIO = """
 duration_s = 3.0
@@ -74,6 +77,20 @@ def test_a_broken_scenario_is_one_line(
     error = capfd.readouterr().err
     assert error.count("\n") == 1
     assert "small.toml:6: sites.count: " in error
+
+
+def test_ctrl_c_while_requests_are_drawn_leaves_a_partial_result(
+    scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Prepared):
+        def __init__(self, shaped: Scenario) -> None:
+            if shaped.duration_s == 3.0:
+                raise KeyboardInterrupt
+            super().__init__(shaped)
+
+    monkeypatch.setattr(simulate, "Prepared", Interrupted)
+    assert simulate.main([str(scenario), "--out", str(tmp_path)]) == 1
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["partial"]
 
 
 def _cell(burst: Burst) -> dict[str, Any]:
