@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             scenario = msgspec.structs.replace(scenario, seed=options.seed)
         if options.short:
             scenario = msgspec.structs.replace(scenario, duration_s=_SHORT_S)
+        if scenario.load.trace is not None:
+            raise ConfigError(f"{options.scenario}: load.arrivals: a sweep has its own, no trace's")
         axes = SHORT if options.short else Axes()
         result = _empty(options, scenario, axes)
         if options.resume:

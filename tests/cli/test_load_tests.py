@@ -93,6 +93,22 @@ def test_ctrl_c_while_requests_are_drawn_leaves_a_partial_result(
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["partial"]
 
 
+def test_a_trace_too_short_for_a_search_is_run_without_one(
+    scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        f'{{"timestamp": {100 * n}, "input_length": 50, "output_length": 9}}' for n in range(90)
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    trace = 'arrivals = "trace"\ntrace = { path = "t.jsonl", format = "mooncake" }\n'
+    scenario.write_text(SCENARIO + trace, encoding="utf-8")
+    command = [str(scenario), "--out", str(tmp_path / "out"), "--seeds", "1"]
+    assert simulate.main(command) == 0
+    assert "no search for the highest load: load.trace: " in capsys.readouterr().out
+    assert sweep.main(command) == 1
+    assert "a sweep has its own, no trace's" in capsys.readouterr().err
+
+
 def _cell(burst: Burst) -> dict[str, Any]:
     return Cells(None, burst, [10.0], [5.0], {8.0: [9.0]}, {20.0: [7.0]}).summary(seed=1)
 
