@@ -59,6 +59,8 @@ class Cells:
     grid_hz: list[float] = field(default_factory=list)
     forwarding_hz: dict[float, list[float]] = field(default_factory=dict)
     """By the round trip between sites, in ms."""
+    exact_hz: dict[float, list[float]] = field(default_factory=dict)
+    """The same, if every site saw the exact state of all: what distance costs, and not deciding."""
     central_hz: dict[float, list[float]] = field(default_factory=dict)
     """By the round trip to the pool, in ms."""
     points: dict[tuple[float, float], list[tuple[Prepared, Any, Any]]] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Cells:
                     "site_rtt_ms": rtt_ms,
                     **_loads(loads_hz),
                     "of_pool": _ratios(loads_hz, self.pool_hz),
+                    "of_exact_state": _ratios(loads_hz, self.exact_hz[rtt_ms]),
                 }
                 for rtt_ms, loads_hz in self.forwarding_hz.items()
             ],
@@ -159,6 +162,7 @@ def _fill(cells: Cells, prepared: Prepared, axes: Axes) -> None:
     for rtt_ms in axes.site_rtts_ms:
         at = _sites_apart(prepared, rtt_ms)
         cells.forwarding_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "grid_forwarding"))
+        cells.exact_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "exact_greedy"))
     for rtt_ms in axes.rtts_ms:
         at = pool_at(prepared, rtt_ms)
         cells.central_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "central"))
@@ -215,8 +219,9 @@ def _ratios(own: list[float], other: list[float]) -> dict[str, Any]:
 
 
 def _bounds(values: list[float]) -> list[float] | None:
+    """Of loads or their ratios, which are never below 0, however wide an interval of few seeds."""
     bounds = over_seeds(values)
-    return None if bounds is None else [round(bound, 4) for bound in bounds]
+    return None if bounds is None else [round(max(0.0, bound), 4) for bound in bounds]
 
 
 def _difference(runs: list[tuple[Prepared, Any, Any]], seed: int) -> dict[str, Any]:

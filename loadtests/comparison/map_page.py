@@ -33,7 +33,9 @@ def map_page(result: dict[str, Any]) -> str:
                 _KEY,
                 _ratio_map(cells),
                 "<h2>What forwarding is worth</h2>",
-                "<p>Sustained loads in turns a second of all sites.</p>",
+                "<p>Sustained loads in turns a second of all sites. Exact state: a site that "
+                "saw every engine as it is now would be as far away; what it lacks of the pool is "
+                "the distance's part, what forwarding lacks of it is the decision's.</p>",
                 _forwarding(cells),
                 "<h2>In time at the same load</h2>",
                 "<p>Points of attainment by which the forwarding grid is ahead of the pool; "
@@ -72,8 +74,9 @@ def _ratio_map(cells: Sequence[dict[str, Any]]) -> str:
     rtts_ms = [entry["rtt_ms"] for entry in cells[0]["central"]] if cells else []
     rows = []
     for cell in cells:
+        none = _WON if cell["forwarding"][0]["rate_hz"] else _NOBODY
         shown = [
-            _coloured(entry["forwarding_over_central"], 1.0, 3, none="∞")
+            _coloured(entry["forwarding_over_central"], 1.0, 3, none=none)
             for entry in cell["central"]
         ]
         crossing = cell["crossover_rtt_ms"]
@@ -101,7 +104,8 @@ def _forwarding(cells: Sequence[dict[str, Any]]) -> str:
             number(cell["pool"]["rate_hz"], 1),
             number(cell["grid"]["rate_hz"], 1),
             *(
-                f"{number(entry['rate_hz'], 1)} <small>{_share(entry['of_pool'])} of pool</small>"
+                f"{number(entry['rate_hz'], 1)} <small>{_share(entry['of_pool'])} of pool, "
+                f"{_share(entry['of_exact_state'])} of exact state</small>"
                 for entry in cell["forwarding"]
             ),
             _times(cell["forwarding_over_grid"]),
@@ -131,11 +135,15 @@ def _point_map(cells: Sequence[dict[str, Any]]) -> str:
     return table(("clients", "load", "forwarding attains", *heads), rows)
 
 
-def _coloured(found: dict[str, Any], neutral: float, digits: int, *, none: str = "–") -> str:
+_NOBODY = '<span class="cell even">–</span>'
+_WON = '<span class="cell wins">∞</span>'
+
+
+def _coloured(found: dict[str, Any], neutral: float, digits: int, *, none: str = _NOBODY) -> str:
     """A figure with its interval, coloured where the interval leaves the neutral value out."""
     mean, bounds = found["mean"], found["ci95"]
     if mean is None:
-        return f'<span class="cell wins">{none}</span>'
+        return none
     low, high = bounds or (mean, mean)
     kind = "wins" if low > neutral else "loses" if high < neutral else "even"
     digits = digits if abs(mean) < 10.0 else 0

@@ -110,7 +110,9 @@ def test_a_trace_too_short_for_a_search_is_run_without_one(
 
 
 def _cell(burst: Burst) -> dict[str, Any]:
-    return Cells(None, burst, [10.0], [5.0], {8.0: [9.0]}, {20.0: [7.0]}).summary(seed=1)
+    return Cells(None, burst, [10.0], [5.0], {8.0: [9.0]}, {8.0: [9.5]}, {20.0: [7.0]}).summary(
+        seed=1
+    )
 
 
 def test_a_sweep_goes_on_where_it_was_ended(

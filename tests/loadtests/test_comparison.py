@@ -267,7 +267,14 @@ def test_a_map_shows_who_wins_in_each_cell() -> None:
         "pool": sustained,
         "grid": sustained,
         "forwarding_over_grid": ratio(3.0, 2.9, 3.1),
-        "forwarding": [{"site_rtt_ms": 8.0, **sustained, "of_pool": ratio(0.98, 0.97, 0.99)}],
+        "forwarding": [
+            {
+                "site_rtt_ms": 8.0,
+                **sustained,
+                "of_pool": ratio(0.98, 0.97, 0.99),
+                "of_exact_state": ratio(0.99, 0.98, 1.0),
+            }
+        ],
         "central": [
             {"rtt_ms": 20.0, **sustained, "forwarding_over_central": ratio(0.95, 0.94, 0.96)},
             {"rtt_ms": 80.0, **sustained, "forwarding_over_central": ratio(1.4, 1.3, 1.5)},
@@ -279,22 +286,25 @@ def test_a_map_shows_who_wins_in_each_cell() -> None:
             for rtt in (20.0, 80.0, 120.0)
         ],
     }
-    page = map_page(
-        {
-            "scenario": "small",
-            "claim": "",
-            "partial": False,
-            "cells": [cell],
-            "command": "x",
-            "num_seeds": 2,
-            "seed": 1,
-            "commit": "c",
-            "machine": {"cpu": "x"},
-        }
-    )
+    result = {
+        "scenario": "small",
+        "claim": "",
+        "partial": False,
+        "cells": [cell],
+        "command": "x",
+        "num_seeds": 2,
+        "seed": 1,
+        "commit": "c",
+        "machine": {"cpu": "x"},
+    }
+    page = map_page(result)
     check_page(page)
     assert '<span class="cell loses">0.950' in page
     assert '<span class="cell wins">1.400' in page
     assert '<span class="cell wins">∞' in page
     assert '<span class="cell even">0.10' in page
     assert "31 ms <small>28 to 34" in page
+
+    nobody = {"rate_hz": 0.0, "ci95": None, "site_rtt_ms": 8.0}
+    cell["forwarding"] = [nobody | {"of_pool": ratio(0.0), "of_exact_state": ratio(None)}]
+    assert "∞" not in map_page(result)

@@ -164,6 +164,8 @@ def test_a_sweep_holds_the_pool_against_the_grid_in_every_cell(tmp_path: Path) -
     assert far["forwarding_over_central"]["mean"] is None
     assert 10.0 <= cell["crossover_rtt_ms"]["mean"] <= 600.0
     assert cell["forwarding_over_grid"]["mean"] > 1.5
+    (forwarding,) = cell["forwarding"]
+    assert 0.8 < forwarding["of_exact_state"]["mean"] < 1.2
     at_near, at_far = cell["at_load"]
     assert at_near["points"] < at_far["points"] == pytest.approx(100.0, abs=2.0)
 
