@@ -158,6 +158,8 @@ def test_a_sweep_holds_the_pool_against_the_grid_in_every_cell(tmp_path: Path) -
     small = msgspec.structs.replace(scenario(tmp_path), duration_s=1.5, drain_s=1.0)
     (cell,) = sweep(small, axes, num_seeds=1, done=shown.append)
     assert len(shown) == 1
+    assert list(sweep(small, axes, num_seeds=1, done=shown.append, num_known=1)) == []
+    assert len(shown) == 1
     near, far = cell["central"]
     assert near["forwarding_over_central"]["mean"] == pytest.approx(1.0, abs=0.2)
     assert far["rate_hz"] == 0.0  # no answer from so far is in time
