@@ -57,7 +57,7 @@ def _searched(scenario: Scenario, num_seeds: int, line: ProgressLine) -> dict[st
     are asked for while it lasts, and how each side does at the load of the forwarding grid.
     """
     loads: dict[str, list[float]] = {name: [] for name in _names()}
-    held: dict[str, list[tuple[float, float]]] = {name: [] for name in _names()}
+    held: dict[str, list[tuple[float, float | None]]] = {name: [] for name in _names()}
     for number in range(num_seeds):
         prepared = probe(scenario, seed=scenario.seed + number)
         tok_per_s = _tok_per_s(prepared)
@@ -92,26 +92,25 @@ def _in_surges(prepared: Prepared) -> NDArray[np.bool_]:
     return inside
 
 
-def _through_surges(arm: str, prepared: Prepared) -> tuple[float, float]:
-    """Of what is sent within surges: the part in time, and the P99 in seconds of the answered."""
+def _through_surges(arm: str, prepared: Prepared) -> tuple[float, float | None]:
+    """Of what is sent within surges: the part in time, and the P99 in ms of what is answered."""
     outcome = prepared.run(arm)
     inside = _in_surges(prepared)
     first_s = np.frombuffer(outcome.first_token_s)[inside]
-    return (
-        float(outcome.attained()[inside].mean()),
-        float(np.percentile(first_s[~np.isnan(first_s)], 99)),
-    )
+    answered_s = first_s[~np.isnan(first_s)]
+    p99_ms = round(1e3 * float(np.percentile(answered_s, 99)), 1) if len(answered_s) else None
+    return float(outcome.attained()[inside].mean()), p99_ms
 
 
-def _held(runs: list[tuple[float, float]]) -> dict[str, Any]:
+def _held(runs: list[tuple[float, float | None]]) -> dict[str, Any]:
     if not runs:
         return {}
-    attained, p99_s = zip(*runs, strict=True)
+    attained, p99_ms = zip(*runs, strict=True)
     return {
         "at_forwardings_load": {
             "attained": round(float(np.mean(attained)), 5),
             "attained_by_seed": [round(share, 5) for share in attained],
-            "p99_ms_by_seed": [round(1e3 * seconds, 1) for seconds in p99_s],
+            "p99_ms_by_seed": list(p99_ms),
         }
     }
 
