@@ -3,7 +3,8 @@
 Four accelerators, a small model that answers calls, 500 ms at the client, steady load and a burst
 that hits all sites at once. For a pool at several round trips, a grid and a forwarding grid: the
 highest load at which 99 % of calls are in time, its tokens a second and what a million cost. Two
-searches: without the burst, and with the mean load of a run that has it. `--short` and `--seeds`
+searches: without the burst and with it, where the burst by itself must be in time too. Then every
+side runs through the burst at the load that the forwarding grid sustains. `--short` and `--seeds`
 make it quicker and less certain.
 """
 
@@ -29,12 +30,16 @@ from loadtests.sim.sustainable import highest_load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from loadtests.sim.prepared import Prepared
     from loadtests.sim.scenario import Scenario
 
 _FILE = ROOT / "loadtests" / "scenarios" / "voice-burst.toml"
 _RTTS_MS = (20.0, 40.0, 60.0, 80.0, 100.0)
 _SHORT_PART = 0.25
+_TOLERANCE = 0.005
+"""Of the load searched up to: distances of tens of ms are worth a few hundredths of it."""
 
 
 def _side(name: str, prepared: Prepared) -> tuple[str, Prepared]:
@@ -48,17 +53,66 @@ def _names() -> tuple[str, ...]:
 
 
 def _searched(scenario: Scenario, num_seeds: int, line: ProgressLine) -> dict[str, Any]:
-    """Every side's highest load, in tokens a second of answers in time."""
+    """Every side's highest load, in tokens a second of answers in time; with a burst, those that
+    are asked for while it lasts, and how each side does at the load of the forwarding grid.
+    """
     loads: dict[str, list[float]] = {name: [] for name in _names()}
+    held: dict[str, list[tuple[float, float | None]]] = {name: [] for name in _names()}
     for number in range(num_seeds):
         prepared = probe(scenario, seed=scenario.seed + number)
-        tokens = np.frombuffer(prepared.workload.output_tokens, np.int64)
-        tok_per_s = float(tokens.sum()) / scenario.duration_s
+        tok_per_s = _tok_per_s(prepared)
         for name in loads:
             line.show(f"seed {number + 1} of {num_seeds}: {name}")
             arm, at = _side(name, prepared)
-            loads[name].append(highest_load(at, arm, tolerance=0.01).ratio * tok_per_s)
-    return {name: _summary(name, scenario, found) for name, found in loads.items()}
+            loads[name].append(highest_load(at, arm, tolerance=_TOLERANCE).ratio * tok_per_s)
+        ratio = loads["grid_forwarding"][-1] / tok_per_s
+        for name in held if scenario.load.surges and ratio else ():
+            line.show(f"seed {number + 1} of {num_seeds}: {name} at forwarding's load")
+            held[name].append(_through_surges(*_side(name, prepared.at_load(ratio))))
+    return {
+        name: _summary(name, scenario, found) | _held(held[name]) for name, found in loads.items()
+    }
+
+
+def _tok_per_s(prepared: Prepared) -> float:
+    """Tokens of answers asked for in a second, of the surges where there are any."""
+    tokens = np.frombuffer(prepared.workload.output_tokens, np.int64)
+    surges = prepared.scenario.load.surges
+    if not surges:
+        return float(tokens.sum()) / prepared.scenario.duration_s
+    length_s = sum(surge.until_s - surge.at_s for surge in surges)
+    return float(tokens[_in_surges(prepared)].sum()) / length_s
+
+
+def _in_surges(prepared: Prepared) -> NDArray[np.bool_]:
+    sent_s = np.frombuffer(prepared.workload.sent_s)
+    inside = np.zeros(len(sent_s), np.bool_)
+    for surge in prepared.scenario.load.surges:
+        inside |= (sent_s >= surge.at_s) & (sent_s < surge.until_s)
+    return inside
+
+
+def _through_surges(arm: str, prepared: Prepared) -> tuple[float, float | None]:
+    """Of what is sent within surges: the part in time, and the P99 in ms of what is answered."""
+    outcome = prepared.run(arm)
+    inside = _in_surges(prepared)
+    first_s = np.frombuffer(outcome.first_token_s)[inside]
+    answered_s = first_s[~np.isnan(first_s)]
+    p99_ms = round(1e3 * float(np.percentile(answered_s, 99)), 1) if len(answered_s) else None
+    return float(outcome.attained()[inside].mean()), p99_ms
+
+
+def _held(runs: list[tuple[float, float | None]]) -> dict[str, Any]:
+    if not runs:
+        return {}
+    attained, p99_ms = zip(*runs, strict=True)
+    return {
+        "at_forwardings_load": {
+            "attained": round(float(np.mean(attained)), 5),
+            "attained_by_seed": [round(share, 5) for share in attained],
+            "p99_ms_by_seed": list(p99_ms),
+        }
+    }
 
 
 def _summary(name: str, scenario: Scenario, tok_per_s: list[float]) -> dict[str, Any]:
@@ -67,6 +121,7 @@ def _summary(name: str, scenario: Scenario, tok_per_s: list[float]) -> dict[str,
     price = scenario.sites.count * usd_per_hour(name.partition(" ")[0], scenario.prices)
     return {
         "tok_per_s": round(mean, 1),
+        "tok_per_s_by_seed": [round(one, 1) for one in tok_per_s],
         "tok_per_s_ci95": None if bounds is None else [round(bound, 1) for bound in bounds],
         "usd_per_mtok": usd_per_mtok(price, mean),
     }

@@ -45,28 +45,39 @@ def run(
 ) -> Run:
     """Every arm of the scenario, and the search. Ctrl-C leaves what there is, marked partial."""
     began_s = time.perf_counter()
-    prepared = Prepared(scenario)
     made = Run(name, scenario, SIMULATED, network=_network(scenario))
     try:
+        line.show("drawing requests")
+        prepared = Prepared(scenario)
         for arm in scenario.arms:
             line.show(arm)
             made.arms[arm] = Measured.of(prepared.run(arm), scenario.duration_s)
         line.show("pooled bound")
         made.more["pooled_bound"] = _bound(prepared)
-        if num_seeds:
-            made.more["sustainable"] = sustainable(
-                scenario, _searched(scenario), num_seeds=num_seeds, done=line.show
-            )
-        if num_seeds and with_spare:
-            made.more["sustainable_with_one_lost"] = sustainable(
-                scenario, _searched(scenario), num_seeds=num_seeds, site_lost=True, done=line.show
-            )
+        _search(made, num_seeds, with_spare=with_spare, line=line)
     except KeyboardInterrupt:
         made.is_partial = True
     finally:
         line.clear()
     made.more["wall_s"] = round(time.perf_counter() - began_s, 1)
     return made
+
+
+def _search(made: Run, num_seeds: int, *, with_spare: bool, line: ProgressLine) -> None:
+    """What was asked for, or `not_searched`: why a trace is too short for it."""
+    names = ("sustainable", "sustainable_with_one_lost") if with_spare else ("sustainable",)
+    for name in names if num_seeds else ():
+        try:
+            made.more[name] = sustainable(
+                made.scenario,
+                _searched(made.scenario),
+                num_seeds=num_seeds,
+                site_lost=name != "sustainable",
+                done=line.show,
+            )
+        except ConfigError as error:
+            made.more["not_searched"] = str(error)
+            return
 
 
 def _searched(scenario: Scenario) -> tuple[str, ...]:
@@ -170,6 +181,8 @@ def print_arms(summary: dict[str, Any]) -> None:
         bounds = found["rate_hz_ci95"]
         interval = f" ({bounds[0]:.1f} to {bounds[1]:.1f})" if bounds else ""
         print(f"sustains {name:20} {found['rate_hz']:8.1f} / s{interval}")
+    if "not_searched" in summary:
+        print(f"no search for the highest load: {summary['not_searched']}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from gateway.config.allowed import allowed_at
 from gateway.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ class TomlFile:
         try:
             return msgspec.convert(self.document, to)
         except msgspec.ValidationError as error:
-            raise ConfigError(self._complaint(str(error))) from error
+            raise ConfigError(self._complaint(str(error), to)) from error
 
-    def _complaint(self, text: str) -> str:
-        """msgspec's words, with the place of its key in front."""
+    def _complaint(self, text: str, to: type) -> str:
+        """msgspec's words, the place of its key in front and what the key takes behind."""
         place = _PLACE.search(text)
         what = text[: place.start()] if place else text
         # A key of a table whose keys are free is `[...]`: the table has to do.
@@ -66,6 +67,8 @@ class TomlFile:
         if named := _NAMED.match(what):
             key += named[1].split(".")
             what = what.removeprefix(f"`{named[1]}`: ")
+        if allowed := allowed_at(to, key):
+            what += f" (allowed: {allowed})"
         return ": ".join([self.origin(*key), *([".".join(key)] if key else []), what])
 
     def origin(self, *key: str) -> str:

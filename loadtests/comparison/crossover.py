@@ -7,6 +7,7 @@ nothing but the paths. Differences are taken seed by seed, so that common luck c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -58,6 +59,8 @@ class Cells:
     grid_hz: list[float] = field(default_factory=list)
     forwarding_hz: dict[float, list[float]] = field(default_factory=dict)
     """By the round trip between sites, in ms."""
+    exact_hz: dict[float, list[float]] = field(default_factory=dict)
+    """The same, if every site saw the exact state of all: what distance costs, and not deciding."""
     central_hz: dict[float, list[float]] = field(default_factory=dict)
     """By the round trip to the pool, in ms."""
     points: dict[tuple[float, float], list[tuple[Prepared, Any, Any]]] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class Cells:
                     "site_rtt_ms": rtt_ms,
                     **_loads(loads_hz),
                     "of_pool": _ratios(loads_hz, self.pool_hz),
+                    "of_exact_state": _ratios(loads_hz, self.exact_hz[rtt_ms]),
                 }
                 for rtt_ms, loads_hz in self.forwarding_hz.items()
             ],
@@ -128,18 +132,22 @@ def crossing(rtts_ms: Sequence[float], leads: Sequence[float]) -> float | None:
 
 
 def sweep(
-    scenario: Scenario, axes: Axes, *, num_seeds: int, done: Callable[[str], None]
+    scenario: Scenario,
+    axes: Axes,
+    *,
+    num_seeds: int,
+    done: Callable[[str], None],
+    num_known: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """The summary of every skew and burst, as it is known."""
-    for hot_ratio in axes.hot_ratios:
-        for burst in axes.bursts:
-            cells = Cells(hot_ratio, burst)
-            shaped = _shaped(scenario, hot_ratio, burst)
-            for number in range(num_seeds):
-                skew = "even" if hot_ratio is None else f"{hot_ratio:.0%} at one site"
-                done(f"{skew}, {burst}, seed {number + 1} of {num_seeds}")
-                _fill(cells, probe(shaped, seed=scenario.seed + number), axes)
-            yield cells.summary(scenario.seed)
+    """The summary of every skew and burst, as it is known; the first `num_known` are left out."""
+    for hot_ratio, burst in list(product(axes.hot_ratios, axes.bursts))[num_known:]:
+        cells = Cells(hot_ratio, burst)
+        shaped = _shaped(scenario, hot_ratio, burst)
+        for number in range(num_seeds):
+            skew = "even" if hot_ratio is None else f"{hot_ratio:.0%} at one site"
+            done(f"{skew}, {burst}, seed {number + 1} of {num_seeds}")
+            _fill(cells, probe(shaped, seed=scenario.seed + number), axes)
+        yield cells.summary(scenario.seed)
 
 
 def _fill(cells: Cells, prepared: Prepared, axes: Axes) -> None:
@@ -154,6 +162,7 @@ def _fill(cells: Cells, prepared: Prepared, axes: Axes) -> None:
     for rtt_ms in axes.site_rtts_ms:
         at = _sites_apart(prepared, rtt_ms)
         cells.forwarding_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "grid_forwarding"))
+        cells.exact_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "exact_greedy"))
     for rtt_ms in axes.rtts_ms:
         at = pool_at(prepared, rtt_ms)
         cells.central_hz.setdefault(rtt_ms, []).append(sustained_hz(at, "central"))
@@ -210,8 +219,9 @@ def _ratios(own: list[float], other: list[float]) -> dict[str, Any]:
 
 
 def _bounds(values: list[float]) -> list[float] | None:
+    """Of loads or their ratios, which are never below 0, however wide an interval of few seeds."""
     bounds = over_seeds(values)
-    return None if bounds is None else [round(bound, 4) for bound in bounds]
+    return None if bounds is None else [round(max(0.0, bound), 4) for bound in bounds]
 
 
 def _difference(runs: list[tuple[Prepared, Any, Any]], seed: int) -> dict[str, Any]:

@@ -33,7 +33,9 @@ def map_page(result: dict[str, Any]) -> str:
                 _KEY,
                 _ratio_map(cells),
                 "<h2>What forwarding is worth</h2>",
-                "<p>Sustained loads in turns a second of all sites.</p>",
+                "<p>Sustained loads in turns a second of all sites. Exact state: a site that "
+                "saw every engine as it is now would be as far away; what it lacks of the pool is "
+                "the distance's part, what forwarding lacks of it is the decision's.</p>",
                 _forwarding(cells),
                 "<h2>In time at the same load</h2>",
                 "<p>Points of attainment by which the forwarding grid is ahead of the pool; "
@@ -72,20 +74,23 @@ def _ratio_map(cells: Sequence[dict[str, Any]]) -> str:
     rtts_ms = [entry["rtt_ms"] for entry in cells[0]["central"]] if cells else []
     rows = []
     for cell in cells:
+        none = _WON if cell["forwarding"][0]["rate_hz"] else _NOBODY
         shown = [
-            _coloured(entry["forwarding_over_central"], 1.0, 3, none="∞")
+            _coloured(entry["forwarding_over_central"], 1.0, 3, none=none)
             for entry in cell["central"]
         ]
         crossing = cell["crossover_rtt_ms"]
-        rows.append((_condition(cell), *shown, _crossing(crossing)))
+        rows.append((_condition(cell), *shown, _crossing(crossing, rtts_ms)))
     heads = [f"{rtt_ms:g} ms" for rtt_ms in rtts_ms]
     return table(("load", *heads, "grid wins from"), rows)
 
 
-def _crossing(found: dict[str, Any]) -> str:
+def _crossing(found: dict[str, Any], rtts_ms: Sequence[float]) -> str:
     if found["mean"] is None:
         some = [rtt_ms for rtt_ms in found["by_seed"] if rtt_ms is not None]
         return f"on {len(some)} of {len(found['by_seed'])} seeds" if some else "nowhere here"
+    if found["mean"] == rtts_ms[0]:
+        return f"{rtts_ms[0]:g} ms or less"
     bounds = found["ci95"]
     interval = f" <small>{bounds[0]:.0f} to {bounds[1]:.0f}</small>" if bounds else ""
     return f"{found['mean']:.0f} ms{interval}"
@@ -99,7 +104,8 @@ def _forwarding(cells: Sequence[dict[str, Any]]) -> str:
             number(cell["pool"]["rate_hz"], 1),
             number(cell["grid"]["rate_hz"], 1),
             *(
-                f"{number(entry['rate_hz'], 1)} <small>{_share(entry['of_pool'])} of pool</small>"
+                f"{number(entry['rate_hz'], 1)} <small>{_share(entry['of_pool'])} of pool, "
+                f"{_share(entry['of_exact_state'])} of exact state</small>"
                 for entry in cell["forwarding"]
             ),
             _times(cell["forwarding_over_grid"]),
@@ -129,13 +135,18 @@ def _point_map(cells: Sequence[dict[str, Any]]) -> str:
     return table(("clients", "load", "forwarding attains", *heads), rows)
 
 
-def _coloured(found: dict[str, Any], neutral: float, digits: int, *, none: str = "–") -> str:
+_NOBODY = '<span class="cell even">–</span>'
+_WON = '<span class="cell wins">∞</span>'
+
+
+def _coloured(found: dict[str, Any], neutral: float, digits: int, *, none: str = _NOBODY) -> str:
     """A figure with its interval, coloured where the interval leaves the neutral value out."""
     mean, bounds = found["mean"], found["ci95"]
     if mean is None:
-        return f'<span class="cell wins">{none}</span>'
+        return none
     low, high = bounds or (mean, mean)
     kind = "wins" if low > neutral else "loses" if high < neutral else "even"
+    digits = digits if abs(mean) < 10.0 else 0
     interval = f" <small>{low:.{digits}f} to {high:.{digits}f}</small>" if bounds else ""
     return f'<span class="cell {kind}">{mean:.{digits}f}{interval}</span>'
 

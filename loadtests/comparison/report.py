@@ -44,7 +44,8 @@ def _body(summary: dict[str, Any]) -> list[str]:
         parts += [
             "<h2>How much load each arm sustains</h2>",
             "<p>The highest offered load at which 99 % of every class are in time and the P99 of "
-            "the answered is within its budget; the line is the 95 % interval over seeds.</p>",
+            "the answered is within its budget, over the run and within each surge; the line is "
+            "the 95 % interval over seeds.</p>",
             figures.sustainable(summary),
             _sustained(summary),
         ]

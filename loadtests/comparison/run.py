@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from loadtests.comparison.report import page
 from loadtests.comparison.summary import arm_summary, compared
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from loadtests.comparison.measured import Measured
@@ -64,15 +66,33 @@ class Run:
     def save(self, out: Path) -> dict[str, Any]:
         """Write `summary.json`, `requests.jsonl.zst` and `report.html`. Raises OSError.
 
-        Returns the summary. The summary comes first: a full disk costs the raw samples first.
+        Returns the summary. It is written first, and says partial until the rest is: a full disk
+        costs the raw samples first.
         """
         summary = self.summary()
         out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(summary, indent=1) + "\n"
-        (out / "summary.json").write_text(text, encoding="utf-8")
-        (out / "report.html").write_text(page(summary), encoding="utf-8")
-        write_requests(out / "requests.jsonl.zst", self.arms)
+        shown = page(summary)
+        _write(out / "summary.json", summary | {"partial": True})
+        with _named(out / "report.html") as path:
+            path.write_text(shown, encoding="utf-8")
+        with _named(out / "requests.jsonl.zst") as path:
+            write_requests(path, self.arms)
+        _write(out / "summary.json", summary)
         return summary
+
+
+def _write(path: Path, summary: dict[str, Any]) -> None:
+    with _named(path):
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    """What goes wrong here goes wrong with this file; a full disk does not say with which."""
+    try:
+        yield path
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror}; what was written before is partial") from error
 
 
 def _shape(scenario: Scenario) -> dict[str, Any]:

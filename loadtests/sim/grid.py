@@ -80,7 +80,7 @@ class Grid(SitesInView):
         """Let clients send and sites work until `until_s`."""
         if self._policy.uses_reports:
             for index in range(len(self.nodes)):
-                self._mailboxes.publish(index, self.own(index))  # as links come up
+                self._mailboxes.publish(index, self.reported(index))  # as links come up
                 # Sites start at different times, so their reports do not coincide.
                 self.events.at(self.rng.random() * self._reporting.interval_s, self._report, index)
         arrivals_s = np.frombuffer(self._workload.sent_s) + self._ways.asks_s
@@ -340,7 +340,7 @@ class Grid(SitesInView):
         """How long an answer of a site travels to the entry; it carries the site's report."""
         travel_s = self.links.sample_s(site, entry, self._network)
         if self._policy.uses_reports:
-            report = self.own(site)
+            report = self.reported(site)
             arrives_s = self.events.now_s + travel_s
             self._mailboxes.piggy_back(entry, site, report, arrives_s)
         return travel_s
@@ -357,7 +357,7 @@ class Grid(SitesInView):
     def _report(self, site: int) -> None:
         node = self.nodes[site]
         if node.is_alive and node.frozen_since_s is None:
-            self._mailboxes.publish(site, self.own(site))
+            self._mailboxes.publish(site, self.reported(site))
         self.events.at(self.events.now_s + self._reporting.interval_s, self._report, site)
 
     # What befalls sites: called by the fault plan.

@@ -19,7 +19,7 @@ from gateway.core.load_report import ByClass, Credits
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 NOWHERE = -1
 
@@ -85,6 +85,16 @@ class View(Protocol):
         """The newest report of `peer` that has reached `site`."""
         ...
 
+    def watch(self, site: int, peers: Sequence[int]) -> None:
+        """From now on `arrived` says of which of these `site` has something new."""
+        ...
+
+    def arrived(self, site: int) -> Collection[int]:
+        """The watched peers of which `report` may say something new since the last call; at
+        first, all.
+        """
+        ...
+
     def beating_until_s(self, site: int, peer: int) -> float:
         """Until when the heartbeats of `peer` have been sent that reach `site`; -inf: its link
         is broken.
@@ -104,7 +114,7 @@ class View(Protocol):
         ...
 
     def own(self, site: int) -> Report:
-        """What a site knows of itself. For decisions made at that site."""
+        """What a site knows of its load. For decisions made at that site."""
         ...
 
     def exact(self, site: int) -> Report | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterable
 
     from loadtests.sim.links import Links
     from loadtests.sim.policy import Report
@@ -50,17 +52,43 @@ class Mailboxes:
         self._published: dict[int, deque[tuple[int, Report]]] = {}
         self._num_published: dict[int, int] = {}
         self._pairs: dict[tuple[int, int], _Pair] = {}
+        self._due: dict[int, _Due] = {}
+        self._readers: dict[int, set[int]] = {}
+        """Of each site, who waits for it in `_due`."""
 
     def publish(self, site: int, report: Report) -> None:
         """A site's periodic report goes to everybody."""
         number = self._num_published.get(site, 0) + 1
         self._num_published[site] = number
         self._published.setdefault(site, deque(maxlen=self._num_kept())).append((number, report))
+        for reader in self._readers.get(site, ()):
+            arrives_s = report.at_s + self._pair(reader, site).delay_s
+            heappush(self._due[reader].arrivals, (arrives_s, site))
 
     def piggy_back(self, reader: int, site: int, report: Report, arrives_s: float) -> None:
         """A report rides on a message to `reader`."""
         if self._reporting.piggy_back:
             self._pair(reader, site).under_way.append((arrives_s, report))
+            if reader in self._readers.get(site, ()):
+                heappush(self._due[reader].arrivals, (arrives_s, site))
+
+    def watch(self, reader: int, sites: Iterable[int]) -> None:
+        """From now on `arrived` says which of these have something new; at first, all."""
+        self._due[reader] = _Due(set(sites))
+        for site in sites:
+            self._readers.setdefault(site, set()).add(reader)
+
+    def arrived(self, reader: int, now_s: float) -> set[int]:
+        """The watched sites of which `newest` may say something new since the last call."""
+        due = self._due[reader]
+        while due.arrivals and due.arrivals[0][0] <= now_s:
+            due.sites.add(heappop(due.arrivals)[1])
+        if not due.sites:
+            return due.sites
+        sites = due.sites
+        # Behind a partition what has arrived waits for its end.
+        due.sites = {site for site in sites if not self._links.are_joined(site, reader)}
+        return sites
 
     def newest(self, reader: int, site: int, now_s: float) -> Report | None:
         """The newest report of `site` that has reached `reader`."""
@@ -97,6 +125,16 @@ class Mailboxes:
     def _num_kept(self) -> int:
         """Enough that what has arrived is never pushed out by what is still under way."""
         return 2 + int((self._reporting.delay_s + 10.0) / self._reporting.interval_s)
+
+
+class _Due:
+    """What a reader has not looked at: sites, and when more of them are due."""
+
+    __slots__ = ("arrivals", "sites")
+
+    def __init__(self, sites: set[int]) -> None:
+        self.sites = sites
+        self.arrivals: list[tuple[float, int]] = []
 
 
 class _Pair:

@@ -54,8 +54,8 @@ class Shipped:
         desk = self._desk(ask.entry, view)
         own = view.own(ask.entry)
         desk.here.state = SiteState.DRAINING if own.is_draining else SiteState.READY
-        desk.read_reports(view)
-        self._name_slow(desk, view.now_s)
+        for site in desk.read_reports(view):
+            self._name_slow(desk, site, view.now_s)
         choice = choose(
             Question(
                 CLASS_RANK[ask.turn_class],
@@ -116,7 +116,8 @@ class Shipped:
                 peer.failed()
             case News.BROKEN:
                 peer.lost()
-        desk.peers.judge(peer, now_s)
+        if desk.peers.judge(peer, now_s):
+            self._name_slow(desk, site, now_s)
 
     def _desk(self, site: int, view: View) -> _Desk:
         """What the site knows; started again, it knows nothing."""
@@ -129,10 +130,10 @@ class Shipped:
             )
         return desk
 
-    def _name_slow(self, desk: _Desk, now_s: float) -> None:
-        for site, peer in desk.views.items():
-            if peer.num_ejections or peer.is_slow:
-                self.named_slow_s.setdefault(site, now_s)
+    def _name_slow(self, desk: _Desk, site: int, now_s: float) -> None:
+        peer = desk.views[site]
+        if peer.num_ejections or peer.is_slow:
+            self.named_slow_s.setdefault(site, now_s)
 
 
 class _Sent(NamedTuple):
@@ -169,18 +170,25 @@ class _Desk:
         """By request, until it is known what became of it."""
         self._read: dict[int, Report] = {}
         self._way_s = {peer: view.rtt_s(site, peer) / 2.0 for peer in self.views}
+        if peers:
+            view.watch(site, peers)
         for peer, known in self.views.items():
             known.timed(view.rtt_s(site, peer), view.now_s)
 
-    def read_reports(self, view: View) -> None:
-        """Take what has arrived since the last decision."""
-        for site, peer in self.views.items():
+    def read_reports(self, view: View) -> list[int]:
+        """Take what has arrived since the last decision; of whom it was."""
+        arrived = view.arrived(self.site) if self.views else ()
+        read = [site for site in self.views if site in arrived] if arrived else []
+        for site in read:
             report = view.report(self.site, site)
             if report is not None and report is not self._read.get(site):
                 self._read[site] = report
-                self._take(site, peer, report, view)
-            if peer.is_connected:
+                self._take(site, self.views[site], report, view)
+        now_s = view.now_s
+        for site, peer in self.views.items():
+            if now_s - peer.heard_s >= _BEAT_INTERVAL_S and peer.is_connected:
                 self._hear(site, peer, view)
+        return read
 
     def _take(self, site: int, peer: PeerView, report: Report, view: View) -> None:
         if not peer.is_connected and report.num_starts == peer.epoch:

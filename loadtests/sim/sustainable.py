@@ -1,8 +1,9 @@
 """The highest load an arm sustains: bisection over parts of one seed's requests.
 
 A load is sustained when every class attains its share and the P99 of its answers is within its
-budget. Less load is a part of the requests of more (`drawing.thinned`), so that arms and loads
-differ in nothing but what is asked about.
+budget, over the run and while each surge lasts: a quiet rest does not make up for a burst. Less
+load is a part of the requests of more (`drawing.thinned`), so that arms and loads differ in nothing
+but what is asked about.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ import numpy as np
 from loadtests.sim.grid import TooManyMissed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from loadtests.sim.arms import Arm
     from loadtests.sim.outcome import Outcome
     from loadtests.sim.prepared import Prepared
+    from loadtests.sim.scenario import Surge
 
 LEAST_ATTAINED = 0.99
 
@@ -32,14 +38,23 @@ class Sustained:
     """Whether nothing that was tried was too much, so that more might be sustained."""
 
 
-def is_sustained(outcome: Outcome) -> bool:
-    """Whether every class was in time; a class that sent nothing was."""
+def is_sustained(outcome: Outcome, surges: Sequence[Surge] = ()) -> bool:
+    """Whether every class was in time, in all and of what was sent within each surge; a class
+    that sent nothing was.
+    """
+    sent_s = np.frombuffer(outcome.workload.sent_s)
+    spans = [np.ones(len(sent_s), np.bool_)]
+    spans += [(sent_s >= surge.at_s) & (sent_s < surge.until_s) for surge in surges]
+    return all(_is_in_time(outcome, rows) for rows in spans)
+
+
+def _is_in_time(outcome: Outcome, sent: NDArray[np.bool_]) -> bool:
     workload = outcome.workload
     slo = np.frombuffer(workload.slo, np.int64)
     first_s = np.frombuffer(outcome.first_token_s)
     attained = outcome.attained()
     for index, limits in enumerate(workload.slos):
-        rows = slo == index
+        rows = sent & (slo == index)
         if not rows.any():
             continue
         answered = first_s[rows & ~np.isnan(first_s)]
@@ -70,4 +85,4 @@ def _sustains(prepared: Prepared, arm: Arm | str) -> bool:
         outcome = prepared.run(arm, max_num_missed=allowed)
     except TooManyMissed:
         return False
-    return is_sustained(outcome)
+    return is_sustained(outcome, prepared.scenario.load.surges)

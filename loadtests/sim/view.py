@@ -16,7 +16,7 @@ from loadtests.sim.reports import Mailboxes
 from loadtests.sim.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gateway.core.load_report import ByClass
     from gateway.core.step_time import StepTimes
@@ -95,6 +95,14 @@ class SitesInView:
         """The newest report of `peer` that has reached `site`."""
         return self._mailboxes.newest(site, peer, self.events.now_s)
 
+    def watch(self, site: int, peers: Sequence[int]) -> None:
+        """From now on `arrived` says of which of these `site` has something new."""
+        self._mailboxes.watch(site, peers)
+
+    def arrived(self, site: int) -> Collection[int]:
+        """The watched peers of which `report` may say something new since the last call."""
+        return self._mailboxes.arrived(site, self.events.now_s)
+
     def beating_until_s(self, site: int, peer: int) -> float:
         """Until when the heartbeats of `peer` have been sent that reach `site`."""
         node = self.nodes[peer]
@@ -115,11 +123,15 @@ class SitesInView:
         return self.links.rtt_s(a, b)
 
     def own(self, site: int) -> Report:
-        """What a site knows of itself."""
+        """What a site knows of its load."""
         node, now_s = self.nodes[site], self.events.now_s
-        load = node.site.engine.load(now_s)
+        return Report(node.site.engine.load(now_s), now_s, node.site.is_draining)
+
+    def reported(self, site: int) -> Report:
+        """What a site tells others of itself."""
+        node, now_s = self.nodes[site], self.events.now_s
         return Report(
-            load,
+            node.site.engine.load(now_s),
             now_s,
             node.site.is_draining,
             node.num_starts,

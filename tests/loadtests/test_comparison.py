@@ -229,6 +229,19 @@ def test_a_run_is_kept_as_summary_requests_and_report(tmp_path: Path) -> None:
     assert "Partial" in html
 
 
+@pytest.mark.parametrize("name", ["report.html", "requests.jsonl.zst"])
+def test_a_full_disk_leaves_a_summary_that_says_partial(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    run = a_run()
+    run.is_partial = False
+    with pytest.raises(OSError, match=f"{name}: No space left on device"):
+        run.save(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["partial"]
+    (tmp_path / name).unlink()
+    assert not run.save(tmp_path)["partial"]
+    assert not json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["partial"]
+
+
 def test_what_is_written_behind_a_bar_fits_the_plot() -> None:
     text = "48.2 / s (98.28 % of pool)"
     svg = bars("t", [Bar("a", "grid", 48.2, text), Bar("b", "grid", 1.0, "1")], width=640.0)
@@ -254,7 +267,14 @@ def test_a_map_shows_who_wins_in_each_cell() -> None:
         "pool": sustained,
         "grid": sustained,
         "forwarding_over_grid": ratio(3.0, 2.9, 3.1),
-        "forwarding": [{"site_rtt_ms": 8.0, **sustained, "of_pool": ratio(0.98, 0.97, 0.99)}],
+        "forwarding": [
+            {
+                "site_rtt_ms": 8.0,
+                **sustained,
+                "of_pool": ratio(0.98, 0.97, 0.99),
+                "of_exact_state": ratio(0.99, 0.98, 1.0),
+            }
+        ],
         "central": [
             {"rtt_ms": 20.0, **sustained, "forwarding_over_central": ratio(0.95, 0.94, 0.96)},
             {"rtt_ms": 80.0, **sustained, "forwarding_over_central": ratio(1.4, 1.3, 1.5)},
@@ -266,22 +286,25 @@ def test_a_map_shows_who_wins_in_each_cell() -> None:
             for rtt in (20.0, 80.0, 120.0)
         ],
     }
-    page = map_page(
-        {
-            "scenario": "small",
-            "claim": "",
-            "partial": False,
-            "cells": [cell],
-            "command": "x",
-            "num_seeds": 2,
-            "seed": 1,
-            "commit": "c",
-            "machine": {"cpu": "x"},
-        }
-    )
+    result = {
+        "scenario": "small",
+        "claim": "",
+        "partial": False,
+        "cells": [cell],
+        "command": "x",
+        "num_seeds": 2,
+        "seed": 1,
+        "commit": "c",
+        "machine": {"cpu": "x"},
+    }
+    page = map_page(result)
     check_page(page)
     assert '<span class="cell loses">0.950' in page
     assert '<span class="cell wins">1.400' in page
     assert '<span class="cell wins">∞' in page
     assert '<span class="cell even">0.10' in page
     assert "31 ms <small>28 to 34" in page
+
+    nobody = {"rate_hz": 0.0, "ci95": None, "site_rtt_ms": 8.0}
+    cell["forwarding"] = [nobody | {"of_pool": ratio(0.0), "of_exact_state": ratio(None)}]
+    assert "∞" not in map_page(result)

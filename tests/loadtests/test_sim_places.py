@@ -14,7 +14,7 @@ from loadtests.sim.arms import Place
 from loadtests.sim.grid import TooManyMissed
 from loadtests.sim.outcome import Fate, Outcome
 from loadtests.sim.prepared import Prepared
-from loadtests.sim.scenario import Scenario, load_scenario
+from loadtests.sim.scenario import Scenario, Surge, load_scenario
 from loadtests.sim.sustainable import highest_load, is_sustained
 
 if TYPE_CHECKING:
@@ -129,6 +129,17 @@ def test_the_highest_load_is_between_one_that_is_sustained_and_one_that_is_not(
     assert highest_load(prepared, "pool", tolerance=0.05).is_at_most
 
 
+def test_a_quiet_rest_does_not_make_up_for_a_burst(tmp_path: Path) -> None:
+    prepared = Prepared(scenario(tmp_path))
+    outcome = prepared.run("pool")
+    surge = Surge(at_s=4.0, until_s=4.5, factor=1.0)
+    assert is_sustained(outcome, [surge])
+    within = np.frombuffer(prepared.workload.sent_s).searchsorted(4.2)
+    outcome.fate[within] = Fate.SHED
+    assert is_sustained(outcome)
+    assert not is_sustained(outcome, [surge])
+
+
 def test_a_run_that_misses_too_much_is_given_up(tmp_path: Path) -> None:
     prepared = Prepared(scenario(tmp_path, "hot_ratio = 0.9\n"))
     with pytest.raises(TooManyMissed):
@@ -147,12 +158,16 @@ def test_a_sweep_holds_the_pool_against_the_grid_in_every_cell(tmp_path: Path) -
     small = msgspec.structs.replace(scenario(tmp_path), duration_s=1.5, drain_s=1.0)
     (cell,) = sweep(small, axes, num_seeds=1, done=shown.append)
     assert len(shown) == 1
+    assert list(sweep(small, axes, num_seeds=1, done=shown.append, num_known=1)) == []
+    assert len(shown) == 1
     near, far = cell["central"]
     assert near["forwarding_over_central"]["mean"] == pytest.approx(1.0, abs=0.2)
     assert far["rate_hz"] == 0.0  # no answer from so far is in time
     assert far["forwarding_over_central"]["mean"] is None
     assert 10.0 <= cell["crossover_rtt_ms"]["mean"] <= 600.0
     assert cell["forwarding_over_grid"]["mean"] > 1.5
+    (forwarding,) = cell["forwarding"]
+    assert 0.8 < forwarding["of_exact_state"]["mean"] < 1.2
     at_near, at_far = cell["at_load"]
     assert at_near["points"] < at_far["points"] == pytest.approx(100.0, abs=2.0)
 

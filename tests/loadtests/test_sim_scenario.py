@@ -134,15 +134,23 @@ def test_shipped_scenarios_are_valid(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("count = 3", "count = 0", "6: sites.count: Expected `int` >= 1"),
-        ("count = 3", "cuont = 3", "6: sites.cuont: Object contains unknown field"),
+        ("count = 3", "count = 0", "6: sites.count: Expected `int` >= 1 (allowed: 1 to 10000)"),
+        (
+            "count = 3",
+            "cuont = 3",
+            "6: sites.cuont: Object contains unknown field `cuont` (allowed: count, profile,",
+        ),
         ("count = 3\n", "", "5: sites: Object missing required field `count`"),
         ("edge-accelerator", "warp-drive", "7: sites.profile: there is no step-time profile"),
         ("rate_hz = 20.0", "rate_hz = -1.0", "10: load.rate_hz: "),
-        ('"two_choices"', '"oracle"', "4: arms.1: Invalid enum value 'oracle'"),
+        ('"two_choices"', '"oracle"', "4: arms.1: Invalid enum value 'oracle' (allowed: central,"),
         ('["local", "two_choices"]', "[]", "4: arms: Expected `array` of length >= 1"),
         ("site = 1", "site = 3", "18: faults.0: a site outside 0..2"),
-        ('kind = "kill"', 'kind = "meteor"', "19: faults.0.kind: Invalid value 'meteor'"),
+        (
+            'kind = "kill"',
+            'kind = "meteor"',
+            "19: faults.0.kind: Invalid value 'meteor' (allowed: kill,",
+        ),
         ("at_s = 1.0", "at_s = 1.0\nuntil_s = 0.5", "18: faults.0: a fault needs"),
         (
             "[[faults]]",
