@@ -65,7 +65,7 @@ class ChatSession:
             raise InvalidRequest("this site keeps no sessions: grid.key is not set", param=HEADER)
         session = cls(sessions, new)
         if wish != NEW:
-            session._known = await sessions.find(wish, visit.principal.tenant)
+            session._known = await sessions.find(wish, visit.principal.tenant, SessionSnapshot)
             session._place = chat_turn(session._known[0], visit.trail.request_id, new)
         return session
 
