@@ -148,9 +148,9 @@ class SurvivingSessions:
         """Look after them no more."""
         await self._exit.aclose()
 
-    def begin(self, on_moved: Callable[[], None]) -> SurvivingSession:
+    def begin(self, on_moved: Callable[[], None], session: str = "") -> SurvivingSession:
         """A new session. `on_moved` is called when it is taken over, and must not wait."""
-        return self._run(secrets.token_hex(16), Version(1, self.site, 0), on_moved)
+        return self._run(session or secrets.token_hex(16), Version(1, self.site, 0), on_moved)
 
     async def find(self, token: str, tenant: str, kind: type[_Kind]) -> tuple[_Kind, Version]:
         """The newest snapshot of the tenant's session of that kind. Raises SessionNotFound."""
