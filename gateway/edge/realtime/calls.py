@@ -74,9 +74,8 @@ class Calls:
         With `token` it goes on with the session of another call, whose site may be gone.
 
         With `says_busy` a caller who finds all lines busy is told so in a call, while there are
-        spare lines for that. Raises Unauthenticated, VoiceMissing, LinesBusy, OfferRefused, and
-        SessionNotFound, and
-        what the session's settings may be refused for.
+        spare lines for that. Raises Unauthenticated, VoiceMissing, SessionNotFound, LinesBusy,
+        OfferRefused, and what the session's settings may be refused for.
         """
         caller.check(self._desk)
         voices = self._voices

@@ -52,7 +52,7 @@ class LastingSession:
         self._is_told_soon = False
         self.caller = caller
         self.found: KeptSession | None = None
-        """What there was of it before it came here; None: it is new."""
+        """What there was of it before it came here; None: it is new, or goes on already."""
         if known is not None:
             self.found = _read(known[0])
             self.caller = _caller_again(self.found.caller, caller)
@@ -89,6 +89,7 @@ class LastingSession:
     def keep_up(self, state: Callable[[], KeptSession]) -> None:
         """From now on this method says how the session stands; its object is not kept alive."""
         self._state = weakref.WeakMethod(state)
+        self.found = None
         self.changed()
 
     def changed(self) -> None:
