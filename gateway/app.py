@@ -157,6 +157,7 @@ class _Site:
             max_sessions=realtime.max_sessions,
             max_starts_per_s=realtime.max_starts_per_s,
             stall_limit_s=limits.stall_limit_s,
+            surviving=None if backend.grid is None else backend.grid.sessions,
         )
         self.source = SiteSource(
             SiteIdentity(config.site.id, config.site.region, __version__, time.monotonic()),

@@ -61,6 +61,7 @@ class PeerView:
         "_num_late",
         "_num_refusals",
         "_prefill_baseline_s",
+        "_refused_s",
         "_resync",
         "_sent_tokens",
         "_sent_turns",
@@ -121,6 +122,8 @@ class PeerView:
         self._prefill_baseline_s = 0.0
         self._num_late = 0
         self._num_refusals = 0
+        self._refused_s = -inf
+        """When the last refusal came that counts."""
         self.credit_s = [0.0] * _NUM_CLASSES
         """By class: what it said it will accept, less what was sent since."""
         self._resync = False
@@ -214,14 +217,17 @@ class PeerView:
         """Another peer, asked later, had the first token before: it would have taken longer."""
         self._note_first_token(turn_class, estimate_s, waited_s)
 
-    def refused(self, now_s: float, *, was_certain: bool) -> None:
+    def refused(self, asked_s: float, now_s: float, *, was_certain: bool) -> None:
         """It will not, or no longer: it lives. `was_certain`: by its figures or word it had room.
 
-        Who drains breaks no word.
+        Who drains breaks no word, and who is asked often before the first refusal is known breaks
+        one.
         """
         self._hear(now_s)
         self.num_errors = 0
-        self._num_refusals += was_certain and self.state is not _DRAINING
+        if was_certain and self.state is not _DRAINING and asked_s >= self._refused_s:
+            self._num_refusals += 1
+            self._refused_s = now_s
 
     def failed(self) -> None:
         """An error there, or no answer or token in time."""

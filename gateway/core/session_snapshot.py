@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -33,8 +33,8 @@ CANCELLED: Final = "cancelled"
 SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
-class SessionSnapshot(msgspec.Struct, frozen=True, array_like=True):
-    """All that a site must know to go on with a session.
+class SessionSnapshot(msgspec.Struct, frozen=True, array_like=True, tag="turns"):
+    """All that a site must know to go on with a session of turns.
 
     What waits for a confirmation is a question in the dialogue and a held call in the account.
     """
@@ -52,6 +52,17 @@ class SessionSnapshot(msgspec.Struct, frozen=True, array_like=True):
     """An open leg is drawn with it."""
     latency_budget_s: float | None = None
     """The open leg's; None: the session's."""
+
+
+class RealtimeSnapshot(msgspec.Struct, frozen=True, array_like=True, tag="realtime"):
+    """A Realtime session, whose items and settings are that protocol's and not read here."""
+
+    session: SessionId
+    tenant: str
+    content: bytes
+
+
+Snapshot: TypeAlias = SessionSnapshot | RealtimeSnapshot
 
 
 class Version(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -80,7 +91,7 @@ class SealedSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(SessionSnapshot)
+_decoder: msgspec.msgpack.Decoder[Snapshot] = msgspec.msgpack.Decoder(Snapshot)
 
 
 class GridKey:
@@ -100,7 +111,11 @@ class GridKey:
             raise SessionNotFound
         return session
 
-    def seal(self, snapshot: SessionSnapshot, version: Version) -> SealedSnapshot:
+    def named_session(self, *parts: bytes) -> str:
+        """The session that whoever says the same again means; only this grid can tell which."""
+        return self._mac(b"named", _encoder.encode(parts)).hex()[:32]
+
+    def seal(self, snapshot: Snapshot, version: Version) -> SealedSnapshot:
         """Sign a snapshot, without its content if that is over the limit."""
         content = _encoder.encode(snapshot)
         if len(content) > MAX_CONTENT_BYTES:
@@ -114,12 +129,13 @@ class GridKey:
         mac = self._mac(b"snapshot", _encoder.encode(parts))
         return hmac.compare_digest(mac, sealed.signature)
 
-    def open(self, sealed: SealedSnapshot) -> SessionSnapshot:
+    def open(self, sealed: SealedSnapshot) -> Snapshot:
         """What is in a valid one. Raises SessionNotFound when it is too long or unreadable."""
         try:
-            return _decoder.decode(sealed.content)
+            snapshot: Snapshot = _decoder.decode(sealed.content)
         except (msgspec.DecodeError, InvalidRequest):
             raise SessionNotFound from None
+        return snapshot
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._secret, purpose + b"\0" + data, hashlib.sha256)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.dialogue import Dialogue
 from gateway.core.errors import ClientStalled, InvalidRequest, SiteDraining
 from gateway.core.session_errors import SessionMoved, SessionNotFound
+from gateway.core.session_snapshot import SessionSnapshot
 from gateway.core.turn import Message, Role
 from gateway.edge.converse_turns import ConverseTurns
 from gateway.wire import agent_convert as convert
@@ -134,7 +135,9 @@ class ConverseSession:
             raise InvalidRequest("a session that goes on takes no new terms", param="start")
         if self._sessions is None:
             raise SessionNotFound
-        known, version = await self._sessions.find(start.resume.token, self._tenant)
+        known, version = await self._sessions.find(
+            start.resume.token, self._tenant, SessionSnapshot
+        )
         dialogue = Dialogue.restored(known.dialogue)
         turns = self._begun(known.terms, dialogue, legs)
         await self._check(turns, dialogue.messages or (Message(Role.USER),))

@@ -99,7 +99,9 @@ class ChatCompletions:
         visit.speaks_for(chat.safety_identifier or chat.user)
         wish, session = exchange.header(HEADER.encode()), None
         if wish is not None:
-            session = await ChatSession.of(wish, self._surviving, visit, messages_of(chat))
+            said, key = messages_of(chat), exchange.header(b"idempotency-key")
+            user = str(chat.safety_identifier or chat.user or "")
+            session = await ChatSession.of(wish, self._surviving, visit, said, key, user)
         turn_class, budget = _class_and_budget(exchange, visit)
         turn = turn_of(
             chat,

@@ -2,8 +2,11 @@
 
 The client sends what is new; what was said before is the session's. `x-firsthop-session: new`
 begins one, and its token, which comes back in the header of that name, goes on with it at any
-site. A request that comes again under its own `x-request-id` is the same turn: an answer that was
-finished is told again, one that was broken off is answered again, and no tool runs twice.
+site. A request that comes again under its own name (`idempotency-key`, else `x-request-id`) is the
+same turn: an answer that was finished is told again, one that was broken off is answered again, and
+no tool runs twice. With an `idempotency-key`, which nobody uses for two things, that holds for the
+first request too, whose token the client may never have got: its session is found by who says what
+under which key.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import msgspec
 from gateway.core.chat_turns import ChatTurn, chat_turn
 from gateway.core.dialogue import Dialogue, DialogueState, Phase
 from gateway.core.errors import InvalidRequest
-from gateway.core.session_errors import SessionMoved
+from gateway.core.session_errors import SessionMoved, SessionNotFound
 from gateway.core.session_snapshot import CANCELLED, SessionSnapshot
 from gateway.core.turn import ServerToolRun, TextDelta, ToolCallDelta, TurnEnd, TurnFinish, Usage
 from gateway.core.turn_terms import TurnTerms
@@ -34,14 +37,18 @@ if TYPE_CHECKING:
 
 HEADER: Final = "x-firsthop-session"
 NEW: Final = "new"
+_MAX_KEY_CHARS: Final = 255
 
 
 class ChatSession:
     """One request's part in a session; a context for as long as it is answered."""
 
-    def __init__(self, sessions: SurvivingSessions, new: tuple[Message, ...]) -> None:
+    def __init__(self, sessions: SurvivingSessions, new: tuple[Message, ...], name: str) -> None:
         self._sessions = sessions
         self._new = new
+        self._name = name
+        self._new_session = ""
+        """The id of one that begins; empty: any."""
         self._place = ChatTurn()
         self._known: tuple[SessionSnapshot, Version] | None = None
         self._dialogue = Dialogue()
@@ -52,9 +59,17 @@ class ChatSession:
 
     @classmethod
     async def of(
-        cls, wish: str, sessions: SurvivingSessions | None, visit: Visit, new: tuple[Message, ...]
+        cls,
+        wish: str,
+        sessions: SurvivingSessions | None,
+        visit: Visit,
+        new: tuple[Message, ...],
+        key: str | None = None,
+        user: str = "",
     ) -> Self:
         """The session that a request's header names, to which `new` is said.
+
+        `key` is the request's idempotency key, `user` whom the client speaks for.
 
         Raises SessionNotFound, and InvalidRequest where nothing is said or the site keeps no
         sessions.
@@ -63,11 +78,31 @@ class ChatSession:
             raise InvalidRequest("messages must not be empty", param="messages")
         if sessions is None:
             raise InvalidRequest("this site keeps no sessions: grid.key is not set", param=HEADER)
-        session = cls(sessions, new)
+        if key is not None and len(key) > _MAX_KEY_CHARS:
+            limit = f"idempotency-key takes up to {_MAX_KEY_CHARS} characters"
+            raise InvalidRequest(limit, param="idempotency-key")
+        session = cls(sessions, new, key or visit.trail.request_id)
         if wish != NEW:
-            session._known = await sessions.find(wish, visit.principal.tenant)
-            session._place = chat_turn(session._known[0], visit.trail.request_id, new)
+            session._known = await sessions.find(wish, visit.principal.tenant, SessionSnapshot)
+            session._place = chat_turn(session._known[0], session._name, new)
+        elif key:
+            await session._find_begun(visit, user)
         return session
+
+    async def _find_begun(self, visit: Visit, user: str) -> None:
+        """The session that this request has begun before, if its answer is all there is of it."""
+        principal, key = visit.principal, self._sessions.key
+        said = msgspec.msgpack.encode(self._new)
+        who = (principal.tenant, principal.key_id, user, self._name)
+        session = key.named_session(*(part.encode() for part in who), said)
+        try:
+            known = await self._sessions.find(key.token(session), principal.tenant, SessionSnapshot)
+        except SessionNotFound:
+            self._new_session = session
+            return
+        place = chat_turn(known[0], self._name, self._new)
+        if place.number == 1:
+            self._known, self._place = known, place
 
     def __enter__(self) -> Self:
         """Belong to the task that answers."""
@@ -125,7 +160,7 @@ class ChatSession:
         """The session is this request's from now on; what is to be run."""
         place, known = self._place, self._known
         if known is None:
-            self._survivor = self._sessions.begin(self._move)
+            self._survivor = self._sessions.begin(self._move, self._new_session)
         else:
             self._survivor = self._sessions.take_over(known[0].session, known[1], self._move)
         visit.trail.session = session = self._survivor.session_id
@@ -143,7 +178,7 @@ class ChatSession:
                 TurnTerms.of(turn),
                 self._dialogue.state,
                 place.number,
-                visit.trail.request_id,
+                self._name,
                 seed=turn.sampling.seed,
             )
         self._survivor.claim(self._snapshot)

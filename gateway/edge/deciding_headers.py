@@ -12,7 +12,9 @@ from gateway.core.errors import InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_DECIDING: Final = frozenset({"authorization", "x-slo-ttft-ms", "x-request-id", "traceparent"})
+_DECIDING: Final = frozenset(
+    {"authorization", "x-slo-ttft-ms", "x-request-id", "idempotency-key", "traceparent"}
+)
 _DECIDING_PREFIX: Final = "x-firsthop-"
 
 

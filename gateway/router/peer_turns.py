@@ -181,7 +181,8 @@ class PeerTurns:
                     yield item
         except PeerRefused:
             # What it took and gives back breaks its word more than what it did not take.
-            peer.refused(self._monotonic(), was_certain=was_certain or is_accepted)
+            is_broken_word = was_certain or is_accepted
+            peer.refused(asked_s, self._monotonic(), was_certain=is_broken_word)
             raise
         except PeerLost as error:
             if not error.was_sent:

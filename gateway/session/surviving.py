@@ -14,19 +14,20 @@ import logging
 import secrets
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 from gateway.core.kept_snapshots import KeptSnapshots
 from gateway.core.session_errors import SessionNotFound
-from gateway.core.session_snapshot import Version
+from gateway.core.session_snapshot import RealtimeSnapshot, SessionSnapshot, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from gateway.core.session_snapshot import GridKey, SealedSnapshot, SessionSnapshot
+    from gateway.core.session_snapshot import GridKey, SealedSnapshot, Snapshot
 
 _logger = logging.getLogger(__name__)
+_Kind = TypeVar("_Kind", SessionSnapshot, RealtimeSnapshot)
 
 _LOOK_INTERVAL_S: Final = 1.0
 """How soon a session whose buddy is lost gets another."""
@@ -78,7 +79,7 @@ class SurvivingSession:
         """Where it can."""
         return self._sessions.alternates(self.session_id)
 
-    def claim(self, snapshot: SessionSnapshot) -> None:
+    def claim(self, snapshot: Snapshot) -> None:
         """The session runs here from now on: all sites that can be reached are told, unless it
         ran here before."""
         self._seal(snapshot)
@@ -87,7 +88,7 @@ class SurvivingSession:
         else:
             self._sessions.tell_all(self)
 
-    def keep(self, snapshot: SessionSnapshot) -> None:
+    def keep(self, snapshot: Snapshot) -> None:
         """How the session stands now."""
         if not self.is_moved:
             self._seal(snapshot)
@@ -104,7 +105,7 @@ class SurvivingSession:
             self.is_moved = True
             self._on_moved()
 
-    def _seal(self, snapshot: SessionSnapshot) -> None:
+    def _seal(self, snapshot: Snapshot) -> None:
         was_too_long = self.sealed is not None and self.sealed.is_too_long
         self._seq += 1
         version = Version(self._epoch, self._sessions.site, self._seq)
@@ -147,12 +148,12 @@ class SurvivingSessions:
         """Look after them no more."""
         await self._exit.aclose()
 
-    def begin(self, on_moved: Callable[[], None]) -> SurvivingSession:
+    def begin(self, on_moved: Callable[[], None], session: str = "") -> SurvivingSession:
         """A new session. `on_moved` is called when it is taken over, and must not wait."""
-        return self._run(secrets.token_hex(16), Version(1, self.site, 0), on_moved)
+        return self._run(session or secrets.token_hex(16), Version(1, self.site, 0), on_moved)
 
-    async def find(self, token: str, tenant: str) -> tuple[SessionSnapshot, Version]:
-        """The newest snapshot of the tenant's session. Raises SessionNotFound."""
+    async def find(self, token: str, tenant: str, kind: type[_Kind]) -> tuple[_Kind, Version]:
+        """The newest snapshot of the tenant's session of that kind. Raises SessionNotFound."""
         session = self.key.session_of(token)
         found = [
             sealed
@@ -165,7 +166,7 @@ class SurvivingSessions:
             raise SessionNotFound
         newest = max(found, key=lambda sealed: sealed.version)
         snapshot = self.key.open(newest)
-        if snapshot.tenant != tenant:
+        if not isinstance(snapshot, kind) or snapshot.tenant != tenant:
             raise SessionNotFound
         return snapshot, newest.version
 

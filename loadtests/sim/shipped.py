@@ -110,7 +110,7 @@ class Shipped:
                 peer.answered(sent.turn_class, sent.estimate_s, now_s - sent.at_s, now_s)
                 peer.finished()
             case News.REFUSED:
-                peer.refused(now_s, was_certain=sent.was_certain)
+                peer.refused(sent.at_s, now_s, was_certain=sent.was_certain)
             case News.UNANSWERED:
                 peer.unbook(sent.turn_class, sent.prompt_tokens)
                 peer.failed()

@@ -206,10 +206,21 @@ def test_a_peer_that_claims_room_and_refuses_is_ejected_and_a_crowded_one_is_not
     ending = peer("ending", state=SiteState.DRAINING)
     peers = Peers([liar, crowded, ending])
     for _ in range(20):
-        liar.refused(0.0, was_certain=True)
-        crowded.refused(0.0, was_certain=False)
-        ending.refused(0.0, was_certain=True)
+        liar.refused(0.0, 0.0, was_certain=True)
+        crowded.refused(0.0, 0.0, was_certain=False)
+        ending.refused(0.0, 0.0, was_certain=True)
     assert [peers.judge(view, 0.0) for view in (ending, crowded, liar)] == [False, False, True]
+
+
+def test_turns_that_were_all_asked_for_before_the_first_refusal_are_one_broken_word() -> None:
+    taken, other = peer("taken"), peer("other")
+    peers = Peers([taken, other])
+    for number in range(100):
+        taken.refused(0.0, 0.1 + number / 1000, was_certain=True)
+    assert not peers.judge(taken, 1.0)
+    for number in range(1, 20):
+        taken.refused(number + 0.5, number + 0.6, was_certain=True)
+    assert peers.judge(taken, 30.0)
 
 
 @given(st.integers(1, 20))

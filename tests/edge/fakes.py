@@ -38,6 +38,7 @@ from gateway.edge.realtime.websocket import REALTIME_PATH
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
+    from gateway.session.surviving import SurvivingSessions
 
 MODEL = ModelInfo(
     model_id="tiny",
@@ -166,6 +167,7 @@ class Site:
         session_idle_s: float,
         max_sessions: int,
         voices: Voices | None,
+        surviving: SurvivingSessions | None,
     ) -> None:
         self.runner = ScriptedRunner()
         self.gate = Gate()
@@ -185,6 +187,7 @@ class Site:
             max_sessions=max_sessions,
             max_starts_per_s=100.0,
             stall_limit_s=stall_limit_s,
+            surviving=surviving,
         )
         self._app = build_http_app(
             self.desk,
@@ -255,6 +258,7 @@ def serve(
     session_idle_s: float = 30.0,
     max_sessions: int = 16,
     voices: Voices | None = None,
+    surviving: SurvivingSessions | None = None,
 ) -> Iterator[Site]:
     """A site that answers until the block is left; fails when its server does."""
     site = Site(
@@ -265,6 +269,7 @@ def serve(
         session_idle_s=session_idle_s,
         max_sessions=max_sessions,
         voices=voices,
+        surviving=surviving,
     )
 
     async def serve_all() -> None:

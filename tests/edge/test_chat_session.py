@@ -51,14 +51,22 @@ class Site:
     token: str = ""
 
     async def ask(
-        self, text: str, wish: str, request_id: str = "r1", num_events: int = 1_000_000
+        self,
+        text: str,
+        wish: str,
+        request_id: str = "r1",
+        num_events: int = 1_000_000,
+        *,
+        key: str | None = None,
+        user: str = "",
     ) -> list[TurnEvent]:
         """The answer's events; the client leaves after so many."""
         chat = decode_chat(b'{"messages": [{"role": "user", "content": "%s"}]}' % text.encode())
         told: list[TurnEvent] = []
         with self.desk.visit(interface="openai", request_id=request_id) as visit:
             visit.authenticate(None)
-            session = await ChatSession.of(wish, self.sessions, visit, messages_of(chat))
+            said = messages_of(chat)
+            session = await ChatSession.of(wish, self.sessions, visit, said, key, user)
             turn = turn_of(
                 chat,
                 request_id=request_id,
@@ -158,6 +166,53 @@ async def test_calls_of_the_clients_tools_are_told_again_and_answered() -> None:
     async with sites([script], [HELLO]) as (_, (first, second)):
         await first.ask("pay", NEW)
         assert await second.ask("pay", first.token) == list(script)
+
+
+@on_uvloop
+async def test_a_first_answer_whose_token_was_lost_is_told_again_at_another_site() -> None:
+    async with sites([(BILL, *SAID, END)], [HELLO]) as (wires, (first, second)):
+        await first.ask("one", NEW, "r1", key="k")
+        wires.cut.add("edge-a")
+        again = await second.ask("one", NEW, "r2", key="k")
+        assert again == [BILL, TextDelta("Hello wörld"), TurnEnd(TurnFinish.STOP, Usage())]
+        assert (second.token, second.runner.turns) == (first.token, [])
+        await second.ask("two", second.token, "r3", key="k2")
+        assert second.shown()[-2:] == ["Hello wörld", "two"]
+
+
+@on_uvloop
+async def test_a_first_answer_that_was_broken_off_is_the_same_turn_again() -> None:
+    async with sites([(BILL, TextDelta("Hel"), Hold())], [HELLO]) as (_, (first, second)):
+        await first.ask("one", NEW, "r1", num_events=2, key="k")
+        await second.ask("one", NEW, "r2", key="k")
+        (before,), (after,) = first.runner.turns, second.runner.turns
+        assert (before.run_key, before.sampling.seed) == (after.run_key, after.sampling.seed)
+
+
+@pytest.mark.parametrize(
+    "other", [{"key": "k", "user": "bob"}, {"key": "other"}, {}, {"key": "k", "text": "two"}]
+)
+@on_uvloop
+async def test_who_says_something_else_begins_another_session(other: dict[str, str]) -> None:
+    async with sites([HELLO]) as (_, (site, _)):
+        await site.ask("one", NEW, key="k")
+        token = site.token
+        await site.ask(**{"text": "one", "wish": NEW, "request_id": "r1", **other})  # type: ignore[arg-type]
+        assert site.token != token
+        assert len(site.runner.turns) == 2
+
+
+@on_uvloop
+async def test_a_session_that_has_gone_on_is_not_begun_again() -> None:
+    async with sites([HELLO]) as (_, (site, _)):
+        await site.ask("one", NEW, key="k")
+        token = site.token
+        await site.ask("two", token, key="k2")
+        await site.ask("one", NEW, key="k")
+        assert site.token != token
+        assert site.shown() == ["one"]
+        with pytest.raises(InvalidRequest, match="255"):
+            await site.ask("one", NEW, key="k" * 256)
 
 
 @pytest.mark.parametrize("how", ["killed", "left"])

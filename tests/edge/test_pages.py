@@ -26,6 +26,11 @@ def test_the_talk_page_may_load_nothing_from_elsewhere(http_site: Site) -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
+    asks, rest = policy.rpartition("connect-src ")[::-2]
+    assert asks == "*"  # its call may go on at any site
+    assert "*" not in rest
+    console = httpx.get(f"{http_site.url}/").headers["content-security-policy"]
+    assert console.endswith("connect-src 'self'")
     assert "microphone=(self)" in page.headers["permissions-policy"]
 
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 PATIENT = {"x-slo-ttft-ms": "20000", "x-firsthop-tools": "server"}
 
 
-def say(site: SiteProcess, text: str, session: str, request_id: str) -> httpx.Response:
+def say(
+    site: SiteProcess, text: str, session: str, request_id: str, **headers: str
+) -> httpx.Response:
     body: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "temperature": 0}
-    told = {**PATIENT, "x-firsthop-session": session, "x-request-id": request_id}
+    told = {**PATIENT, "x-firsthop-session": session, "x-request-id": request_id, **headers}
     return httpx.post(f"{site.http}/v1/chat/completions", json=body, headers=told, timeout=60)
 
 
@@ -30,12 +32,17 @@ def text_of(answer: httpx.Response) -> str:
 
 def test_a_pending_payment_is_paid_once_after_its_site_was_killed(tmp_path: Path) -> None:
     with running_grid(tmp_path) as sites:
-        asked = say(sites["edge-a"], "I would like to pay forty dollars.", "new", "ask")
+        begins = ("I would like to pay forty dollars.", "new")
+        key = {"idempotency-key": "5f0c"}
+        asked = say(sites["edge-a"], *begins, "ask", **key)
         assert re.search(r"pay 40 dollars .*\(ref [A-Z0-9]{5}\)", text_of(asked))
         token = asked.headers["x-firsthop-session"]
         alternates = asked.headers["x-firsthop-alternates"].split(", ")
         assert sorted(alternates) == sorted(sites[name].http for name in ("edge-b", "edge-c"))
         kill(sites["edge-a"])
+        lost = say(sites["edge-b"], *begins, "ask-again", **key)
+        assert lost.headers["x-firsthop-session"] == token
+        assert text_of(lost) == text_of(asked)
         paid = say(sites["edge-c"], "yes please", token, "yes")
         (ran,) = paid.json()["firsthop"]["tool_runs"]
         assert ran["result"] == '{"paid_dollars":40,"open_dollars":24}'

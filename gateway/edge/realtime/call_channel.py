@@ -14,6 +14,7 @@ from gateway.wire.realtime.server_events import encode_event
 
 if TYPE_CHECKING:
     from gateway.edge.realtime.channel import Channel
+    from gateway.edge.realtime.lasting import LastingSession
     from gateway.edge.realtime.session_terms import SessionTerms
     from gateway.media.lines import CallLine
     from gateway.wire.realtime.server_events import AnyServerEvent
@@ -96,6 +97,8 @@ class OngoingCall:
     ice_name: str
     """The client's, of its last offer: another one restarts ICE."""
     answer: str
+    lasting: LastingSession | None = None
+    """None: its session ends with this site."""
 
     @property
     def tag(self) -> str:

@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.errors import InvalidRequest, UnsupportedMediaType
-from gateway.edge.realtime.opening import body_of, opening_of
+from gateway.edge.realtime.lasting import HEADER
+from gateway.edge.realtime.opening import body_of, opening_of, token_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 
 CALLS_PATH: Final = "/v1/realtime/calls"
 WHIP_PATH: Final = "/whip"
+ALTERNATES: Final = "x-firsthop-alternates"
 _SDP, _FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 _CORS: Final = Middleware(
     CORSMiddleware,
     allow_origins=["*"],
     allow_methods=["*"],
     allow_headers=["*"],
-    expose_headers=["location", "etag", "link", "x-request-id", "retry-after"],
+    expose_headers=["location", "etag", "link", "x-request-id", "retry-after", HEADER, ALTERNATES],
 )
 """Pages of any origin may call: what lets them in is the key they have, not a cookie."""
 _session_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -102,7 +104,12 @@ class CallRoutes:
         says_busy = _flag(request, "says_busy", speaks_first)
         offer, session = await _offer_of(request)
         call = await self._calls.place(
-            caller, {**initial, **session}, offer, notice=notice, says_busy=says_busy
+            caller,
+            {**initial, **session},
+            offer,
+            token=token_of(request),
+            notice=notice,
+            says_busy=says_busy,
         )
         return _answer(call, path, 201)
 
@@ -121,6 +128,10 @@ def _answer(call: OngoingCall, path: str, status: int) -> Response:
         "etag": call.tag,
         "accept-patch": _FRAGMENT,
     }
+    if call.lasting is not None:
+        headers[HEADER] = call.lasting.token
+        if alternates := call.lasting.alternates:
+            headers[ALTERNATES] = ", ".join(alternates)
     return Response(call.answer, status, headers, _SDP)
 
 

@@ -155,6 +155,11 @@ class CallVoice:
         self._sayings[answer] = saying
         return answer
 
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """The items of messages that are being spoken, or will be."""
+        return tuple(saying.item_id for saying in self._sayings.values())
+
     def saying(self, answer: int) -> Saying | None:
         """The message of that number, while it is not over."""
         return self._sayings.get(answer)

@@ -55,8 +55,17 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse who may not use the site. Raises Unauthenticated, SiteDraining."""
         desk.visit(interface="realtime").authenticate(self.authorization)
 
-    def turn(self, visit: Visit, config: SessionConfig, messages: tuple[Message, ...]) -> Turn:
-        """One response's turn. Raises InvalidRequest, RegionNotAllowed."""
+    def turn(
+        self,
+        visit: Visit,
+        config: SessionConfig,
+        messages: tuple[Message, ...],
+        seed: int | None = None,
+    ) -> Turn:
+        """One response's turn, drawn with a seed of its own unless one is given.
+
+        Raises InvalidRequest, RegionNotAllowed.
+        """
         visit.keep_to_regions(self.residency)
         turn_class = self.turn_class or (TurnClass.VOICE if config.wants_audio else TurnClass.AGENT)
         budget = visit.budget(turn_class, requested_s=self.latency_budget_s)
@@ -66,7 +75,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
             messages=messages,
             budget=budget.late_by(heard_after_s) if heard_after_s else budget,
             principal=visit.principal,
-            fresh_seed=random.getrandbits(63),
+            fresh_seed=random.getrandbits(63) if seed is None else seed,
         )
 
     def _terms(self, config: SessionConfig, turn_class: TurnClass) -> TurnTerms:

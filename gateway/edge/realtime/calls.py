@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.realtime_errors import CallNotFound, VoiceMissing
 from gateway.edge.realtime.busy_call import turn_away
 from gateway.edge.realtime.call_channel import CallChannel, OngoingCall
+from gateway.edge.realtime.lasting import LastingSession
 from gateway.edge.realtime.live_session import LiveSession
 from gateway.edge.realtime.session_terms import SessionTerms
 from gateway.session import phrases
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.edge.realtime.live_session import SessionLimits
     from gateway.edge.realtime.sessions import Sessions
     from gateway.edge.realtime.voices import Voices
+    from gateway.session.surviving import SurvivingSessions
 
 _logger = logging.getLogger(__name__)
 _ICE_NAME: Final = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
@@ -36,12 +38,18 @@ class Calls:
     """All of them; `run` owns their tasks."""
 
     def __init__(
-        self, desk: Desk, sessions: Sessions, voices: Voices, limits: SessionLimits
+        self,
+        desk: Desk,
+        sessions: Sessions,
+        voices: Voices,
+        limits: SessionLimits,
+        surviving: SurvivingSessions | None,
     ) -> None:
         self._desk = desk
         self._sessions = sessions
         self._voices = voices
         self._limits = limits
+        self._surviving = surviving
         self._ongoing: dict[str, OngoingCall] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._over = asyncio.Event()
@@ -57,24 +65,31 @@ class Calls:
         initial: dict[str, Any],
         offer: str,
         *,
+        token: str | None,
         notice: bool,
         says_busy: bool,
     ) -> OngoingCall:
         """A new call, answered. With `notice`, the caller is told first that an AI speaks.
 
+        With `token` it goes on with the session of another call, whose site may be gone.
+
         With `says_busy` a caller who finds all lines busy is told so in a call, while there are
-        spare lines for that. Raises Unauthenticated, VoiceMissing, LinesBusy, OfferRefused, and
-        what the session's settings may be refused for.
+        spare lines for that. Raises Unauthenticated, VoiceMissing, SessionNotFound, LinesBusy,
+        OfferRefused, and what the session's settings may be refused for.
         """
         caller.check(self._desk)
         voices = self._voices
         await voices.begun()
         if voices.missing or self._tasks is None:
             raise VoiceMissing(voices.missing)
+        lasting = await LastingSession.of(token, self._surviving, self._desk, caller)
+        caller = caller if lasting is None else lasting.caller
         terms = SessionTerms(self._desk, caller, voices)
+        if lasting is not None and lasting.found is not None:
+            await terms.restore(lasting.found.config)
         await terms.update(initial)
         try:
-            return await self._begin(caller, terms, voices, offer, notice=notice)
+            return await self._begin(caller, terms, voices, offer, lasting, notice=notice)
         except LinesBusy as busy:
             if not says_busy:
                 raise
@@ -83,7 +98,14 @@ class Calls:
             return call
 
     async def _begin(
-        self, caller: Caller, terms: SessionTerms, voices: Voices, offer: str, *, notice: bool
+        self,
+        caller: Caller,
+        terms: SessionTerms,
+        voices: Voices,
+        offer: str,
+        lasting: LastingSession | None,
+        *,
+        notice: bool,
     ) -> OngoingCall:
         """A call with a session. Raises LinesBusy, OfferRefused."""
         with ExitStack() as places:
@@ -98,7 +120,11 @@ class Calls:
                 voices=voices,
                 call=call,
                 notice=phrases.AI_NOTICE if notice else "",
+                lasting=lasting,
             )
+            if lasting is not None:
+                call.lasting = lasting
+                lasting.begin(live.move)
             self._have(call, partial(self._converse, live, places.pop_all()))
         return call
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -23,7 +23,7 @@ from gateway.wire.realtime.items import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gateway.wire.realtime.items import ClientItem
 
@@ -37,11 +37,45 @@ _object_decoder = msgspec.json.Decoder(dict[str, object])
 class Conversation:
     """Items in order. Asides among them were said, but no model is shown them."""
 
-    def __init__(self) -> None:
-        self.id = fresh_id("conv")
+    def __init__(
+        self, conversation_id: str = "", on_change: Callable[[], None] | None = None
+    ) -> None:
+        self.id = conversation_id or fresh_id("conv")
+        self._on_change = on_change
         self._items: dict[str, Item] = {}
         self._asides: set[str] = set()
         self._num_chars = 0
+
+    @classmethod
+    def restored(
+        cls,
+        conversation_id: str,
+        items: Iterable[Item],
+        asides: Iterable[str],
+        on_change: Callable[[], None],
+    ) -> Self:
+        """One that was written down. What nobody understood the words of was not said."""
+        conversation = cls(conversation_id, on_change)
+        for item in items:
+            if not _is_wordless(item):
+                conversation.add(item)
+        conversation._asides = conversation._items.keys() & asides
+        return conversation
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All of them."""
+        return tuple(self._items.values())
+
+    @property
+    def asides(self) -> tuple[str, ...]:
+        """Those that no model is shown."""
+        return tuple(item_id for item_id in self._items if item_id in self._asides)
+
+    def changed(self) -> None:
+        """Something is to be written down: an item, or that one has been heard."""
+        if self._on_change is not None:
+            self._on_change()
 
     @property
     def last_id(self) -> str | None:
@@ -78,6 +112,7 @@ class Conversation:
         self.add(item)
         if previous_item_id is not None:
             self._move_behind(_id_of(item), None if previous_item_id == _ROOT else previous_item_id)
+            self.changed()
         return item
 
     def add(self, item: Item, *, is_aside: bool = False) -> str | None:
@@ -98,6 +133,7 @@ class Conversation:
         self._num_chars = num_chars
         if is_aside:
             self._asides.add(item_id)
+        self.changed()
         return before
 
     def replace(self, item: Item) -> None:
@@ -106,12 +142,14 @@ class Conversation:
         if item_id in self._items:
             self._num_chars += _num_chars(item) - _num_chars(self._items[item_id])
             self._items[item_id] = item
+            self.changed()
 
     def delete(self, item_id: str) -> None:
         """Take an item out. Raises ItemNotFound."""
         self._num_chars -= _num_chars(self.get(item_id))
         del self._items[item_id]
         self._asides.discard(item_id)
+        self.changed()
 
     def truncate(self, item_id: str, content_index: int, heard: str) -> None:
         """Of a spoken part the caller has heard only this.
@@ -140,6 +178,7 @@ class Conversation:
         """Show an item to clients only, from now on."""
         if item_id in self._items:
             self._asides.add(item_id)
+            self.changed()
 
     @property
     def open_question(self) -> str:
@@ -147,6 +186,14 @@ class Conversation:
         last = next(reversed(self.messages()), None)
         is_asked = last is not None and last.role is Role.ASSISTANT and "?" in last.content
         return last.content if last is not None and is_asked else ""
+
+    @property
+    def is_spoken_last(self) -> bool:
+        """Whether the caller has said the last word aloud."""
+        shown = [item for key, item in self._items.items() if key not in self._asides]
+        last = shown[-1] if shown else None
+        parts = last.content if isinstance(last, Message) else ()
+        return any(isinstance(part, InputAudio) and part.transcript for part in parts)
 
     def messages(self) -> tuple[core.Message, ...]:
         """The conversation as a model is shown it."""
@@ -255,6 +302,11 @@ def _id_of(item: Item) -> str:
     if item.id is None:
         raise RuntimeError("an item without an id")
     return item.id
+
+
+def _is_wordless(item: Item) -> bool:
+    parts = item.content if isinstance(item, Message) else ()
+    return any(isinstance(part, InputAudio) and part.transcript is None for part in parts)
 
 
 def _num_chars(item: Item) -> int:

@@ -275,6 +275,7 @@ class Heard:
         saying = self._voice.over(event.answer)
         if saying is None:
             return
+        self._conversation.changed()
         self._spoken[saying.item_id] = saying
         if len(self._spoken) > _MAX_SPOKEN:
             oldest = next(iter(self._spoken))

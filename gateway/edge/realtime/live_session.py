@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.core.errors import ClientStalled, GatewayError, SiteDraining
 from gateway.core.realtime_errors import SessionExpired
+from gateway.core.session_errors import SessionMoved
 from gateway.edge.realtime.error_events import error_event
 from gateway.edge.realtime.session import RealtimeSession
 from gateway.runtime.tasks import first_cause
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.edge.realtime.call_channel import OngoingCall
     from gateway.edge.realtime.caller import Caller
     from gateway.edge.realtime.channel import Channel
+    from gateway.edge.realtime.lasting import LastingSession
     from gateway.edge.realtime.session_terms import SessionTerms
     from gateway.edge.realtime.voices import Voices
 
@@ -48,6 +50,7 @@ class LiveSession:
         voices: Voices,
         call: OngoingCall | None = None,
         notice: str = "",
+        lasting: LastingSession | None = None,
     ) -> None:
         self._channel = channel
         self._desk = desk
@@ -57,6 +60,7 @@ class LiveSession:
         self._voices = voices
         self._call = call
         self._notice = notice
+        self._lasting = lasting
         self._session: RealtimeSession | None = None
         self._reading: asyncio.Timeout | None = None
         self._expires_s = 0.0
@@ -79,12 +83,21 @@ class LiveSession:
             await self._channel.send(error_event(error))
             return error
         finally:
+            if self._lasting is not None:
+                self._lasting.leave()
             self._session = None
         return None
 
     def drain(self) -> None:
         """End the session as soon as nothing is being answered."""
         self._ending = SiteDraining(self._desk.alternates())
+        self.set_end()
+
+    def move(self) -> None:
+        """The session goes on elsewhere: it ends here, in the middle of an answer too."""
+        self._ending = SessionMoved()
+        if self._session is not None:
+            self._session.abandon()
         self.set_end()
 
     def set_end(self) -> None:
@@ -108,6 +121,7 @@ class LiveSession:
                 terms=self._terms,
                 voices=self._voices,
                 call=self._call,
+                lasting=self._lasting,
                 limit_s=self._limits.session_s,
                 on_response_end=self.set_end,
             )

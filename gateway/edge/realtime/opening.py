@@ -10,6 +10,7 @@ from gateway.core.errors import PayloadTooLarge
 from gateway.edge.deciding_headers import refuse_repeated
 from gateway.edge.realtime.caller import Caller
 from gateway.edge.realtime.client_secrets import PREFIX
+from gateway.edge.realtime.lasting import HEADER, NEW
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
@@ -52,6 +53,12 @@ def opening_of(
     if model and session.get("type") != "transcription":
         session["model"] = model
     return caller, session
+
+
+def token_of(request: HTTPConnection) -> str | None:
+    """Of the session that is to be gone on with; `new` and none are a new one."""
+    given = request.headers.get(HEADER) or request.query_params.get(HEADER)
+    return None if given == NEW else given
 
 
 async def body_of(request: Request) -> bytes:

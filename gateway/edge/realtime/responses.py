@@ -64,6 +64,11 @@ class ResponseTerms:
     """Said in place of a turn's answer: the session speaks, and no model."""
     is_aside: bool = False
     """No model is shown the sentence."""
+    number: int = 0
+    """Among the session's."""
+    seed: int | None = None
+    run_key: str = ""
+    """See `Turn.run_key`."""
     early: EarlyAnswer | None = None
     """Begun before the caller's turn has ended for certain; nothing is told before it has."""
 
@@ -81,13 +86,17 @@ class ResponseRun:
         terms: ResponseTerms,
         conversation: Conversation | None,
         new_mouth: Callable[[str, StageClock], Mouth] | None = None,
+        on_whole: Callable[[], None] | None = None,
     ) -> None:
         self.response_id = fresh_id("resp")
         self._send = send
         self._desk = desk
         self._caller = caller
-        self._terms = terms
+        self.terms = terms
         self._conversation = conversation
+        self._on_whole = on_whole
+        self.is_whole = False
+        """Nothing will be added; the client may not know that yet."""
         self._visit = desk.visit(
             interface="realtime",
             session=session_id,
@@ -117,16 +126,16 @@ class ResponseRun:
 
     def may_become(self, terms: ResponseTerms) -> bool:
         """Whether it was begun early with just these terms, and has not failed."""
-        mine, early = self._terms, self._terms.early
+        mine, early = self.terms, self.terms.early
         is_alike = (mine.config, mine.messages) == (terms.config, terms.messages)
         return early is not None and is_alike and not (early.has_failed or self._told.is_set())
 
     def confirm(self, timing: HeardTiming) -> None:
         """The turn that it was begun for has ended: tell it."""
-        if self._terms.early is not None:
+        if self.terms.early is not None:
             timing.confirm(self._visit.trail.clock)
             self._visit.trail.is_certain = True
-            self._terms.early.confirm()
+            self.terms.early.confirm()
 
     async def over(self) -> None:
         """Return once it has been told to its end, if it was stopped; else at once."""
@@ -141,7 +150,7 @@ class ResponseRun:
             self._told.set()
 
     async def _run(self) -> Fate:
-        early = self._terms.early
+        early = self.terms.early
         if early is None:
             await self._begin()
         status, details = await self._answered()
@@ -151,6 +160,9 @@ class ResponseRun:
             if self._mouth is not None:
                 self._mouth.hush()
             await self.items.break_off()
+        self.is_whole = True
+        if self._on_whole is not None:
+            self._on_whole()
         await self._send(out.ResponseDone(response=self._facts(status, details)))
         return status
 
@@ -161,8 +173,8 @@ class ResponseRun:
         try:
             async with asyncio.timeout(None if self._stopped is None else 0.0) as waiting:
                 self._waiting = waiting
-                if self._terms.sentence:
-                    await self._recite(self._terms.sentence)
+                if self.terms.sentence:
+                    await self._recite(self.terms.sentence)
                 else:
                     with self._visit as visit:
                         await self._answer(visit)
@@ -186,7 +198,9 @@ class ResponseRun:
     async def _answer(self, visit: Visit) -> None:
         visit.authenticate(self._caller.authorization)
         visit.speaks_for(self._caller.user)
-        turn = self._caller.turn(visit, self._terms.config, self._terms.messages)
+        terms = self.terms
+        turn = self._caller.turn(visit, terms.config, terms.messages, terms.seed)
+        turn = msgspec.structs.replace(turn, run_key=terms.run_key)
         has_content = False
         async with aclosing(self._events(visit, turn)) as events:
             async for event in events:
@@ -200,13 +214,13 @@ class ResponseRun:
         visit.trail.clock.end(self._desk.monotonic())
 
     def _events(self, visit: Visit, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
-        if (early := self._terms.early) is None:
+        if (early := self.terms.early) is None:
             return visit.run(turn)
         turn = msgspec.structs.replace(turn, until_certain=early.until_certain)
         return early.held(visit.run(turn), self._begin)
 
     async def _recite(self, sentence: str) -> None:
-        await self._tell(TextDelta(sentence, is_acknowledgement=self._terms.is_aside))
+        await self._tell(TextDelta(sentence, is_acknowledgement=self.terms.is_aside))
         await self._tell(TurnEnd(TurnFinish.STOP, Usage()))
 
     async def _tell(self, event: TurnEvent) -> None:
@@ -228,9 +242,9 @@ class ResponseRun:
         status: Literal["in_progress"] | Status,
         details: out.StatusDetails | None = None,
     ) -> out.Response:
-        config = self._terms.config
-        is_done, is_turn = status != "in_progress", not self._terms.sentence
-        sound = out.AudioOutputFacts(config.audio.output.format, self._terms.voice)
+        config = self.terms.config
+        is_done, is_turn = status != "in_progress", not self.terms.sentence
+        sound = out.AudioOutputFacts(config.audio.output.format, self.terms.voice)
         return out.Response(
             id=self.response_id,
             status=status,
@@ -239,7 +253,7 @@ class ResponseRun:
             output=self.items.items,
             conversation_id=self._conversation.id if self._conversation is not None else None,
             max_output_tokens=config.max_output_tokens,
-            metadata=self._terms.metadata,
+            metadata=self.terms.metadata,
             audio=out.ResponseAudio(sound) if self._mouth is not None else UNSET,
             usage=self._usage() if is_done else None,
             firsthop=self._word() if is_turn and is_done else UNSET,

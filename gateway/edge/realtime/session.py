@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +16,7 @@ from gateway.core.realtime_errors import (
 )
 from gateway.edge.realtime.conversation import Conversation, checked, messages_of
 from gateway.edge.realtime.early_answer import EarlyAnswer
+from gateway.edge.realtime.kept_session import kept_session, owed_response
 from gateway.edge.realtime.responses import ResponseRun, ResponseTerms
 from gateway.edge.realtime.spoken_side import SpokenSide
 from gateway.session import phrases
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from gateway.edge.realtime.answer_items import Send
     from gateway.edge.realtime.call_channel import OngoingCall
     from gateway.edge.realtime.caller import Caller
+    from gateway.edge.realtime.kept_session import KeptSession
+    from gateway.edge.realtime.lasting import LastingSession
     from gateway.edge.realtime.responses import StopReason
     from gateway.edge.realtime.session_terms import SessionTerms
     from gateway.edge.realtime.voices import Voices
@@ -51,12 +56,15 @@ class RealtimeSession:
         terms: SessionTerms,
         voices: Voices,
         call: OngoingCall | None,
+        lasting: LastingSession | None,
         limit_s: float,
         on_response_end: Callable[[], None],
     ) -> None:
         self.session_id = fresh_id("sess") if call is None else session_of_call(call.call_id)
         self.send = send
-        self.conversation = Conversation()
+        self._lasting = lasting
+        self._found = None if lasting is None else lasting.found
+        self.conversation = _conversation(lasting)
         self.terms = terms
         self._tasks = tasks
         self._desk = desk
@@ -82,6 +90,7 @@ class RealtimeSession:
         self._active: ResponseRun | None = None
         self._aside: dict[str, ResponseRun] = {}
         self._is_call = call is not None
+        self._num_responses = 0 if self._found is None else self._found.num_responses
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -96,7 +105,12 @@ class RealtimeSession:
         await self.send(said.ConversationCreated(conversation=conversation))
         if self._is_call:
             await self._spoken.begin()
-        if notice:
+        found, self._found = self._found, None
+        if found is not None:
+            await self._go_on(found)
+        if self._lasting is not None:
+            self._lasting.keep_up(self._kept)
+        if notice and not self._num_responses:
             await self.say(notice)
 
     async def take(self, event: given.ClientEvent) -> None:
@@ -135,6 +149,7 @@ class RealtimeSession:
         if self._early is not None and self._early.may_become(terms):
             self._active, self._early = self._early, None
             self._active.confirm(timing)
+            self.conversation.changed()
             return
         await self._respond(terms)
 
@@ -154,6 +169,14 @@ class RealtimeSession:
         if self._active is not None:
             self._active.stop(reason)
 
+    def abandon(self) -> None:
+        """Answer nothing any more: the session goes on elsewhere."""
+        self._deferred = None
+        self.discard_early()
+        for run in (self._active, *self._aside.values()):
+            if run is not None:
+                run.stop("client_cancelled")
+
     def end(self) -> None:
         """Abandon what is being made: the client is gone."""
         self._spoken.end()
@@ -161,7 +184,10 @@ class RealtimeSession:
             task.cancel()
 
     def _facts(self) -> dict[str, object]:
-        return self.terms.facts(self.session_id, self._expires_at)
+        facts = self.terms.facts(self.session_id, self._expires_at)
+        if self._lasting is not None:
+            facts["firsthop"] |= self._lasting.facts
+        return facts
 
     async def _update(self, changes: dict[str, Any]) -> None:
         kind = self.terms.config.type
@@ -173,6 +199,7 @@ class RealtimeSession:
             )
         await self.terms.update(changes, check=self._spoken.check)
         self._spoken.configure()
+        self.conversation.changed()
         await self.send(said.SessionUpdated(session=self._facts()))
 
     async def _take_item(
@@ -260,8 +287,16 @@ class RealtimeSession:
         """Begin the response in the conversation; whatever was begun early gives way to it."""
         self.discard_early()
         self._active = await self._start(terms)
+        self.conversation.changed()
 
     async def _start(self, terms: ResponseTerms, *, is_aside: bool = False) -> ResponseRun:
+        if not terms.number:
+            self._num_responses += 1
+            terms = dataclasses.replace(
+                terms, number=self._num_responses, seed=random.getrandbits(63)
+            )
+        if self._lasting is not None:
+            terms = dataclasses.replace(terms, run_key=self._lasting.run_key(terms.number))
         voice = await self._spoken.begin() if terms.config.wants_audio else None
         run = ResponseRun(
             self.send,
@@ -271,6 +306,7 @@ class RealtimeSession:
             terms=terms,
             conversation=None if is_aside else self.conversation,
             new_mouth=None if voice is None else voice.mouth,
+            on_whole=None if self._lasting is None else self._lasting.tell,
         )
         task = self._tasks.create_task(self._run(run, terms, after=self._discarded))
         self._running.add(task)
@@ -280,16 +316,14 @@ class RealtimeSession:
     async def _run(
         self, run: ResponseRun, terms: ResponseTerms, *, after: ResponseRun | None
     ) -> None:
-        status = None
-        try:
-            if after is not None:
-                await after.over()  # what it held is free for this one
-            status = await run.run()
-        finally:
-            if self._active is run:
-                self._active = None
-            self._aside.pop(run.response_id, None)
-            self._on_response_end()
+        if after is not None:
+            await after.over()  # what it held is free for this one
+        status = await run.run()  # cut off with the whole session, it stays open: see `_kept`
+        if self._active is run:
+            self._active = None
+        self._aside.pop(run.response_id, None)
+        self.conversation.changed()
+        self._on_response_end()
         if status == "discarded":
             return
         for item in run.items.items:
@@ -301,6 +335,30 @@ class RealtimeSession:
         elif status == "failed" and terms.config.wants_audio and not terms.sentence:
             await self.say(phrases.NO_ANSWER)
 
+    def _kept(self) -> KeptSession:
+        """How the session stands, for another site."""
+        run = self._active
+        return kept_session(
+            self._caller,
+            self.terms.config,
+            self.conversation,
+            None if run is None or run.is_whole else run,
+            num_responses=self._num_responses,
+            unheard=self._spoken.unheard,
+        )
+
+    async def _go_on(self, found: KeptSession) -> None:
+        """Tell the client the conversation, and say what it was owed where the session was."""
+        conversation = self.conversation
+        owed = owed_response(found, conversation, self.terms)
+        before = None
+        for item in conversation.items:
+            await self.send(said.ItemAdded(item=item, previous_item_id=before))
+            await self.send(said.ItemDone(item=item, previous_item_id=before))
+            before = item.id
+        if owed is not None:
+            await self._respond(owed)
+
     def _cancel(self, response_id: str | None) -> None:
         run = self._active
         if response_id is not None and (run is None or run.response_id != response_id):
@@ -308,6 +366,14 @@ class RealtimeSession:
         if run is None:
             raise ResponseNotActive
         run.stop("client_cancelled")
+
+
+def _conversation(lasting: LastingSession | None) -> Conversation:
+    if lasting is None:
+        return Conversation()
+    if (found := lasting.found) is None:
+        return Conversation(on_change=lasting.changed)
+    return Conversation.restored(found.conversation, found.items, found.asides, lasting.changed)
 
 
 def _unix_s(from_now_s: float) -> int:

@@ -74,6 +74,13 @@ class SessionTerms:
             unserved.append(Unserved("session.instructions", error.code, error.message))
         self.config, self._unserved = config, tuple(unserved)
 
+    async def restore(self, config: SessionConfig) -> None:
+        """Be what the session was elsewhere. Raises what `update` raises."""
+        self.config = msgspec.structs.replace(self.config, type=config.type)
+        given = config.__struct_fields__ if not config.only_hears else ("type", "audio", "include")
+        stated = msgspec.to_builtins(config)
+        await self.update({name: stated[name] for name in given})
+
     async def of_response(self, wishes: ResponseWishes | None) -> SessionConfig:
         """What one response is made with; nothing is left out of what it asks for by itself.
 

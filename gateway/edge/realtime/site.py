@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from gateway.edge.desk import Desk
     from gateway.edge.realtime.live_session import SessionLimits
     from gateway.edge.realtime.voices import Voices
+    from gateway.session.surviving import SurvivingSessions
 
 
 class RealtimeSite:
-    """All of it. Without voice sessions are in text, and there are no calls."""
+    """All of it. Without voice sessions are in text, and there are no calls; without `surviving`
+    they end with the site."""
 
     def __init__(
         self,
@@ -33,9 +35,10 @@ class RealtimeSite:
         max_sessions: int,
         max_starts_per_s: float,
         stall_limit_s: float,
+        surviving: SurvivingSessions | None = None,
     ) -> None:
         self.sessions = Sessions(max_num=max_sessions, max_starts_per_s=max_starts_per_s)
-        self.calls = Calls(desk, self.sessions, voices, limits)
+        self.calls = Calls(desk, self.sessions, voices, limits, surviving)
         secrets = ClientSecrets()
         sockets = RealtimeSockets(
             desk,
@@ -45,6 +48,7 @@ class RealtimeSite:
             voices=voices,
             limits=limits,
             stall_limit_s=stall_limit_s,
+            surviving=surviving,
         )
         self.routes: list[BaseRoute] = [
             SecretRoute(desk, secrets, voices).route,

@@ -149,6 +149,12 @@ class SpokenSide:
         if self._heard is not None:
             self._heard.cut(item_id)
 
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """Messages of a call that its caller has not heard to their end. What a client of a lane
+        has got, it has."""
+        return () if self._call is None or self._voice is None else self._voice.unheard
+
     async def settled(self) -> StageClock | None:
         """Return once what was said has its words; the clock of a turn that was not answered."""
         return None if self._heard is None else await self._heard.settled()

@@ -12,8 +12,9 @@ from starlette.websockets import WebSocketDisconnect
 from gateway.core.errors import ClientStalled, GatewayError, InvalidRequest, SiteDraining
 from gateway.edge.http_errors import error_body, error_headers
 from gateway.edge.realtime.error_events import error_event
+from gateway.edge.realtime.lasting import LastingSession
 from gateway.edge.realtime.live_session import LiveSession
-from gateway.edge.realtime.opening import opening_of
+from gateway.edge.realtime.opening import opening_of, token_of
 from gateway.edge.realtime.session_terms import SessionTerms
 from gateway.wire.realtime.server_events import encode_event
 from gateway.wire.status import status_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.edge.realtime.live_session import SessionLimits
     from gateway.edge.realtime.sessions import Sessions
     from gateway.edge.realtime.voices import Voices
+    from gateway.session.surviving import SurvivingSessions
     from gateway.wire.realtime.server_events import AnyServerEvent
 
 REALTIME_PATH: Final = "/v1/realtime"
@@ -80,6 +82,7 @@ class RealtimeSockets:
         voices: Voices,
         limits: SessionLimits,
         stall_limit_s: float,
+        surviving: SurvivingSessions | None,
     ) -> None:
         self._desk = desk
         self._sessions = sessions
@@ -87,6 +90,7 @@ class RealtimeSockets:
         self._calls = calls
         self._voices = voices
         self._limits = limits
+        self._surviving = surviving
         self._stall_limit_s = stall_limit_s
 
     async def serve(self, socket: WebSocket) -> None:
@@ -107,18 +111,25 @@ class RealtimeSockets:
             await self._watch(socket, self._calls.find(call_id, caller))
             return
         await self._voices.begun()
+        lasting = await LastingSession.of(token_of(socket), self._surviving, self._desk, caller)
+        caller = caller if lasting is None else lasting.caller
         terms = SessionTerms(self._desk, caller, self._voices)
+        if lasting is not None and lasting.found is not None:
+            await terms.restore(lasting.found.config)
         await terms.update(initial)
         live = LiveSession(
             WebSocketChannel(socket, stall_limit_s=self._stall_limit_s),
             desk=self._desk,
             caller=caller,
             terms=terms,
+            lasting=lasting,
             limits=self._limits,
             voices=self._voices,
         )
         with self._sessions.place(), self._sessions.living(live), self._desk.session():
             await socket.accept(_subprotocol(socket))
+            if lasting is not None:
+                lasting.begin(live.move)
             error = await live.run()
         if error is not None:
             await self._close(socket, error)

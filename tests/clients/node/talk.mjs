@@ -115,6 +115,21 @@ const scenarios = {
     return { refused };
   },
 
+  // The site, process VICTIM, is killed in mid-call.
+  async goesOn() {
+    await begin();
+    await inState("connected"); // the notice was said
+    await type("pay my bill");
+    await answered(1);
+    await inState("connected");
+    process.kill(Number(process.env.VICTIM), "SIGKILL");
+    await page.locator("#state").getByText("connecting again").waitFor();
+    await inState("connected");
+    await type("and then");
+    await answered(2);
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+  },
+
   async isRefused() {
     await begin();
     await page.locator("#trouble").getByText(/key|busy/).waitFor();

@@ -8,11 +8,12 @@ const at = (id) => document.getElementById(id);
 const transcript = new Transcript(at("transcript"));
 
 let call = null;
+let isCalling = false;
 let microphone = null;
 let meters = [];
 
 at("start").addEventListener("click", start);
-at("stop").addEventListener("click", () => call?.end());
+at("stop").addEventListener("click", hangUp);
 at("mode").addEventListener("change", () => call && configure());
 at("speaker").addEventListener("change", useSpeaker);
 at("type").addEventListener("submit", sendTyped);
@@ -22,33 +23,70 @@ for (const name of ["pointerdown", "pointerup", "pointerleave", "pointercancel"]
 }
 addEventListener("keydown", (event) => isPushKey(event) && push(true));
 addEventListener("keyup", (event) => isPushKey(event) && push(false));
-addEventListener("pagehide", () => call?.end());
+addEventListener("pagehide", hangUp);
 showDevices();
 
 async function start() {
   trouble("");
   transcript.clear();
   at("start").disabled = true;
+  isCalling = true;
   try {
     microphone = await openMicrophone();
     await showDevices();
     state("connecting");
-    call = new Call(microphone, at("key").value.trim());
-    call.addEventListener("event", ({ detail }) => heard(detail));
-    call.addEventListener("ended", ({ detail }) => ended(detail));
-    await call.connect();
+    await place();
     configure();
-    playAgent(await call.sound);
-    if (microphone) meters.push(new LevelMeter(microphone, at("mic-level")));
-    showCalling(true);
-    state("connected");
+    await converse();
   } catch (error) {
-    call?.end();
     ended("");
     trouble(error instanceof CallRefused ? sentence(error) : String(error));
   } finally {
     at("start").disabled = false;
   }
+}
+
+// A call to a site, as `Call` has them. Throws CallRefused.
+async function place(wishes) {
+  const placed = (call = new Call(microphone, at("key").value.trim(), wishes));
+  placed.addEventListener("event", ({ detail }) => heard(detail));
+  placed.addEventListener("ended", ({ detail: { reason, isLost } }) => {
+    if (placed !== call || !placed.isUp) return;
+    if (isLost && placed.session) goOn();
+    else ended(reason);
+  });
+  await placed.connect();
+}
+
+async function converse() {
+  playAgent(await call.sound);
+  if (microphone) meters.push(new LevelMeter(microphone, at("mic-level")));
+  showCalling(true);
+  state("connected");
+}
+
+// The session of a call whose site is gone goes on at another one, or there when it is back.
+async function goOn() {
+  const { session, alternates, site } = call;
+  closeMeters();
+  state("connecting again");
+  for (const next of [...alternates, site]) {
+    if (!isCalling) return;
+    try {
+      await place({ site: next, session });
+      await converse();
+      return;
+    } catch {
+      call?.end();
+    }
+  }
+  if (isCalling) ended("no site goes on with it");
+}
+
+function hangUp() {
+  isCalling = false;
+  call?.end();
+  ended("");
 }
 
 // The microphone, or null where there is none to be had: one can still type and listen.
@@ -129,6 +167,10 @@ function heard(event) {
     case "input_audio_buffer.speech_stopped":
       state("thinking");
       break;
+    case "conversation.item.done": // what another site was told
+      if (event.item.role === "assistant") transcript.set(event.item.id, "assistant", typedText(event.item));
+      if (event.item.type === "mcp_call") transcript.tool(event.item);
+      break;
     case "conversation.item.added":
       if (event.item.role === "user") transcript.set(event.item.id, "caller", typedText(event.item));
       break;
@@ -185,8 +227,14 @@ function useSpeaker() {
   at("agent").setSinkId?.(deviceId).catch(() => trouble("That loudspeaker cannot be used."));
 }
 
-function ended(reason) {
+function closeMeters() {
   for (const meter of meters.splice(0)) meter.close();
+}
+
+function ended(reason) {
+  isCalling = false;
+  call?.end();
+  closeMeters();
   microphone?.getTracks().forEach((track) => track.stop());
   [call, microphone] = [null, null];
   showCalling(false);
