@@ -82,6 +82,7 @@ class Voices:
             await self._begin(config, stack)
         except VoiceUnavailable as error:
             _log.warning("sessions are in text only: %s", error)
+            await stack.aclose()  # half a voice serves nobody
             self.lack(error.message)
 
     async def _begin(self, config: SiteConfig, stack: AsyncExitStack) -> None:
@@ -94,7 +95,6 @@ class Voices:
             reasons = (_reason(name, state) for name, state in states.items())
             raise VoiceUnavailable("; ".join(reason for reason in reasons if reason))
         lines = await stack.enter_async_context(VoiceWorkers(starts_of(config.voice)))
-        self.endings = load_endings(config.speech.hearing_path)
         self.have(lines, speech.recogniser, speech.synthesiser)
 
     def have(self, lines: Lines, recogniser: Recogniser, synthesiser: Synthesiser) -> None:
@@ -135,10 +135,12 @@ async def voices_beside(config: SiteConfig) -> AsyncIterator[Voices]:
     """A site's voice, which starts while the site already takes requests: half of all that is
     loaded at a start is for it.
 
-    Who names an engine is told of its absence before the site is ready. Raises SetupError, which
-    cuts the body off.
+    Who names an engine, or has a file that cannot be read, is told before the site is ready.
+    Raises SetupError, which cuts the body off.
     """
     voices = Voices()
+    if config.voice.workers:
+        voices.endings = load_endings(config.speech.hearing_path)
 
     async def live() -> None:
         async with AsyncExitStack() as stack:
