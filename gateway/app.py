@@ -18,7 +18,7 @@ import uvloop
 from gateway import __version__
 from gateway.backend import core_tier, engine_backend, upstream_backend
 from gateway.config.checks import is_loopback
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, SetupError
 from gateway.edge import grpc_server, http_server
 from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
 from gateway.edge.admin import build_admin_app
@@ -94,17 +94,27 @@ def run_site(config: SiteConfig, announce: Announce) -> None:
 
 
 async def _serve(config: SiteConfig, announce: Announce) -> None:
-    with first_cause(), signals() as asked:
-        async with AsyncExitStack() as stack:
-            connections = _connections(config.limits.max_connections)
-            listeners = _bind(config, stack)
-            core = core_tier(config, stack)
-            start = upstream_backend if config.upstream.url else engine_backend
-            backend = await start(config, core, stack)
-            voices = await stack.enter_async_context(voices_beside(config))
-            site = _Site(config, backend, core, voices)
-            stack.push_async_callback(site.telemetry.close)
-            await site.serve(listeners, connections, asked, announce, stack)
+    with signals() as asked:
+        try:
+            with first_cause():
+                await _live(config, announce, asked)
+        except SetupError:
+            # A signal to the whole group ends an engine that does not ignore it yet.
+            if not asked.end.is_set():
+                raise
+
+
+async def _live(config: SiteConfig, announce: Announce, asked: Signals) -> None:
+    async with AsyncExitStack() as stack:
+        connections = _connections(config.limits.max_connections)
+        listeners = _bind(config, stack)
+        core = core_tier(config, stack)
+        start = upstream_backend if config.upstream.url else engine_backend
+        backend = await start(config, core, stack)
+        voices = await stack.enter_async_context(voices_beside(config))
+        site = _Site(config, backend, core, voices)
+        stack.push_async_callback(site.telemetry.close)
+        await site.serve(listeners, connections, asked, announce, stack)
 
 
 def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]:
