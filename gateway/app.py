@@ -278,7 +278,7 @@ class _Site:
             _log.info(words, self.desk.num_active, extra={"timeout_s": timeout_s})
         grid = self._backend.grid
         self.desk.drain()
-        self.realtime.sessions.drain()
+        self.realtime.drain()
         public.drain()
         if grid is not None:
             grid.drain()

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway.core.call_errors import VoiceUnavailable
+from gateway.core.errors import SiteDraining
 from gateway.media.client import VoiceWorkers, starts_of
 from gateway.session import phrases
 from gateway.session.voice.endings import load_endings
@@ -68,10 +69,18 @@ class Voices:
         self._recogniser: Recogniser | None = None
         self._synthesiser: ReadyVoice | None = None
         self._tried = asyncio.Event()
+        self._drains = False
 
     async def begun(self) -> None:
-        """Return when it has begun, or is known to be missing."""
+        """Return when it has begun, or is known to be missing. Raises SiteDraining."""
         await self._tried.wait()
+        if self._drains:
+            raise SiteDraining
+
+    def drain(self) -> None:
+        """Whoever waits for it, waits for nothing."""
+        self._drains = True
+        self._tried.set()
 
     async def begin(self, config: SiteConfig, stack: AsyncExitStack) -> None:
         """Start engines and workers as configured. What is `auto` and not to be had is missing.

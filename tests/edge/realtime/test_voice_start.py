@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from gateway.config.load import load_site
 from gateway.core.errors import SetupError
 from gateway.edge.realtime.voices import Voices, voices_beside
 from gateway.runtime.tasks import first_cause
 from gateway.speech.client import SpeechService
-from tests.edge.fakes import KEY, Site, serve
+from tests.edge.fakes import KEY, WAIT_S, Site, serve
 from tests.edge.realtime.dialler import dial
 from tests.edge.realtime.fake_voice import FakeEngines, Lines
 from tests.speech.spoken_sound import require_flite
@@ -65,6 +68,39 @@ def test_a_session_waits_for_the_voice(late_site: Site) -> None:
             return list((await session.the("session.updated"))["session"]["output_modalities"])
 
     assert asyncio.run(modalities()) == ["audio"]
+
+
+def test_who_waits_for_a_voice_when_the_site_ends_is_sent_away() -> None:
+    class Waited(Voices):
+        """It never begins."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_waiting = Semaphore(0)
+
+        async def begun(self) -> None:
+            self.num_waiting.release()
+            await super().begun()
+
+    def placed() -> httpx.Response:
+        headers = {**_KEY, "content-type": "application/sdp"}
+        return httpx.post(f"{site.v1}/realtime/calls", content="v=0\r\n", headers=headers)
+
+    async def refused() -> str:
+        with pytest.raises(InvalidStatus) as error:
+            async with dial(site):
+                pass
+        return error.value.response.body.decode()
+
+    voices = Waited()
+    with serve(voices=voices) as site, ThreadPoolExecutor(2) as callers:
+        call, session = callers.submit(placed), callers.submit(asyncio.run, refused())
+        for _ in range(2):
+            assert voices.num_waiting.acquire(timeout=WAIT_S)
+        site.drain()
+        assert call.result(WAIT_S).status_code == 503
+        assert "site_draining" in call.result().text
+        assert "site_draining" in session.result(WAIT_S)
 
 
 def test_an_engine_that_is_named_and_not_there_ends_the_start(tmp_path: Path) -> None:
