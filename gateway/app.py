@@ -10,7 +10,7 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
@@ -18,10 +18,11 @@ import uvloop
 from gateway import __version__
 from gateway.backend import core_tier, engine_backend, upstream_backend
 from gateway.config.checks import is_loopback
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, SetupError
 from gateway.edge import grpc_server, http_server
 from gateway.edge.access import KeyGatekeeper, OpenGatekeeper
 from gateway.edge.admin import build_admin_app
+from gateway.edge.connection_shares import connection_shares
 from gateway.edge.console.feed import GridFeed, TalkPage
 from gateway.edge.console.sight import ADMIN, public_sight
 from gateway.edge.desk import Desk
@@ -33,7 +34,6 @@ from gateway.edge.realtime.site import RealtimeSite
 from gateway.edge.realtime.voices import voices_beside
 from gateway.edge.realtime.websocket import REALTIME_PATH
 from gateway.edge.site_source import SiteIdentity, SiteSource
-from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.garbage import settle_garbage
 from gateway.runtime.interpreter import share_interpreter
 from gateway.runtime.loop_lag import watch_loop_lag
@@ -50,14 +50,16 @@ from gateway.telemetry.voice_metrics import VoiceWorkerFigures
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from gateway.backend import Backend
     from gateway.config.site import SiteConfig
     from gateway.config.telemetry import Telemetry
+    from gateway.edge.connection_shares import ConnectionShares
     from gateway.edge.realtime.voices import Lines, Voices
     from gateway.runtime.signals import Signals
     from gateway.session.core_tier import CoreTier
+    from gateway.session.surviving import SurvivingSessions
 
     Announce = Callable[[SiteConfig], None]
 
@@ -66,19 +68,6 @@ _log = logging.getLogger(__name__)
 _CUT_OFF_S = 1.0
 """After the drain time, what is left is cut and given this long to unwind."""
 _ADMIN_CONNECTIONS = 64
-_RESERVED_FILES = 256
-"""Open files for all but HTTP and gRPC connections: the admin port, the engine and its next start,
-the account, what Python loads."""
-_DEFAULT_CONNECTIONS = 8192
-_LEAST_GRPC_CONNECTIONS = 32
-
-
-class _Connections(NamedTuple):
-    """How many a listener may have."""
-
-    http: int
-    grpc: int
-    """Agents', and as many of peers."""
 
 
 def run_site(config: SiteConfig, announce: Announce) -> None:
@@ -94,17 +83,27 @@ def run_site(config: SiteConfig, announce: Announce) -> None:
 
 
 async def _serve(config: SiteConfig, announce: Announce) -> None:
-    with first_cause(), signals() as asked:
-        async with AsyncExitStack() as stack:
-            connections = _connections(config.limits.max_connections)
-            listeners = _bind(config, stack)
-            core = core_tier(config, stack)
-            start = upstream_backend if config.upstream.url else engine_backend
-            backend = await start(config, core, stack)
-            voices = await stack.enter_async_context(voices_beside(config))
-            site = _Site(config, backend, core, voices)
-            stack.push_async_callback(site.telemetry.close)
-            await site.serve(listeners, connections, asked, announce, stack)
+    with signals() as asked:
+        try:
+            with first_cause():
+                await _live(config, announce, asked)
+        except SetupError:
+            # A signal to the whole group ends an engine that does not ignore it yet.
+            if not asked.end.is_set():
+                raise
+
+
+async def _live(config: SiteConfig, announce: Announce, asked: Signals) -> None:
+    async with AsyncExitStack() as stack:
+        connections = connection_shares(config.limits.max_connections)
+        listeners = _bind(config, stack)
+        core = core_tier(config, stack)
+        start = upstream_backend if config.upstream.url else engine_backend
+        backend = await start(config, core, stack)
+        voices = await stack.enter_async_context(voices_beside(config))
+        site = _Site(config, backend, core, voices)
+        stack.push_async_callback(site.telemetry.close)
+        await site.serve(listeners, connections, asked, announce, stack)
 
 
 def _bind(config: SiteConfig, stack: AsyncExitStack) -> dict[str, socket.socket]:
@@ -173,60 +172,19 @@ class _Site:
     async def serve(
         self,
         listeners: dict[str, socket.socket],
-        connections: _Connections,
+        connections: ConnectionShares,
         asked: Signals,
         announce: Announce,
         stack: AsyncExitStack,
     ) -> None:
         """Open the ports, serve until asked to end, drain. `stack` closes what stays open."""
-        config, limits, tls = self._config, self._config.limits, self._config.tls
-        grid = self._backend.grid
+        tls, grid = self._config.tls, self._backend.grid
         talk = TalkPage("https" if tls.enabled else "http", listeners["http"].getsockname()[1])
         feed = GridFeed(self.source, talk=talk)
         tls_files = http_server.TlsFiles(tls.cert, tls.key) if tls.enabled else None
-        public = http_server.HttpServer(
-            build_http_app(
-                self.desk,
-                readiness=self._backend.is_available,
-                max_body_bytes=limits.max_body_bytes,
-                stall_limit_s=limits.stall_limit_s,
-                routes=[
-                    own_turn_route(self.desk, self.telemetry.ring),
-                    *feed.routes(public_sight(self.gatekeeper)),
-                    *self.realtime.routes,
-                ],
-                answers_this_machine_only=not config.auth.keys_file,
-                surviving=None if grid is None else grid.sessions,
-            ),
-            listeners["http"],
-            tls=tls_files,
-            drain_timeout_s=_CUT_OFF_S,
-            max_connections=connections.http,
-            websocket_paths=frozenset({REALTIME_PATH.encode()}),
-            max_message_bytes=limits.max_body_bytes,
-        )
-        admin = http_server.HttpServer(
-            build_admin_app(
-                self.source,
-                end=asked.end.set,
-                routes=feed.routes(lambda _: ADMIN),
-                answers_this_machine_only=is_loopback(config.admin.host),
-            ),
-            listeners["admin"],
-            drain_timeout_s=_CUT_OFF_S,
-            max_connections=_ADMIN_CONNECTIONS,
-        )
-        agents = await grpc_server.start_grpc_server(
-            self.desk,
-            host=config.grpc.host,
-            port=config.grpc.port,
-            tls=tls_files,
-            stall_limit_s=limits.stall_limit_s,
-            session_idle_limit_s=limits.session_idle_limit_s,
-            max_message_bytes=limits.max_body_bytes,
-            max_connections=connections.grpc,
-            surviving=None if grid is None else grid.sessions,
-        )
+        public = self._public(listeners["http"], connections.http, tls_files, feed)
+        admin = self._admin(listeners["admin"], asked, feed)
+        agents = await self._agents(connections.grpc, tls_files)
         stack.push_async_callback(agents.stop, grace_s=0.0)
         peer_port = 0
         if grid is not None:
@@ -239,15 +197,8 @@ class _Site:
             await admin.wait_started()
             settle_garbage()
             share_interpreter()
-            announce(_with_ports(config, public.port, agents.port, peer_port, admin.port))
-            besides = [
-                self._reload_keys(asked.reload),
-                watch_loop_lag(self.telemetry.observe_loop_lag),
-                self.realtime.calls.run(),
-                feed.recent.keep(),
-                *([] if grid is None else [grid.meet(), grid.follow_capacity(), grid.keep_pace()]),
-            ]
-            running = [serving.create_task(one) for one in besides]
+            announce(_with_ports(self._config, public.port, agents.port, peer_port, admin.port))
+            running = [serving.create_task(one) for one in self._besides(asked, feed)]
             await asked.end.wait()
             await self._drain(public, agents, asked.cut)
             for one in running:
@@ -255,6 +206,82 @@ class _Site:
             feed.close()
             public.stop()
             admin.stop()
+
+    @property
+    def _surviving(self) -> SurvivingSessions | None:
+        """The sessions that other sites keep, too."""
+        return None if self._backend.grid is None else self._backend.grid.sessions
+
+    def _public(
+        self,
+        listener: socket.socket,
+        max_connections: int,
+        tls: http_server.TlsFiles | None,
+        feed: GridFeed,
+    ) -> http_server.HttpServer:
+        limits = self._config.limits
+        app = build_http_app(
+            self.desk,
+            readiness=self._backend.is_available,
+            max_body_bytes=limits.max_body_bytes,
+            stall_limit_s=limits.stall_limit_s,
+            routes=[
+                own_turn_route(self.desk, self.telemetry.ring),
+                *feed.routes(public_sight(self.gatekeeper)),
+                *self.realtime.routes,
+            ],
+            answers_this_machine_only=not self._config.auth.keys_file,
+            surviving=self._surviving,
+        )
+        return http_server.HttpServer(
+            app,
+            listener,
+            tls=tls,
+            drain_timeout_s=_CUT_OFF_S,
+            max_connections=max_connections,
+            websocket_paths=frozenset({REALTIME_PATH.encode()}),
+            max_message_bytes=limits.max_body_bytes,
+        )
+
+    def _admin(
+        self, listener: socket.socket, asked: Signals, feed: GridFeed
+    ) -> http_server.HttpServer:
+        app = build_admin_app(
+            self.source,
+            end=asked.end.set,
+            routes=feed.routes(lambda _: ADMIN),
+            answers_this_machine_only=is_loopback(self._config.admin.host),
+        )
+        return http_server.HttpServer(
+            app, listener, drain_timeout_s=_CUT_OFF_S, max_connections=_ADMIN_CONNECTIONS
+        )
+
+    async def _agents(
+        self, max_connections: int, tls: http_server.TlsFiles | None
+    ) -> grpc_server.GrpcServer:
+        at, limits = self._config.grpc, self._config.limits
+        return await grpc_server.start_grpc_server(
+            self.desk,
+            host=at.host,
+            port=at.port,
+            tls=tls,
+            stall_limit_s=limits.stall_limit_s,
+            session_idle_limit_s=limits.session_idle_limit_s,
+            max_message_bytes=limits.max_body_bytes,
+            max_connections=max_connections,
+            surviving=self._surviving,
+        )
+
+    def _besides(self, asked: Signals, feed: GridFeed) -> list[Coroutine[object, object, None]]:
+        """What goes on beside the ports until the site drains."""
+        grid = self._backend.grid
+        return [
+            self._reload_keys(asked.reload),
+            watch_loop_lag(self.telemetry.observe_loop_lag),
+            self.realtime.calls.run(),
+            feed.recent.keep(),
+            *([] if grid is None else [grid.meet(), grid.follow_capacity(), grid.keep_pace()]),
+        ]
 
     async def _drain(
         self,
@@ -269,7 +296,7 @@ class _Site:
             _log.info(words, self.desk.num_active, extra={"timeout_s": timeout_s})
         grid = self._backend.grid
         self.desk.drain()
-        self.realtime.sessions.drain()
+        self.realtime.drain()
         public.drain()
         if grid is not None:
             grid.drain()
@@ -345,24 +372,6 @@ def _records(config: SiteConfig) -> Path:
 
 def _kept_s(told: Telemetry) -> float:
     return told.records_days * 86_400.0
-
-
-def _connections(given: int) -> _Connections:
-    """The limits of the public listeners, so that none takes the files that the others need.
-
-    HTTP has what is `given`, or for 0 half of what is free; gRPC's two listeners share the rest.
-    Raises ConfigError when this process may not open as many files.
-    """
-    num_files = raise_descriptor_limit()
-    num_free = max(4, num_files - _RESERVED_FILES)
-    http = given or min(_DEFAULT_CONNECTIONS, num_free // 2)
-    num_others = _RESERVED_FILES + 2 * _LEAST_GRPC_CONNECTIONS
-    if given > num_files - num_others:
-        raise ConfigError(
-            f"limits.max_connections: {given} connections and {num_others} other files are "
-            f"more than the {num_files} this process may open; lower it or raise `ulimit -n`"
-        )
-    return _Connections(http, min(_DEFAULT_CONNECTIONS, (num_free - http) // 2))
 
 
 def _with_ports(config: SiteConfig, http: int, grpc: int, peer: int, admin: int) -> SiteConfig:

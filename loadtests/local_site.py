@@ -89,7 +89,7 @@ class SiteProcess:
 
     def processes(self) -> list[int]:
         """The site's own and those that it started."""
-        return [self.process.pid, *_children(self.process.pid)]
+        return [self.process.pid, *children(self.process.pid)]
 
     def pss_bytes(self) -> int:
         """Proportional set size of all its processes together."""
@@ -140,13 +140,14 @@ class SiteProcess:
         return self.process.wait(_END_LIMIT_S)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         started = [int(one) for at in tasks for one in (at / "children").read_text().split()]
     except FileNotFoundError:  # it has ended
         return []
-    return [each for one in started for each in (one, *_children(one))]
+    return [each for one in started for each in (one, *children(one))]
 
 
 def _command(pid: int) -> str:

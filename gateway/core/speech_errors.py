@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, SetupError
 
 
 class SpeechError(GatewayError):
@@ -18,7 +18,7 @@ class SpeechLost(SpeechError):
     retryable = True
 
 
-class SpeechUnavailable(SpeechError):
+class SpeechUnavailable(SpeechError, SetupError):
     """A speech process does not start, for a reason that is not a matter of configuration."""
 
     code = "speech_unavailable"

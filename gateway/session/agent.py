@@ -8,7 +8,6 @@ rule; a reply to a read-back needs no model at all.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.confirmation import Consent, read_consent
 from gateway.core.errors import (
     ContextLengthExceeded,
     EngineFault,
@@ -33,7 +31,6 @@ from gateway.core.shorter_talk import last_part
 from gateway.core.stages import Stage
 from gateway.core.turn import (
     Message,
-    Role,
     ServerToolRun,
     TextDelta,
     ToolCallDelta,
@@ -44,6 +41,7 @@ from gateway.core.turn import (
 )
 from gateway.engine.tool_format.parser import MalformedToolCall
 from gateway.session import phrases
+from gateway.session.own_answers import is_reply, to_nothing_asked, to_undoing_a_payment
 from gateway.session.read_outs import read_out
 from gateway.session.said_values import SaidValues
 from gateway.session.server_tools import Confirm
@@ -79,6 +77,8 @@ class _Talk:
     """False for a turn that another site escalated to this one."""
     is_verified: bool = True
     """Whether the caller may hear of the account."""
+    said: tuple[Message, ...] = ()
+    """The conversation as it may leave the site: without codes."""
 
     @property
     def offered(self) -> frozenset[str]:
@@ -151,27 +151,11 @@ class Agent:
         trail.model = self._info.full_name
         self._router.refuse_hopeless(turn.turn_class, turn.budget, trail)
         if self._server_tools is not None and turn.server_tools:
-            await self._render(talk)  # what cannot be answered must not be paid for either
-            if turn.until_certain is not None and _is_reply(talk.messages):
-                await turn.until_certain()  # it may decide a call that was read back
-            review = await self._server_tools.review(turn.principal.tenant, turn.messages)
-            if review.answer:
-                for said in self._say(review.answer, trail):
-                    yield said
-                return
-            turn = msgspec.structs.replace(turn, messages=review.messages)
-            talk.is_verified = review.is_verified
-            history = await self._server_tools.resolve(
-                turn.principal.tenant, turn.messages, may_run=talk.may_call
-            )
-            talk.messages = list(history.messages)
-            if history.run is not None:
-                yield self._ran(history.run, trail)
-            answer = history.answer or _to_nothing_asked(talk.messages)
-            if answer := answer or _to_undoing_a_payment(talk.messages):
-                for said in self._say(answer, trail):
-                    yield said
-                return
+            async with aclosing(self._settle(self._server_tools, turn, talk, trail)) as settled:
+                async for event in settled:
+                    yield event
+                    if isinstance(event, TurnEnd):
+                        return
         prompt = await self._render(talk)  # first: it refuses what is too long to be read
         this = self._round(turn, talk)
         async with aclosing(self._answer(turn, talk, this, prompt, trail)) as deltas:
@@ -182,6 +166,27 @@ class Agent:
         async with aclosing(end(turn, talk, trail)) as events:
             async for event in events:
                 yield event
+
+    async def _settle(
+        self, tools: ServerTools, turn: Turn, talk: _Talk, trail: TurnTrail
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """What needs no model: a call that was read back is run, and a reply to what only the
+        session can say is answered, which ends the turn. `talk` is what is left for the model."""
+        await self._render(talk)  # what cannot be answered must not be paid for either
+        if turn.until_certain is not None and is_reply(talk.messages):
+            await turn.until_certain()  # it may decide a call that was read back
+        tenant = turn.principal.tenant
+        review = await tools.review(tenant, turn.messages)
+        answer, talk.said, talk.is_verified = review.answer, review.messages, review.is_verified
+        if not answer:
+            history = await tools.resolve(tenant, review.messages, may_run=talk.may_call)
+            talk.messages = list(history.messages)
+            if history.run is not None:
+                yield self._ran(history.run, trail)
+            answer = history.answer or to_nothing_asked(talk.messages)
+        if answer := answer or to_undoing_a_payment(talk.messages):
+            for said in self._say(answer, trail):
+                yield said
 
     def _say(self, sentence: str, trail: TurnTrail) -> tuple[TurnEvent, ...]:
         """A turn that the session answers itself."""
@@ -243,7 +248,7 @@ class Agent:
         self._model.check_sampling(turn.sampling)
         may_call = turn.tool_choice.mode is not ToolChoiceMode.NONE
         if not turn.server_tools:
-            return _Talk(list(turn.messages), turn.tools, may_call)
+            return _Talk(list(turn.messages), turn.tools, may_call, said=turn.messages)
         if self._server_tools is None:
             raise UnsupportedTools("this model has no tools of its own to run on the server")
         return _Talk(list(turn.messages), self._server_tools.specs, may_call)
@@ -352,7 +357,8 @@ class Agent:
     ) -> AsyncGenerator[TurnEvent, None]:
         """The model says the turn is beyond it: the core tier answers, or it is said why not."""
         if self._core is not None and talk.may_escalate:
-            async with aclosing(self._core.take_over(turn, trail)) as events:
+            beyond = msgspec.structs.replace(turn, messages=talk.said)
+            async with aclosing(self._core.take_over(beyond, trail)) as events:
                 async for event in events:
                     yield event
             return
@@ -377,37 +383,6 @@ class Agent:
         trail.tools_run.append(run.call.name)
         trail.clock.mark(Stage.TOOL, self._monotonic())
         return run
-
-
-def _is_reply(messages: Sequence[Message]) -> bool:
-    """Whether the assistant has asked something just before."""
-    return len(messages) > 1 and "?" in messages[-2].content
-
-
-def _to_nothing_asked(messages: Sequence[Message]) -> str:
-    """What to say to a bare yes that answers no question; empty for anything else."""
-    if len(messages) < 2 or messages[-1].role is not Role.USER:
-        return ""
-    if messages[-2].role is not Role.ASSISTANT or _is_reply(messages):
-        return ""
-    is_bare = read_consent(messages[-1].content) is Consent.YES
-    return phrases.NOTHING_ASKED if is_bare else ""
-
-
-_UNDO = re.compile(
-    r"(?:(?:no|please|sorry|oh|wait|can you|could you|actually|i want to)[\s,.!]+)*"
-    r"(?:undo|reverse|revert|take back|refund)(?: (?:that|it|this|the payment|my payment))?"
-    r"(?:[\s,.!?]+(?:please|now))?[\s.!?]*"
-)
-
-
-def _to_undoing_a_payment(messages: Sequence[Message]) -> str:
-    """What to say when the caller wants the payment just made back; empty for anything else."""
-    wish = messages[-1]
-    if wish.role is not Role.USER or _UNDO.fullmatch(wish.content.lower()) is None:
-        return ""
-    calls = next((m.tool_calls for m in reversed(messages) if m.tool_calls), ())
-    return phrases.PAYMENT_STANDS if calls and calls[-1].name == "pay_bill" else ""
 
 
 def _usage(trail: TurnTrail) -> Usage:

@@ -69,7 +69,7 @@ class SpeechService:
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Start what is configured, all at the same time. Raises SetupError, SpeechUnavailable."""
+        """Start what is configured, all at the same time. Raises SetupError."""
         await self._exit.__aenter__()
         try:
             self._tasks = await self._exit.enter_async_context(asyncio.TaskGroup())

@@ -53,7 +53,7 @@ class SpeechProcess:
         return None if self._child is None or self._child.is_lost else self._child.pid
 
     async def begin(self) -> Ready:
-        """Start the process. Raises SetupError with its reason, and SpeechUnavailable."""
+        """Start the process. Raises SetupError with its reason."""
         child: ChildProcess[SiteFrame, WorkerFrame]
         try:
             child, said = await ChildProcess.start(
@@ -79,7 +79,7 @@ class SpeechProcess:
             await asyncio.sleep(backoff_s)
             try:
                 await self.begin()
-            except (SetupError, SpeechUnavailable) as error:
+            except SetupError as error:
                 self._problem = str(error)
                 _log.error("the %s does not start: %s", self.name, error)
                 backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)

@@ -216,7 +216,7 @@ class Site:
 
         async def drain() -> None:
             self.desk.drain()
-            self.realtime.sessions.drain()
+            self.realtime.drain()
             self.server.drain()
 
         loop = self.loop.result(timeout=WAIT_S)

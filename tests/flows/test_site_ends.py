@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -15,7 +16,14 @@ import grpc
 import pytest
 
 from gateway.wire.pb import agent_pb2 as pb
-from loadtests.local_site import ROOT, running_site, wait_until
+from loadtests.local_site import (
+    ONE_SITE,
+    ROOT,
+    children,
+    free_port_base,
+    running_site,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +59,27 @@ def test_a_site_told_to_end_before_it_has_started_ends_in_order(tmp_path: Path) 
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_group_told_to_end_while_its_engine_starts_ends_in_order(
+    tmp_path: Path, by: signal.Signals
+) -> None:
+    """A terminal and a service manager tell all processes; the engine's does not listen yet."""
+    site = subprocess.Popen(
+        [sys.executable, "-m", "gateway", *ONE_SITE, "--port-base", str(free_port_base())],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    with site:
+        wait_until(lambda: bool(children(site.pid)), "the engine's process")
+        os.killpg(site.pid, by)
+        _, said = site.communicate(timeout=30)
+    assert (site.returncode, said) == (0, "")
 
 
 def generate_for_ever(channel: grpc.Channel) -> Iterator[pb.GenerateEvent]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.caller_check import QUESTION
-from gateway.core.turn import Message, Role, ServerToolRun
+from gateway.core.turn import Message, Role, ServerToolRun, TurnEnd, TurnFinish, Usage
 from gateway.session import phrases
 from gateway.session.account import AccountStore
 from gateway.session.caller_check import CallerCheck
@@ -15,8 +15,11 @@ from gateway.session.server_tools import ServerTools
 from tests.session.bench import PAY_40, Bench, text_of, turn, with_account
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from gateway.core.stages import TurnTrail
+    from gateway.core.turn import Turn, TurnEvent
     from gateway.engine.text_model import TextModel
 
 BILL = "<c><t:get_bill>current"
@@ -59,6 +62,27 @@ def test_a_payment_needs_the_code_and_then_a_yes(model: TextModel, tmp_path: Pat
         assert any(isinstance(event, ServerToolRun) for event in paid)
 
     with_account(tmp_path, model, (PAY_40, PAY_40), check)
+
+
+def test_no_code_leaves_the_site(model: TextModel, tmp_path: Path) -> None:
+    class Core:
+        asked: Turn | None = None
+
+        async def take_over(self, turn: Turn, trail: TurnTrail) -> AsyncGenerator[TurnEvent, None]:
+            self.asked = turn
+            yield TurnEnd(TurnFinish.STOP, Usage())
+
+    async def check(bench: Bench) -> None:
+        verifying(bench)
+        core = Core()
+        bench.agent._core = core  # type: ignore[assignment] # what is used of it
+        said = ("what do I owe", ASKED, "4277", Message(Role.ASSISTANT, "64 dollars"), "and stars?")
+        await bench.run(turn(*said, server_tools=True))
+        assert core.asked is not None
+        assert core.asked.messages[-1].content == "and stars?"
+        assert not [message for message in core.asked.messages if "4277" in message.content]
+
+    with_account(tmp_path, model, ("<c><t:ask_core_model>",), check)
 
 
 def test_what_is_nobodys_needs_no_code(model: TextModel, tmp_path: Path) -> None:

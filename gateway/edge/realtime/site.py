@@ -37,6 +37,7 @@ class RealtimeSite:
         stall_limit_s: float,
         surviving: SurvivingSessions | None = None,
     ) -> None:
+        self._voices = voices
         self.sessions = Sessions(max_num=max_sessions, max_starts_per_s=max_starts_per_s)
         self.calls = Calls(desk, self.sessions, voices, limits, surviving)
         secrets = ClientSecrets()
@@ -56,3 +57,8 @@ class RealtimeSite:
             WebSocketRoute(REALTIME_PATH, sockets.serve),
         ]
         """Of the public port."""
+
+    def drain(self) -> None:
+        """End each session as soon as nothing is being answered in it; take no new ones."""
+        self.sessions.drain()
+        self._voices.drain()

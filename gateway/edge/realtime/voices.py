@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway.core.call_errors import VoiceUnavailable
+from gateway.core.errors import SiteDraining
 from gateway.media.client import VoiceWorkers, starts_of
 from gateway.session import phrases
 from gateway.session.voice.endings import load_endings
@@ -68,10 +69,18 @@ class Voices:
         self._recogniser: Recogniser | None = None
         self._synthesiser: ReadyVoice | None = None
         self._tried = asyncio.Event()
+        self._drains = False
 
     async def begun(self) -> None:
-        """Return when it has begun, or is known to be missing."""
+        """Return when it has begun, or is known to be missing. Raises SiteDraining."""
         await self._tried.wait()
+        if self._drains:
+            raise SiteDraining
+
+    def drain(self) -> None:
+        """Whoever waits for it, waits for nothing."""
+        self._drains = True
+        self._tried.set()
 
     async def begin(self, config: SiteConfig, stack: AsyncExitStack) -> None:
         """Start engines and workers as configured. What is `auto` and not to be had is missing.
@@ -82,6 +91,7 @@ class Voices:
             await self._begin(config, stack)
         except VoiceUnavailable as error:
             _log.warning("sessions are in text only: %s", error)
+            await stack.aclose()  # half a voice serves nobody
             self.lack(error.message)
 
     async def _begin(self, config: SiteConfig, stack: AsyncExitStack) -> None:
@@ -94,7 +104,6 @@ class Voices:
             reasons = (_reason(name, state) for name, state in states.items())
             raise VoiceUnavailable("; ".join(reason for reason in reasons if reason))
         lines = await stack.enter_async_context(VoiceWorkers(starts_of(config.voice)))
-        self.endings = load_endings(config.speech.hearing_path)
         self.have(lines, speech.recogniser, speech.synthesiser)
 
     def have(self, lines: Lines, recogniser: Recogniser, synthesiser: Synthesiser) -> None:
@@ -135,10 +144,12 @@ async def voices_beside(config: SiteConfig) -> AsyncIterator[Voices]:
     """A site's voice, which starts while the site already takes requests: half of all that is
     loaded at a start is for it.
 
-    Who names an engine is told of its absence before the site is ready. Raises SetupError, which
-    cuts the body off.
+    Who names an engine, or has a file that cannot be read, is told before the site is ready.
+    Raises SetupError, which cuts the body off.
     """
     voices = Voices()
+    if config.voice.workers:
+        voices.endings = load_endings(config.speech.hearing_path)
 
     async def live() -> None:
         async with AsyncExitStack() as stack:

@@ -286,6 +286,6 @@ def _bound_socket(ip: IPv4Address | IPv6Address, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortInUse(f"UDP {ip}:{port} is in use by another process") from None
+            raise PortInUse(f"UDP {ip}:{port}") from None
         raise SetupError(f"cannot bind UDP {ip}:{port}: {error.strerror}") from None
     return sock
