@@ -12,27 +12,45 @@ Index = dict[str, dict[tuple[str, ...], str]]
 
 _WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
-DAYS: dict[str, tuple[str, ...]] = {name: (name, f"{name}s", f"{name}'s") for name in _WEEK} | {
-    "today": ("today", "tonight", "this morning", "this afternoon", "this evening"),
-    "tomorrow": ("tomorrow",),
+_MISSPELT = {
+    "monday": ("munday", "mon"), "tuesday": ("tuseday", "teusday", "tues"),
+    "wednesday": ("wensday", "wednsday", "wendsday", "wednesdy", "weds"),
+    "thursday": ("thurday", "thrusday", "thursdy", "thurs"), "friday": ("firday", "fryday", "fri"),
+    "saturday": ("saterday", "satuday", "saturdy"), "sunday": ("sundy",),
+}  # fmt: skip
+DAYS: dict[str, tuple[str, ...]] = {
+    name: (name, f"{name}s", f"{name}'s", *_MISSPELT[name]) for name in _WEEK
+} | {
+    "today": ("today", "tonight", "this morning", "this afternoon", "this evening", "todday"),
+    "tomorrow": ("tomorrow", "tomorow", "tommorow", "tommorrow", "tmrw"),
     "": ("day after tomorrow", "day after today"),
 }
 PLANS = {
     "basic": ("basic", "cheapest", "smallest", "cheaper"),
     "plus": ("plus", "middle", "medium"),
-    "unlimited": ("unlimited", "biggest", "largest", "no limit", "no limits", "without limits"),
+    "unlimited": (
+        "unlimited",
+        "unlimted",
+        "un limited",
+        "biggest",
+        "largest",
+        "no limit",
+        "no limits",
+        "without limits",
+    ),
 }
 REASONS = {
     "lost": (
         "lost", "lose", "losing", "misplaced", "missing", "disappeared", "vanished", "gone",
         "left my", "left it", "left the", "left behind", "forgot my", "forgot it", "forgot the",
         "dropped", "fell out", "slipped out", "nowhere to be found", "can't find", "cannot find",
-        "couldn't find",
+        "couldn't find", "mislaid", "slid out", "left them", "mislayed",
     ),
     "stolen": (
         "stolen", "stole", "steal", "theft", "thief", "thieves", "robbed", "robbery", "mugged",
         "pickpocketed", "pickpocket", "took", "taken", "snatched", "grabbed", "nicked", "pinched",
-        "swiped", "lifted", "ran off with", "ran away with",
+        "swiped", "lifted", "ran off with", "ran away with", "stollen", "stolin", "stole in",
+        "nabbed", "made off with", "burglar", "burglars", "burgled",
     ),
 }  # fmt: skip
 DEVICES = {

@@ -21,13 +21,15 @@ class Duration(NamedTuple):
 
 _MINUTES_PER = {
     "minute": 1, "minutes": 1, "min": 1, "mins": 1,
-    "hour": 60, "hours": 60, "hr": 60, "hrs": 60,
+    "hour": 60, "hours": 60, "hr": 60, "hrs": 60, "hors": 60, "houres": 60, "hous": 60,
+    "minuts": 1, "mintues": 1, "minuets": 1, "minites": 1,
     "day": 1440, "days": 1440,
 }  # fmt: skip
 _DAYS_PER: dict[str, int | Fraction] = {
     "hour": Fraction(1, 24), "hours": Fraction(1, 24), "hrs": Fraction(1, 24),
     "day": 1, "days": 1, "night": 1, "nights": 1, "week": 7, "weeks": 7, "fortnight": 14,
     "fortnights": 14, "month": 30, "months": 30, "weekend": 2, "weekends": 2,
+    "wk": 7, "wks": 7, "weaks": 7, "dyas": 1, "dys": 1,
 }  # fmt: skip
 
 
@@ -121,6 +123,7 @@ _COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
     (("a", "whole"), Fraction(1)),
     (("a", "full"), Fraction(1)),
     (("a", "single"), Fraction(1)),
+    (("a", "solid"), Fraction(1)),
     (("for", "the", "next"), Fraction(1)),
     (("all",), Fraction(1)),
     (("a", "long"), Fraction(0)),  # a long weekend is three days: asked about
@@ -129,7 +132,9 @@ _COUNTS: tuple[tuple[tuple[str, ...], Fraction], ...] = (
 )
 
 
-_EMPHASES = (["full"], ["whole"], ["entire"], ["more"])
+_BARE_HOURS = (["hour", "and"], ["next", "hour"])
+"""One hour, without an article: "hour and a half"; "next week" is no week."""
+_EMPHASES = (["full"], ["solid"], ["whole"], ["entire"], ["more"])
 """Between a number and its unit: "two full hours"."""
 _COUNTS_BY_FIRST_WORD = {
     first: tuple((words, count) for words, count in _COUNTS if words[0] == first)
@@ -145,6 +150,8 @@ def _count_at(tokens: list[str], numbers: Numbers, at: int) -> tuple[Fraction | 
         if is_said and _unit_of(tokens[after]) != (None, None):
             return count, after
     number = numbers.get(at)
+    if number is None and tokens[at : at + 2] in _BARE_HOURS:
+        return Fraction(1), at + (word == "next")
     if number is None or number.is_money:
         return None, at
     return number.value, number.end + (tokens[number.end : number.end + 1] in _EMPHASES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ def numbers_in(tokens: list[str]) -> list[Number]:
         if number is None:
             at += 1
             continue
+        number = _in_single_digits(number, tokens)
         number = _with_decimals(_as_spoken_hundreds(number, tokens), tokens)
         number = _with_part(number, tokens)
         numbers.append(number)
@@ -105,6 +107,24 @@ def _continues(tokens: list[str], at: int, current: int) -> bool:
     return (word in _TENS or word in _UNITS) and current % 100 == 0
 
 
+def _in_single_digits(number: Number, tokens: list[str]) -> Number:
+    """ "one five oh": 150. The same digit again is taken for a slip of the tongue."""
+    digits = [word for word in tokens[number.start : number.end] if _UNITS.get(word, 10) < 10]
+    if number.end - number.start != 1 or not digits:
+        return number
+    end = number.end
+    while end < len(tokens) and (_UNITS.get(tokens[end], 10) < 10 or tokens[end] == "oh"):
+        digits.append(tokens[end])
+        end += 1
+    if digits[-1] == "oh" and tokens[end : end + 1] not in _COUNTED:
+        digits.pop()
+        end -= 1
+    if len(set(digits)) == 1:
+        return number
+    value = int("".join(str(_UNITS.get(word, 0)) for word in digits))
+    return number._replace(value=Fraction(value), end=end)
+
+
 def _as_spoken_hundreds(number: Number, tokens: list[str]) -> Number:
     """ "twelve fifty", "sixty two twenty five", "twelve oh five": hundreds and the rest.
 
@@ -122,6 +142,9 @@ def _as_spoken_hundreds(number: Number, tokens: list[str]) -> Number:
     return number._replace(value=100 * number.value + rest.value, end=rest.end)
 
 
+_COUNTED = (["dollars"], ["bucks"], ["minutes"], ["hours"], ["days"])
+"""After an "oh" that is a zero, and no sigh."""
+_FRACTION = re.compile(r"1/[2-4]|[23]/[34]")
 _PARTS = (
     (("and", "a", "half"), Fraction(1, 2)),
     (("and", "a", "quarter"), Fraction(1, 4)),
@@ -153,7 +176,10 @@ def _with_decimals(number: Number, tokens: list[str]) -> Number:
 
 
 def _with_part(number: Number, tokens: list[str]) -> Number:
-    """ "two and a half"."""
-    if (part := part_after(tokens, number.end)) is None:
-        return number
-    return number._replace(value=number.value + part[0], end=part[1])
+    """ "two and a half", "2 1/2"."""
+    if (part := part_after(tokens, number.end)) is not None:
+        return number._replace(value=number.value + part[0], end=part[1])
+    after = tokens[number.end] if number.end < len(tokens) else ""
+    if number.value.denominator == 1 and _FRACTION.fullmatch(after):
+        return number._replace(value=number.value + Fraction(after), end=number.end + 1)
+    return number

@@ -83,7 +83,7 @@ _UNCLEAR = re.compile(
     r"[%½¼¾⅓⅔]|\b(pay|paying|take|for) (nothing|none)\b"
     r"|\b(half|third|quarter|percent|double|twice|part|partial|rest|remaining|minimum)\b"
     r"|\blast time\b|\bas (much|little) as\b|\bsame as\b"
-    r"|\bdozen\b|\b(couple|few|several|handful)( of)? (dollars|bucks)\b"
+    r"|\b(dozen|grand|fiver|tenner)\b|\b(couple|few|several|handful)( of)? (dollars|bucks)\b"
     r"|\b\d+ ?(st|nd|rd|th)\b|\b\w*(teenth|tieth)\b|\bo'clock\b|\d ?[ap]\.?m\b"
     r"|\b(at|by|until|till) (\d|(one|two|three|four|five|six|seven|eight|nine|ten|noon)\b)"
     r"|\bis (that|this|it) (all|everything)\b"
@@ -91,7 +91,7 @@ _UNCLEAR = re.compile(
 )
 _NEVER_A_SUM = re.compile(
     r"\d ?[+*×^=] ?\$?\d|\d[-–—]\$?\d|\d(k|e\d)"
-    r"|\b(less|more|short|shy) (than|of) (my|the|what|that|it|half)\b"
+    r"|\b(less|more|short|shy) (than|of) (my|the|what|that|it|half|i)\b"
     r"|\b(dollar|buck) (bills|notes|coins)\b"
 )
 """To be worked out, or no sum at all, whatever numbers stand beside it."""
@@ -130,8 +130,11 @@ _WHOLE = re.compile(
 _FILLERS = frozenset({"um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm"})
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 _DIGIT = re.compile(r"\d")
-_HOURS = re.compile(r"\b(\d+)h(\d\d)?\b")
-"""As in "1h45"."""
+_HOURS = re.compile(r"\b(\d+)(?:h(\d\d)?|:([0-5]\d) ?(?:h|hrs?|hours?))\b")
+"""As in "1h45" or "1:45 hours"."""
+_SIGNS = {"’": "'", "ô": "o", "ã": "a", "é": "e", "½": " 1/2 ", "¼": " 1/4 ", "¾": " 3/4 "}
+"""Written otherwise: an accent in a country's name is often left out."""
+_SAINT = re.compile(r"\bst\.(?= )")
 _DOLLARS_AFTER = re.compile(r"(\d[\d,.]*)\$")
 _TOKEN = re.compile(
     r"\d+/[1-9]\d*"
@@ -207,10 +210,12 @@ def _one_sum(said: list[_Mention], mentions: list[_Mention], utterance: str) -> 
 
 def tokens_of(utterance: str) -> list[str]:
     """Lower-case words, numbers and marks, without fillers. Hyphens between words part them."""
-    text = utterance.lower().replace("’", "'")
-    text = _HYPHEN.sub(" ", text)
+    text = utterance.lower()
+    for sign, plain in _SIGNS.items():
+        text = text.replace(sign, plain)
+    text = _SAINT.sub("st", _HYPHEN.sub(" ", text))
     if _DIGIT.search(text):
-        text = _HOURS.sub(r"\1 hours \2", text)
+        text = _HOURS.sub(r"\1 hours \2\3", text)
         text = _DOLLARS_AFTER.sub(r"$\1", text)
     return [token for token in _TOKEN.findall(text) if token not in _FILLERS]
 
