@@ -1,11 +1,14 @@
 """Bills and payments."""
 
 from gateway.session.phrases import HOW_MUCH
-from models.subscriber_care.data.chat import BACK_OUT, BACKED_OUT, NO, YES
+from models.subscriber_care.data.chat_words import BACK_OUT, BACKED_OUT, NO, YES
+from models.subscriber_care.data.indirect import CURRENT_BILL, LAST_BILL, PAY_ALL, PAY_SUM
 from models.subscriber_care.data.scene import Patterns, Scene, joined
 from models.subscriber_care.data.spoken import any_size, dollars, number
+from models.subscriber_care.data.trouble import fails
 
 _OPEN_BALANCE = (
+    *CURRENT_BILL,
     "(i'd like to know|can you tell me|what's|tell me|may i ask|let me know|could i get) my "
     "(outstanding|open|current|latest|total|remaining|unpaid) (amount|sum|balance|charges|total|"
     "debt) "
@@ -57,6 +60,7 @@ _OPEN_BALANCE = (
     "(how high|how big|how expensive) is (my bill|this month's bill|the current bill)",
 )
 _LAST_BILL = (
+    *LAST_BILL,
     "(what|how much) (was i|did you|have you|did i get) (billed|charge me|charged|invoiced|bill "
     "me) "
     "(for |)(in |)(the previous month|last month|the month before|the month before this one)",
@@ -93,6 +97,7 @@ _EITHER_BILL = (
     "(which bills (do you have|can you read)|can you read (me |)bills|i want to hear a bill)",
 )
 _PAY_SUM = (
+    *PAY_SUM,
     "(can you|could you|would you|please) (take|knock|get) {amount} off (what i owe|my balance|my "
     "debt)"
     " [please|for me]",
@@ -138,6 +143,7 @@ _PAY_SUM = (
     "i have {amount} (to put|i can put|for you) (on|towards) my (bill|balance)",
 )
 _PAY_ALL = (
+    *PAY_ALL,
     "(just|simply|please|go ahead and|would you) (settle|clear|pay|square|zero out|sort) (the "
     "entire|"
     "the whole|my whole|my outstanding|my entire|all of my|the open) (thing|bill|balance|account|"
@@ -169,7 +175,7 @@ _PAY_ALL = (
 )
 _PAY_UNSAID = (
     "(i want to|i'd like to|can i|let me|i could) (pay|put in|send|give you) (a bit|some|part|"
-    "something|a little bit) (of what i owe|of it|towards it|of the total|now and the rest later)",
+    "something|a little bit) (of the debt|of it|towards it|of the total|now and the rest later)",
     "(can i|may i|could i|i'd like to) pay in (instalments|parts|two parts|several payments)",
     "(i want to|i'd like to|i need to|can i|could i|let me) (make a [partial] payment|pay "
     "(something|some|"
@@ -233,7 +239,7 @@ def bill(scene: Scene) -> None:
 def _read_bill(scene: Scene, period: str) -> None:
     scene.calls("get_bill", period=period)
     if scene.chance(0.05):
-        scene.fails()
+        fails(scene)
         return
     total = any_size(scene.rng)
     open_sum = scene.rng.choice((0, total, total, scene.rng.randrange(total + 1)))
@@ -362,7 +368,7 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
     scene.calls("pay_bill", **({} if amount is None else {"amount": amount}))
     draw = scene.rng.random()
     if draw < 0.05:
-        scene.fails()
+        fails(scene)
     elif draw < 0.15:
         scene.gets(error="declined_by_caller")
         scene.says(
@@ -380,6 +386,9 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
     elif amount is not None and (draw < 0.34 or amount > balance > 0):
         open_sum = balance if 0 < balance < amount else scene.rng.randrange(amount)
         scene.gets(error="amount_exceeds_balance", open_dollars=open_sum)
+        if not scene.chance(0.5):
+            _sum_too_large(scene, open_sum)
+            return
         scene.says("(Sorry, that's|That's) more than you owe: (only |){open} open. Shall I pay "
             "that?",
                    open=_dollars(open_sum))  # fmt: skip
@@ -399,6 +408,31 @@ def _pay(scene: Scene, amount: int | None, balance: int = 0) -> None:
             else max(balance - paid, 0) or any_size(scene.rng)
         )
         _paid(scene, paid, left)
+
+
+def _sum_too_large(scene: Scene, open_sum: int) -> None:
+    """Let the session name the open sum, and the caller pay it, or less, or nothing."""
+    scene.says("Sorry, that's more than you owe: only {open} open.", open=_dollars(open_sum))
+    draw = scene.rng.random()
+    if open_sum and draw < 0.3:
+        scene.hears("(okay|oh|alright|fine|then|i see|right)[,] (just |then |)(pay (it all|the lot|"
+                    "all of it|that|what's open|everything|the whole thing)|settle (it|that)|clear "
+                    "(it|the lot)) [then|please]")  # fmt: skip
+        _pay(scene, None, balance=open_sum)
+    elif open_sum > 1 and draw < 0.6:
+        _hear_less(scene, scene.rng.randrange(1, open_sum), open_sum)
+    elif draw < 0.75:
+        scene.hears(BACK_OUT)
+        scene.says(BACKED_OUT)
+
+
+def _hear_less(scene: Scene, amount: int, open_sum: int) -> None:
+    scene.hears(
+        "(then|okay|oh|well|sorry|alright)[,] (make (it|that)|pay|do|take|let's say|i'll pay) "
+        "{amount} [dollars] [then|instead|please]",
+        amount=number(amount, scene.rng, digits=scene.typed),
+    )
+    _pay(scene, amount, balance=open_sum)
 
 
 def _paid(scene: Scene, paid: int, left: int) -> None:

@@ -1,20 +1,13 @@
 """Wishes for a person, requests that no tool serves, and requests that have to be refused."""
 
 from gateway.session.phrases import NO_CORE_MODEL
+from models.subscriber_care.data.chat_words import NO, YES
+from models.subscriber_care.data.indirect import HUMAN
 from models.subscriber_care.data.outside import outside_request
+from models.subscriber_care.data.refusals import MORE_NOT_MY_TOOLS, MORE_REFUSED
 from models.subscriber_care.data.scene import Scene, joined
+from models.subscriber_care.data.trouble import transfer
 
-BACK_OUT = (
-    "(oh|actually|no|ah|hmm|you know what|sorry)[,] (never mind|forget it|forget about it|leave it|"
-    "don't bother|it doesn't matter|i changed my mind|i've changed my mind|cancel that|stop)",
-    "(never mind|forget it|leave it|not now|don't worry about it|let's leave it) "
-    "[then|thanks|for now]",
-    "i('ll| will) (do it|call back|think about it) (later|another time|tomorrow)",
-)
-BACKED_OUT = (
-    "(No problem|That's fine|Okay|Alright), (nothing was changed|I have not changed anything|I'll "
-    "leave it as it is). [(Anything else|Is there anything else I can do)?]",
-)
 _NOT_MY_TOOLS = (
     "(i'd like|i want|i need|how do i|can you|please|i wish) [to] (close|terminate|end|cancel|"
     "give up|"
@@ -60,15 +53,6 @@ _OFFER_PERSON = (
     "I put "
     "you through [to a person]?",
     "Sorry, I can't (do|handle) that (myself|here). Shall I transfer you to a colleague?",
-)
-YES = (
-    "(yes|yeah|yep|yup|sure|ok|okay|please do|go ahead|yes please|do it|that would be great|of "
-    "course|"
-    "please|alright|sounds good|fine|absolutely|yes go ahead|go for it|mhm yes) [thanks]",
-)
-NO = (
-    "(no|nope|no thanks|no thank you|not now|not really|no that's fine|no need|nah|no don't|rather "
-    "not|i'd rather not|no leave it)",
 )
 _HUMAN = (
     "(let me|i need to|i'd love to|i'd rather|could i [please]|may i) [talk|speak] (talk|speak|"
@@ -198,17 +182,17 @@ _PEOPLE = tuple(
 
 def human(scene: Scene) -> None:
     """Play a wish for a person."""
-    scene.hears(joined("{wish}"), wish=scene.phrase(_HUMAN))
-    _transfer(scene)
+    scene.hears(joined("{wish}"), wish=scene.phrase((*_HUMAN, *HUMAN)))
+    transfer(scene)
 
 
 def person_needed(scene: Scene) -> None:
     """Play a request in the subject that no tool serves."""
-    scene.hears(joined("{wish}"), wish=scene.phrase(_NOT_MY_TOOLS))
+    scene.hears(joined("{wish}"), wish=scene.phrase((*_NOT_MY_TOOLS, *MORE_NOT_MY_TOOLS)))
     scene.says(_OFFER_PERSON)
     if scene.chance(0.6):
         scene.hears(YES)
-        _transfer(scene)
+        transfer(scene)
     else:
         scene.hears(NO)
         scene.says("(Okay|Alright|No problem). (Is there anything else I can do|Anything else)?")
@@ -216,7 +200,8 @@ def person_needed(scene: Scene) -> None:
 
 def refused(scene: Scene) -> None:
     """Play a request that no caller may make."""
-    scene.hears(joined("{wish}"), wish=scene.phrase(_REFUSED, person=scene.rng.choice(_PEOPLE)))
+    refused = (*_REFUSED, *MORE_REFUSED)
+    scene.hears(joined("{wish}"), wish=scene.phrase(refused, person=scene.rng.choice(_PEOPLE)))
     scene.says(_REFUSALS)
 
 
@@ -225,26 +210,8 @@ def off_subject_turn(scene: Scene) -> None:
 
     What the session makes of it where no core model is connected is in the prompts that follow.
     """
-    scene.hears("{wish}", wish=outside_request(scene))
+    scene.hears(joined("{wish}"), wish=outside_request(scene))
     if scene.chance(0.2):
         scene.session_says(NO_CORE_MODEL)
     else:
         scene.calls("ask_core_model")
-
-
-def _transfer(scene: Scene) -> None:
-    scene.calls("transfer_to_human")
-    if scene.chance(0.08):
-        scene.fails()
-        return
-    wait = scene.rng.randrange(1, 31)
-    scene.gets(transferring=True, wait_minutes=wait)
-    unit = "minute" if wait == 1 else "minutes"
-    scene.says(
-        (
-            "(Sure, I'm transferring you|Okay, I'm putting you through) now. The wait is about "
-            "{wait} {unit}.",
-        ),
-        wait=str(wait),
-        unit=unit,
-    )

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from models.subscriber_care.data.chat import NO, YES
+from models.subscriber_care.data.chat_words import NO, YES
 from models.subscriber_care.data.form import Form, Slot, fill
+from models.subscriber_care.data.indirect import OUTAGE, RESTART, SPEED, SYMPTOMS
 from models.subscriber_care.data.noise import proper
 from models.subscriber_care.data.scene import Scene, joined
 from models.subscriber_care.data.spoken import Value
 from models.subscriber_care.data.technician import ASK_DAY_AND_WINDOW, DAYS, fill_rest
+from models.subscriber_care.data.trouble import fails
 
 SERVICES = {
     "internet": "(internet|internet connection|wifi|broadband|connection|home internet|web|fibre)",
@@ -137,6 +139,7 @@ _OUTAGE = Form(
     slots={"service": Slot(_service, ("[it's] [the|my] {value} [please]", "{value}"))},
     requests={
         "service": (
+            *OUTAGE,
             "(zero bars|no bars|nothing but static|a blank screen|a black screen|just a spinning "
             "wheel) (on|when i use) (the|my|our) {service} [all day|since (noon|breakfast|last "
             "night)][,] [is the network down [round here]|what's happening|is it you]",
@@ -258,6 +261,7 @@ _RESTART = Form(
     },
     requests={
         "device": (
+            *RESTART,
             "(my|the|our) {device} (froze|crashed|hung|died|locked up) (halfway through (the film|"
             "a "
             "show|the match)|again|a minute ago|overnight|while i was working)[,] [so|please|can "
@@ -330,7 +334,16 @@ _RESTART = Form(
 
 def outage(scene: Scene) -> None:
     """Play a report of, or a question about, an outage."""
-    fill(scene, _OUTAGE)
+    if scene.chance(0.65):
+        fill(scene, _OUTAGE)
+        return
+    service = scene.rng.choice(tuple(SYMPTOMS))
+    scene.hears(joined("{trouble}"), trouble=scene.phrase(SYMPTOMS[service]))
+    scene.calls("check_outage", service=service)
+    if scene.chance(0.05):
+        fails(scene)
+        return
+    _read_outage(scene, {"service": service})
 
 
 def restart(scene: Scene) -> None:
@@ -344,6 +357,7 @@ def speed_test(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                *SPEED,
                 "(can you see|could you check|tell me|i wonder|show me) how (fast|quick|slow) (my|"
                 "our|"
                 "the) (line|internet|connection|broadband|wifi) (really is|is|is running|is right "
@@ -408,7 +422,7 @@ def speed_test(scene: Scene) -> None:
     )
     scene.calls("run_speed_test")
     if scene.chance(0.05):
-        scene.fails()
+        fails(scene)
         return
     down = scene.rng.randrange(1, 1000)
     up = scene.rng.randrange(1, 300)

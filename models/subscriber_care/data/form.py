@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.session import phrases
-from models.subscriber_care.data.chat import BACK_OUT, BACKED_OUT, off_subject_turn
+from models.subscriber_care.data.chat import off_subject_turn
+from models.subscriber_care.data.chat_words import BACK_OUT, BACKED_OUT
 from models.subscriber_care.data.noise import proper
 from models.subscriber_care.data.scene import Patterns, Scene, joined
 from models.subscriber_care.data.spoken import Value
+from models.subscriber_care.data.trouble import fails
 
 _SLIP = (
     "{wrong}[,] (no|no wait|sorry|i mean|no i mean|wait|actually|no sorry|make that|or rather|"
@@ -21,9 +23,23 @@ _CHANGE = (
     "(make (it|that)|change (it|that) to|i meant|i said|i mean) {right} [instead] [please|sorry]",
     "(no|no no|sorry no)[,] {right}",
     "{right} would be better [actually]",
+    "(on second thoughts|thinking about it|come to think of it|oh dear|my wife says|turns out|i "
+    "just "
+    "saw i'm out then|i got (that|it) wrong|hang on)[,] [make (it|that)|it's|better|let's do] "
+    "{right} [instead|please|then]",
+    "(oh|ah|sorry|no) it's {right} (by the way|i meant|not that|i'm afraid|after all)",
+    "(i should have said|i wanted to say|what i meant was|i'd prefer|can we change that to|switch "
+    "(it|that) to) {right} [after all|instead|sorry]",
 )
 
 
+_ANSWER = (
+    "(well|oh|hmm|i think|i guess|i'd say|that would be|it'd be|probably|definitely|just|only) "
+    "{value} [i (think|guess|suppose|reckon)|if (you can|possible|that's okay)|should do|please]",
+    "{value} (should be (fine|alright|enough)|will do|suits us [best]|sounds good|it is|of course)",
+    "(let's|we can|you can) (say|go with|make (it|that)|start with|do|take) {value} [then|please]",
+)
+"""To any question for a slot."""
 _SESSION_QUESTIONS = {
     "minutes": phrases.HOW_LONG,
     "country": phrases.WHICH_COUNTRY,
@@ -103,8 +119,8 @@ def _ask(scene: Scene, state: _State, missing: Sequence[str]) -> None:
 def act(scene: Scene, state: _State) -> None:
     """Call the tool, read its result out, and now and then change or extend the request."""
     scene.calls(state.form.tool, **state.arguments())
-    if scene.chance(0.04):
-        scene.fails()
+    if scene.chance(0.05):
+        fails(scene)
         return
     done = state.form.finish(scene, state.arguments())
     if not done:
@@ -184,4 +200,5 @@ def _answer(scene: Scene, state: _State, missing: Sequence[str]) -> None:
     if slot.vague and scene.chance(0.1):
         scene.hears(slot.vague_answer or "[um] {vague}", vague=scene.rng.choice(slot.vague))
         return
-    scene.hears(slot.answer, value=_draw(scene, state, name))
+    answer = _ANSWER if scene.chance(0.25) else slot.answer
+    scene.hears(answer, value=_draw(scene, state, name))

@@ -18,7 +18,7 @@ from models.subscriber_care.data.scene import Scene
 from models.subscriber_care.format import Turn
 
 EPISODES: dict[Callable[[Scene], None], float] = {
-    connection.outage: 7,
+    connection.outage: 9,
     connection.restart: 5,
     connection.speed_test: 3.5,
     technician.technician: 9,
@@ -32,10 +32,10 @@ EPISODES: dict[Callable[[Scene], None], float] = {
     mobile.roaming: 14,
     mobile.block_sim: 5,
     chat.human: 3.5,
-    chat.person_needed: 5,
-    chat.refused: 7,
-    talk.small_talk: 24,
-    chat.off_subject_turn: 20,
+    chat.person_needed: 7,
+    chat.refused: 11,
+    talk.small_talk: 32,
+    chat.off_subject_turn: 30,
 }
 _MAX_EPISODES = (1, 2, 3, 4)
 _EPISODE_WEIGHTS = (50, 30, 15, 5)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from models.subscriber_care.data.form import Form, Slot, fill
+from models.subscriber_care.data.indirect import LOST, ROAMING, STOLEN, USAGE
 from models.subscriber_care.data.noise import proper
 from models.subscriber_care.data.places import NOT_A_COUNTRY, country
 from models.subscriber_care.data.scene import Scene, joined
 from models.subscriber_care.data.spoken import Value, any_size, days
+from models.subscriber_care.data.trouble import fails, refused_for_good_reason
 
 
 def data_usage(scene: Scene) -> None:
@@ -15,6 +17,7 @@ def data_usage(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                *USAGE,
                 "(have i|do i|have we|is there) [still] (got|have|) (some|any|enough|much|a bit "
                 "of) "
                 "(mobile |)(data|gigs|gigabytes|internet on my phone) [left] (to play with|left|"
@@ -62,7 +65,7 @@ def data_usage(scene: Scene) -> None:
     )
     scene.calls("get_data_usage")
     if scene.chance(0.05):
-        scene.fails()
+        fails(scene)
         return
     used = any_size(scene.rng, 300)
     if scene.chance(0.35):
@@ -101,6 +104,7 @@ def _read_roaming(scene: Scene, arguments: Mapping[str, str | int]) -> bool:
         scene.says(
             "You already have (a|an active) (roaming |)pass for {country}.", country=proper(name)
         )
+        refused_for_good_reason(scene)
         return False
     price = any_size(scene.rng, 400)
     scene.gets(country=name, days=length, price_dollars=price)
@@ -147,6 +151,7 @@ _ROAMING = Form(
     },
     requests={
         "country days": (
+            *ROAMING,
             "(we're|i'm|my wife's|my son is) (off|flying|flying out|going|driving|away) to "
             "{country} "
             "for {days}[,] (sort out|add|get|set up|we need|i need|please add) roaming [for us|"
@@ -310,6 +315,7 @@ def _read_block(scene: Scene, arguments: Mapping[str, str | int]) -> bool:
     if draw < 0.1:
         scene.gets(error="already_blocked")
         scene.says("Your SIM is already blocked[, so nobody can use it].")
+        refused_for_good_reason(scene)
         return False
     if draw < 0.2:
         scene.gets(error="declined_by_caller")
@@ -401,9 +407,10 @@ def block_sim(scene: Scene) -> None:
         fill(scene, _BLOCK_SIM)
         return
     reason = "lost" if draw < 0.75 else "stolen"
-    scene.hears(joined("{wish}"), wish=scene.phrase(_LOST if reason == "lost" else _STOLEN))
+    wishes = (*_LOST, *LOST) if reason == "lost" else (*_STOLEN, *STOLEN)
+    scene.hears(joined("{wish}"), wish=scene.phrase(wishes))
     scene.calls("block_sim", reason=reason)
     if scene.chance(0.05):
-        scene.fails()
+        fails(scene)
         return
     _read_block(scene, {"reason": reason})

@@ -43,6 +43,17 @@ _MISHEARD = {
 }  # fmt: skip
 
 
+_SOUNDS = (
+    ("ph", "f"), ("ea", "ee"), ("ee", "ea"), ("ai", "ay"), ("ck", "k"), ("qu", "kw"), ("wh", "w"),
+    ("ght", "t"), ("tion", "shun"), ("ould", "ud"), ("ll", "l"), ("ss", "s"), ("tt", "t"),
+    ("ie", "ei"), ("ei", "ie"), ("ou", "u"), ("er", "or"), ("or", "er"), ("ar", "er"), ("th", "f"),
+    ("ce", "se"), ("cy", "sy"), ("ch", "sh"), ("oo", "u"), ("ow", "o"), ("i", "e"), ("e", "i"),
+    ("a", "e"), ("o", "u"), ("y", "ie"), ("k", "c"), ("z", "s"), ("c", "k"), ("ing", "in"),
+    ("ll", "l"), ("m", "mm"), ("l", "ll"), ("the", "teh"), ("an", "na"), ("on", "no"),
+)  # fmt: skip
+"""What is written instead by ear, or by fingers that are too fast."""
+
+
 def restyle(text: str, style: Style, rng: Random) -> str:
     """Return lower-case grammar text as a caller of this style would send it."""
     if style == "neat":
@@ -87,7 +98,7 @@ def _sloppy(text: str, rng: Random) -> str:
         text = text.replace(",", "")
     if rng.random() < 0.3:
         text = re.sub(r"\byou\b", "u", re.sub(r"\bplease\b", rng.choice(("pls", "plz")), text))
-    level = rng.choice((0.0, 0.03, 0.1, 0.3))
+    level = rng.choice((0.0, 0.03, 0.1, 0.25, 0.4))
     words = [_typo(word, rng) if rng.random() < level else word for word in text.split(" ")]
     text = " ".join(words)
     if rng.random() < 0.2:
@@ -98,6 +109,8 @@ def _sloppy(text: str, rng: Random) -> str:
 def _typo(word: str, rng: Random) -> str:
     if len(word) < 4 or not word.isalpha():
         return word
+    if rng.random() < 0.45:
+        return _respelt(word, rng)
     at = rng.randrange(1, len(word) - 1)
     kind = rng.random()
     if kind < 0.3:
@@ -105,6 +118,17 @@ def _typo(word: str, rng: Random) -> str:
     if kind < 0.5:
         return re.sub("[aeiou]", lambda _: rng.choice("aeiou"), word, count=1)
     return word[:at] + rng.choice(("", word[at] * 2)) + word[at + 1 :]
+
+
+def _respelt(word: str, rng: Random) -> str:
+    """Write a word by its sound, or without its vowels."""
+    if rng.random() < 0.15:
+        return word[0] + re.sub("[aeiou]", "", word[1:])
+    fitting = [(old, new) for old, new in _SOUNDS if old in word]
+    if not fitting:
+        return word
+    old, new = rng.choice(fitting)
+    return word.replace(old, new, 1)
 
 
 def _transcript(text: str, rng: Random) -> str:

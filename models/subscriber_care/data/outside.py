@@ -1,6 +1,7 @@
 """Requests outside subscriber care: many domains, and near-misses that borrow its words."""
 
 from gateway.core.countries import COUNTRIES
+from models.subscriber_care.data.outside_domains import DOMAINS, MORE_NOUNS, NEAR_MISSES
 from models.subscriber_care.data.outside_nouns import NOUNS
 from models.subscriber_care.data.places import NOT_A_COUNTRY
 from models.subscriber_care.data.scene import Scene
@@ -285,7 +286,7 @@ _NEAR_MISSES = (
 def outside_request(scene: Scene) -> str:
     """Draw the words of a request that belongs to the core model."""
     rng = scene.rng
-    slots = {name: rng.choice(nouns) for name, nouns in NOUNS.items()}
+    slots = {name: rng.choice(nouns) for name, nouns in (NOUNS | MORE_NOUNS).items()}
     digits = scene.typed or scene.chance(0.4)
     slots |= {
         "country": rng.choice(COUNTRIES),
@@ -300,5 +301,6 @@ def outside_request(scene: Scene) -> str:
         "i ask|"
         "tell me)]"
     )
-    patterns = _NEAR_MISSES if scene.chance(0.4) else _REQUESTS
+    near = scene.chance(0.5)
+    patterns = (*_NEAR_MISSES, *NEAR_MISSES) if near else (*_REQUESTS, *DOMAINS)
     return f"{opening} {scene.phrase(patterns, **slots)}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from models.subscriber_care.data.form import Form, Slot, fill
+from models.subscriber_care.data.indirect import PLAN
 from models.subscriber_care.data.scene import Scene
 from models.subscriber_care.data.spoken import Value
 
@@ -75,6 +76,7 @@ _CHANGE_PLAN = Form(
     },
     requests={
         "plan": (
+            *PLAN,
             "(my (cousin|friend|brother|sister|colleague|neighbour|boss|dad) (has|is on|got|uses)) "
             "{plan} and i want (that one|that|it|the same [one]) [too|as well|please]",
             "(i don't need (all this|so much|this much)|it's too much|i hardly use it|money is "

@@ -81,17 +81,20 @@ class Scene:
         """Let the called tool return this flat object."""
         self.turns.append(Returned(values))
 
-    def fails(self) -> None:
-        """Let the called tool be out of order, and the assistant say so."""
-        self.gets(error="temporarily_unavailable")
-        self.says(
-            (
-                "Sorry, (that|this) (isn't working|is not available|isn't available) (right now|at "
-                "the moment). Please try again (later|in a few minutes).",
-                "Sorry, I can't reach that system (right now|at the moment). Please try again "
-                "later.",
-            )
-        )
+
+_PREAMBLES = (
+    "[[[((i'm|we're) (new here|at my mother's|in the car|on a break|at work)|(i've|we've) just "
+    "(moved in|come home|got back|had lunch|woken up)|my (son|daughter|neighbour|husband|wife) "
+    "(told me to call|said you could help|usually does this|is away)|(i work|my wife works) from "
+    "home|i'm (a pensioner|not very technical|in a hurry|in a bit of a rush|calling from the "
+    "kitchen)|i (hope|think) this is the right (line|number|place)|(this is|here's) what i need|"
+    "(i've|we've) been (with you|a customer|customers) for years|it's about my account|you helped "
+    "me (before|last time)|(i have|i've got) a (request|small request|favour to ask)|here's the "
+    "thing|the thing is|to cut a long story short|let me explain|basically|as you know|it's "
+    "driving "
+    "me (mad|up the wall|nuts)|i'm getting annoyed)[,]]]]"
+)
+"""What some callers say before they come to it; it holds no value and asks for nothing."""
 
 
 def joined(base: str, *politeness: str) -> str:
@@ -107,4 +110,4 @@ def joined(base: str, *politeness: str) -> str:
         "[(please|thanks|thank you|if you can|if that's okay|for me|right now|now|asap|if possible|"
         "would you|when you get a chance|thanks in advance|cheers|will you|if you don't mind)]"
     )
-    return " ".join((openings, base, *(politeness or (closings,))))
+    return " ".join((openings, _PREAMBLES, base, *(politeness or (closings,))))

@@ -1,8 +1,9 @@
 """Small talk in the role: what callers say beside their requests, and fitting answers."""
 
+from models.subscriber_care.data.chatter import CHATTER, LANGUAGES, Talk
 from models.subscriber_care.data.scene import Scene
 
-_TALK: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+_TALK: tuple[Talk, ...] = (
     (
         "greeting",
         (
@@ -133,7 +134,7 @@ _TALK: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
             "marvellous|good|splendid) [thanks|thank you|job|stuff|news|one]",
             "(that's|that was|this is|oh that's) (brilliant|great|really helpful|good news|very "
             "kind|all i needed|just what i needed|perfect|wonderful|a relief|fantastic)[,] [thanks "
-            "[ever so much|a lot|so much] [for (sorting it|your help|doing that)]|thank you|"
+            "[ever so much|a lot|so much] [for (your help|doing that)]|thank you|"
             "cheers]",
             "(i|we) [really] appreciate (it|that|your help|the help)",
             "(you've been|you were|that was) [very|really|so|most] (helpful|kind)[,] (thanks|thank "
@@ -287,17 +288,21 @@ _PEOPLE = tuple(
 )
 
 
+_ALL_TALK = (*_TALK, *CHATTER)
+
+
 def small_talk(scene: Scene) -> None:
     """Play one exchange of chat."""
-    _play(scene, scene.rng.choice(_TALK))
+    _play(scene, scene.rng.choice(_ALL_TALK))
 
 
 def talk_of(scene: Scene, kind: str) -> None:
     """Play one exchange of a named kind, `thanks` for instance."""
-    _play(scene, next(entry for entry in _TALK if entry[0] == kind))
+    _play(scene, scene.rng.choice([entry for entry in _ALL_TALK if entry[0] == kind]))
 
 
-def _play(scene: Scene, entry: tuple[str, tuple[str, ...], tuple[str, ...]]) -> None:
+def _play(scene: Scene, entry: Talk) -> None:
     _, heard, said = entry
-    scene.hears(heard, person=scene.rng.choice(_PEOPLE))
+    rng = scene.rng
+    scene.hears(heard, person=rng.choice(_PEOPLE), language=rng.choice(LANGUAGES))
     scene.says(said)

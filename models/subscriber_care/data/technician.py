@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
-from models.subscriber_care.data.chat import NO, YES
+from models.subscriber_care.data.chat_words import NO, YES
 from models.subscriber_care.data.form import Form, Slot, fill
+from models.subscriber_care.data.indirect import CANCEL_VISIT, TECHNICIAN
 from models.subscriber_care.data.noise import proper
 from models.subscriber_care.data.scene import Scene, joined
 from models.subscriber_care.data.spoken import Value
+from models.subscriber_care.data.trouble import fails, refused_for_good_reason
 
 DAYS = ("today", "tomorrow", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
         "sunday")  # fmt: skip
@@ -126,6 +128,7 @@ _TECHNICIAN = Form(
     },
     requests={
         "day window": (
+            *TECHNICIAN,
             f"(get|have|send) (somebody|someone|a {_PRO}) (over|here|out|round) to (fix|repair|"
             f"check|look "
             f"at) (my|our|the) (line|internet|tv|phone line|connection) (on |){{day}}[,] [ideally|"
@@ -235,6 +238,7 @@ def cancel_visit(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                *CANCEL_VISIT,
                 f"(turns out|i think|looks like|luckily) (i|we) (don't|do not|no longer) need "
                 f"(that|the|"
                 f"a|your) {_PRO} [any more|anymore|after all][,] [so] [scrap|cancel|call off] [the "
@@ -269,12 +273,13 @@ def cancel_visit(scene: Scene) -> None:
     )
     scene.calls("cancel_technician")
     if scene.chance(0.05):
-        scene.fails()
+        fails(scene)
     elif scene.chance(0.25):
         scene.gets(error="no_visit_booked")
         scene.says(
             "(There's no|You have no|I see no) technician visit booked[, so there's nothing to "
             "cancel]."
         )
+        refused_for_good_reason(scene)
     else:
         _read_cancelled(scene, scene.rng.choice(DAYS), scene.rng.choice(tuple(_WINDOWS)))

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from models.subscriber_care.data.form import Form, Slot, fill
+from models.subscriber_care.data.indirect import PASSWORD, PAUSE
 from models.subscriber_care.data.scene import Scene, joined
 from models.subscriber_care.data.spoken import Value, minutes
+from models.subscriber_care.data.trouble import fails
 
 _WIFI = "(wifi|internet|wi-fi|wifi|wireless|internet access|wifi access)"
 _GROUPS = {
@@ -75,6 +77,7 @@ _PAUSE = Form(
     },
     requests={
         "who minutes": (
+            *PAUSE,
             f"(cut|stop|block|pause|kill) [the] {_WIFI} for {{who}} for {{minutes}}[,] (it's "
             f"dinner "
             f"time|it's bedtime|they have homework|they're grounded|enough screen time|please)",
@@ -179,6 +182,7 @@ def wifi_password(scene: Scene) -> None:
         joined("{wish}"),
         wish=scene.phrase(
             (
+                *PASSWORD,
                 "(text|send|message|give|tell) me the (wireless|wifi|internet|network|router) (key|"
                 "code|password|passphrase) [again|would you|one more time|please]",
                 "(my|our) (sister|guests|friends|mother in law|visitors|nephew|new laptop|new "
@@ -215,7 +219,7 @@ def wifi_password(scene: Scene) -> None:
     )
     scene.calls("show_wifi_password")
     if scene.chance(0.05):
-        scene.fails()
+        fails(scene)
         return
     ending = f"{scene.rng.randrange(100):02}"
     scene.gets(sent_to=f"phone ending {ending}")
