@@ -11,6 +11,8 @@ from models.subscriber_care.data.mix import dialogues
 from models.subscriber_care.format import HERE, Called, Heard, Returned, Said, Turn
 
 CASES_FILE = HERE / "dev_cases.jsonl"
+FRESH_CASES_FILE = HERE / "fresh_cases.jsonl"
+"""Written when the data and the weights of a version were fixed; their failures are not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from models.subscriber_care.cases import CASES_FILE, Case, generated_cases, read_cases
+from models.subscriber_care.cases import (
+    CASES_FILE,
+    FRESH_CASES_FILE,
+    Case,
+    generated_cases,
+    read_cases,
+)
 from models.subscriber_care.export import BUNDLE_DIR, export
 from models.subscriber_care.findings import Findings
 from models.subscriber_care.format import HERE, Called, MalformedCallError, Said, Turn
@@ -85,10 +91,13 @@ def main() -> None:
         "served": served.as_json(keep_failures=not options.sealed),
         "unconstrained": run(model.greedy.reply, cases).as_json(keep_failures=False),
     }
+    if not options.sealed:
+        fresh_cases = read_cases(FRESH_CASES_FILE)
+        report["fresh"] = run(model.reply, fresh_cases).as_json(keep_failures=False)
     if options.generated:
-        fresh = generated_cases(options.generated, FRESH_SEED)
+        unseen = generated_cases(options.generated, FRESH_SEED)
         report["generated_seed"] = FRESH_SEED
-        report["generated"] = run(model.reply, fresh).as_json(keep_failures=False)
+        report["generated"] = run(model.reply, unseen).as_json(keep_failures=False)
     if options.build is not None:
         report["quantisation"] = against_fp32(options.build, served, cases)
         facts = (options.build / "training.json").read_text(encoding="utf-8")
