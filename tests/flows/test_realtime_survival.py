@@ -76,9 +76,15 @@ def test_a_pending_payment_is_paid_once_after_its_site_was_killed(tmp_path: Path
         async with session(sites["edge-c"], told["token"]) as (third, again):
             assert again["token"] == told["token"]
             await third.ask("yes please")
-            _, (ran,) = await third.answer()
-            assert ran["output"] == '{"paid_dollars":40,"open_dollars":24}'
-            assert first.items.items() <= third.items.items()
+            said, ran = await third.answer()
+            if ran:
+                assert first.items.items() <= third.items.items()
+            else:  # the end of the last answer was lost with its site: it was given again
+                assert "pay 40 dollars" in said
+                await third.ask("yes please")
+                said, ran = await third.answer()
+            assert len(ran) == 1, said
+            assert ran[0]["output"] == '{"paid_dollars":40,"open_dollars":24}'
         async with session(sites["edge-b"], told["token"]) as (second, _):
             await second.ask("What is my current bill?")
             said, _ = await second.answer()
