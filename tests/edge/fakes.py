@@ -165,6 +165,7 @@ class Site:
         max_connections: int,
         session_idle_s: float,
         max_sessions: int,
+        call_grace_s: float,
         voices: Voices | None,
     ) -> None:
         self.runner = ScriptedRunner()
@@ -181,7 +182,7 @@ class Site:
         self.realtime = RealtimeSite(
             self.desk,
             voices=voices or _text_only(),
-            limits=SessionLimits(idle_s=session_idle_s),
+            limits=SessionLimits(idle_s=session_idle_s, grace_s=call_grace_s),
             max_sessions=max_sessions,
             max_starts_per_s=100.0,
             stall_limit_s=stall_limit_s,
@@ -254,6 +255,7 @@ def serve(
     max_connections: int = 64,
     session_idle_s: float = 30.0,
     max_sessions: int = 16,
+    call_grace_s: float = 30.0,
     voices: Voices | None = None,
 ) -> Iterator[Site]:
     """A site that answers until the block is left; fails when its server does."""
@@ -264,6 +266,7 @@ def serve(
         max_connections=max_connections,
         session_idle_s=session_idle_s,
         max_sessions=max_sessions,
+        call_grace_s=call_grace_s,
         voices=voices,
     )
 

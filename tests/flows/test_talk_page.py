@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from openai import AsyncOpenAI
 
-from loadtests.local_site import firsthop, running_site
+from loadtests.local_site import firsthop, running_site, wait_until
 from tests.clients.chromium import drive, sentences
+from tests.flows.test_realtime_faults import kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.voice
 
 NOTICE = "Hello, you are talking to an AI assistant. What can I do for you?"
 BILL = "Your current bill is"
+_BEGIN_LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,27 @@ def test_without_a_microphone_one_types(site: SiteProcess) -> None:
     assert "typing works" in found["refused"]
     assert words_of(found, "assistant")[-1].startswith(BILL)
     assert found["faults"] == []
+
+
+def test_a_call_comes_back_by_itself_when_its_voice_worker_is_killed(
+    site: SiteProcess, tmp_path: Path
+) -> None:
+    def num_answered() -> int:
+        return len(site.admin_json("/v1/requests")["data"])
+
+    num_before = num_answered()
+    with ThreadPoolExecutor(1) as threads:
+        quiet = microphone(tmp_path / "a.wav", 60.0)
+        page = threads.submit(use, site, "isCutOff", quiet)
+        wait_until(lambda: num_answered() > num_before, "the first answer", _BEGIN_LIMIT_S)
+        kill(site, "gateway.media.worker")
+        found = page.result()
+    _, first, again, last = words_of(found, "assistant")
+    assert first.startswith(BILL)
+    assert again == f"{phrases.CUT_OFF} {phrases.ONCE_MORE}"
+    assert "last" in last  # the site still knows that it is about bills
+    assert words_of(found, "caller") == ["what is my balance", "and last month"]
+    assert (found["trouble"], found["faults"]) == ("", [])
 
 
 def test_a_site_that_is_full_or_wants_a_key_says_so(echo_bundle: Path, tmp_path: Path) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.call_errors import LinesBusy
 from gateway.core.errors import GatewayError
 from gateway.core.realtime_errors import CallNotFound, VoiceMissing
 from gateway.edge.realtime.busy_call import turn_away
-from gateway.edge.realtime.call_channel import CallChannel, OngoingCall
+from gateway.edge.realtime.call_channel import CallChannel, OfferedPeer, OngoingCall
+from gateway.edge.realtime.conversation import Conversation
 from gateway.edge.realtime.live_session import LiveSession
 from gateway.edge.realtime.session_terms import SessionTerms
 from gateway.session import phrases
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from gateway.edge.realtime.voices import Voices
 
 _logger = logging.getLogger(__name__)
-_ICE_NAME: Final = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
+
+
+class _CutOff(NamedTuple):
+    """A call without a line, whose client may come back within the grace period."""
+
+    call: OngoingCall
+    caller: Caller
 
 
 class Calls:
@@ -43,6 +49,7 @@ class Calls:
         self._voices = voices
         self._limits = limits
         self._ongoing: dict[str, OngoingCall] = {}
+        self._cut_off: dict[str, _CutOff] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._over = asyncio.Event()
 
@@ -83,12 +90,24 @@ class Calls:
             return call
 
     async def _begin(
-        self, caller: Caller, terms: SessionTerms, voices: Voices, offer: str, *, notice: bool
+        self,
+        caller: Caller,
+        terms: SessionTerms,
+        voices: Voices,
+        offer: str,
+        *,
+        notice: bool,
+        after: OngoingCall | None = None,
     ) -> OngoingCall:
-        """A call with a session. Raises LinesBusy, OfferRefused."""
+        """A call with a session, or the same call `after` its line was lost.
+
+        Raises LinesBusy, OfferRefused.
+        """
         with ExitStack() as places:
             places.enter_context(self._sessions.place())
             call = await self._accept(caller, terms, voices, offer)
+            if after is not None:
+                call.call_id, call.conversation = after.call_id, after.conversation
             live = LiveSession(
                 call.channel,
                 desk=self._desk,
@@ -99,7 +118,7 @@ class Calls:
                 call=call,
                 notice=phrases.AI_NOTICE if notice else "",
             )
-            self._have(call, partial(self._converse, live, places.pop_all()))
+            self._have(call, partial(self._converse, live, places.pop_all()), caller)
         return call
 
     async def _accept(
@@ -114,29 +133,81 @@ class Calls:
         tenant = self._desk.gatekeeper.authenticate(caller.authorization).tenant
         line, answer = await voices.lines.accept(offer, is_spare=is_spare)
         return OngoingCall(
-            fresh_id("rtc"), tenant, line, CallChannel(line), terms, _ice_name(offer), answer
+            call_id=fresh_id("rtc"),
+            tenant=tenant,
+            line=line,
+            channel=CallChannel(line),
+            terms=terms,
+            conversation=Conversation(),
+            offered=OfferedPeer.of(offer),
+            answer=answer,
         )
 
     def find(self, call_id: str, caller: Caller) -> OngoingCall:
         """A call of the same tenant's. Raises Unauthenticated, CallNotFound."""
         tenant = self._desk.gatekeeper.authenticate(caller.authorization).tenant
+        return _owned(self._ongoing.get(call_id), call_id, tenant)
+
+    async def take_up(self, call_id: str, caller: Caller, offer: str) -> OngoingCall:
+        """Go on with a call whose client has lost its connection, or whose line was lost.
+
+        Over the same connection (ICE restarts) it keeps its line; for another one, as when a page
+        was loaded anew or a voice worker has died, it gets a new line and keeps its conversation.
+        Raises Unauthenticated, CallNotFound, LinesBusy, OfferRefused.
+        """
+        tenant = self._desk.gatekeeper.authenticate(caller.authorization).tenant
+        offered = OfferedPeer.of(offer)
         call = self._ongoing.get(call_id)
-        if call is None or call.tenant != tenant:
+        if call is not None and call.tenant == tenant:
+            if not call.line.is_closed and offered.certificate == call.offered.certificate:
+                call.answer = await call.line.take_up(offer)
+                call.offered = offered
+                return call
+            call.moves = True
+            call.line.close("its client comes back over another connection")
+            await call.channel.ended()
+        return await self._go_on(call_id, tenant, offer)
+
+    async def _go_on(self, call_id: str, tenant: str, offer: str) -> OngoingCall:
+        """A new line for a call that was cut off. Raises CallNotFound, LinesBusy, OfferRefused."""
+        cut_off = self._cut_off.get(call_id)
+        before = _owned(None if cut_off is None else cut_off.call, call_id, tenant)
+        if cut_off is None:
             raise CallNotFound(call_id)
-        return call
+        del self._cut_off[call_id]  # whoever comes at the same time is too late
+        try:
+            return await self._begin(
+                cut_off.caller, before.terms, self._voices, offer, notice=False, after=before
+            )
+        except GatewayError:
+            self._keep(cut_off)  # another try may do
+            raise
 
-    async def take_up(self, call: OngoingCall, offer: str) -> None:
-        """Go on with a call over another connection of its client. Raises OfferRefused."""
-        call.answer = await call.line.take_up(offer)
-        call.ice_name = _ice_name(offer)
+    def _keep(self, cut_off: _CutOff) -> None:
+        """Keep what a call was about until its client is too late."""
+        call_id = cut_off.call.call_id
+        self._cut_off[call_id] = cut_off
 
-    def _have(self, call: OngoingCall, serve: Callable[[], Awaitable[str]]) -> None:
-        """Keep the call while it is served; its end comes for the reason that `serve` returns."""
+        def forget() -> None:
+            if self._cut_off.get(call_id) is cut_off:
+                del self._cut_off[call_id]
+
+        asyncio.get_running_loop().call_later(self._limits.grace_s, forget)
+
+    def _have(
+        self, call: OngoingCall, serve: Callable[[], Awaitable[str]], caller: Caller | None = None
+    ) -> None:
+        """Keep the call while it is served; its end comes for the reason that `serve` returns.
+
+        One that is cut off may be taken up again, where there is a `caller` for it.
+        """
         self._ongoing[call.call_id] = call
         if self._tasks is not None:
-            self._tasks.create_task(self._serve(call, serve))
+            self._tasks.create_task(self._serve(call, serve, caller))
 
-    async def _serve(self, call: OngoingCall, serve: Callable[[], Awaitable[str]]) -> None:
+    async def _serve(
+        self, call: OngoingCall, serve: Callable[[], Awaitable[str]], caller: Caller | None
+    ) -> None:
         reason = ""
         try:
             reason = await serve()
@@ -147,6 +218,8 @@ class Calls:
             reason = "the site failed on this call"
         finally:
             del self._ongoing[call.call_id]
+            if caller is not None and (call.moves or call.line.is_orphaned):
+                self._keep(_CutOff(call, caller))
             call.line.close(reason)
             call.channel.over()
 
@@ -156,6 +229,8 @@ class Calls:
             return "" if error is None else error.message
 
 
-def _ice_name(offer: str) -> str:
-    found = _ICE_NAME.search(offer)
-    return found[1] if found else ""
+def _owned(call: OngoingCall | None, call_id: str, tenant: str) -> OngoingCall:
+    """The call, if there is one and it is this tenant's. Raises CallNotFound."""
+    if call is None or call.tenant != tenant:
+        raise CallNotFound(call_id)
+    return call

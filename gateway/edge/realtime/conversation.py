@@ -11,6 +11,7 @@ from gateway.core.dialogue import GIVEN_UP
 from gateway.core.errors import InvalidRequest
 from gateway.core.realtime_errors import ItemNotFound
 from gateway.core.turn import Role, ToolCall
+from gateway.session import phrases
 from gateway.wire.realtime.items import (
     FunctionCall,
     FunctionCallOutput,
@@ -147,6 +148,16 @@ class Conversation:
         last = next(reversed(self.messages()), None)
         is_asked = last is not None and last.role is Role.ASSISTANT and "?" in last.content
         return last.content if last is not None and is_asked else ""
+
+    def again(self, excuse: str) -> str:
+        """What has the caller speak again: the question that is open, or a request to repeat."""
+        return f"{excuse} {self.open_question or phrases.ONCE_MORE}"
+
+    def forget_unheard(self) -> None:
+        """Show to clients only what was said and never became words."""
+        for key, item in self._items.items():
+            if isinstance(item, Message) and item.role == "user" and not item.text:
+                self._asides.add(key)
 
     def messages(self) -> tuple[core.Message, ...]:
         """The conversation as a model is shown it."""

@@ -32,6 +32,8 @@ class SessionLimits(msgspec.Struct, frozen=True):
     idle_s: float = 600.0
     """Without an event of the client's or a response."""
     session_s: float = 3600.0
+    grace_s: float = 30.0
+    """For who has lost his call to come back to its conversation."""
 
 
 class LiveSession:
@@ -108,6 +110,7 @@ class LiveSession:
                 terms=self._terms,
                 voices=self._voices,
                 call=self._call,
+                conversation=None if self._call is None else self._call.conversation,
                 limit_s=self._limits.session_s,
                 on_response_end=self.set_end,
             )

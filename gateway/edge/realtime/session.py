@@ -16,6 +16,7 @@ from gateway.edge.realtime.conversation import Conversation, checked, messages_o
 from gateway.edge.realtime.early_answer import EarlyAnswer
 from gateway.edge.realtime.responses import ResponseRun, ResponseTerms
 from gateway.edge.realtime.spoken_side import SpokenSide
+from gateway.edge.realtime.turn_taking import answers_by_itself
 from gateway.session import phrases
 from gateway.wire.realtime import client_events as given
 from gateway.wire.realtime import server_events as said
@@ -51,12 +52,13 @@ class RealtimeSession:
         terms: SessionTerms,
         voices: Voices,
         call: OngoingCall | None,
+        conversation: Conversation | None = None,
         limit_s: float,
         on_response_end: Callable[[], None],
     ) -> None:
         self.session_id = fresh_id("sess") if call is None else session_of_call(call.call_id)
         self.send = send
-        self.conversation = Conversation()
+        self.conversation = conversation or Conversation()
         self.terms = terms
         self._tasks = tasks
         self._desk = desk
@@ -90,13 +92,18 @@ class RealtimeSession:
         return self._active is not None or bool(self._aside)
 
     async def begin(self, notice: str = "") -> None:
-        """Tell what the session is; in a call, listen. `notice` is said first."""
+        """Tell what the session is; in a call, listen. `notice` is said first.
+
+        A conversation that was cut off goes on where it was.
+        """
         await self.send(said.SessionCreated(session=self._facts()))
         conversation = said.ConversationFacts(self.conversation.id)
         await self.send(said.ConversationCreated(conversation=conversation))
         if self._is_call:
             await self._spoken.begin()
-        if notice:
+        if self.conversation.last_id is not None:
+            await self._go_on()
+        elif notice:
             await self.say(notice)
 
     async def take(self, event: given.ClientEvent) -> None:
@@ -159,6 +166,18 @@ class RealtimeSession:
         self._spoken.end()
         for task in self._running:
             task.cancel()
+
+    async def _go_on(self) -> None:
+        """Answer what nobody has answered yet, else have the caller speak again."""
+        self.conversation.forget_unheard()
+        said = self.conversation.messages()
+        config = self.terms.config
+        if said and said[-1].role is core.Role.USER and answers_by_itself(config):
+            await self._respond(
+                ResponseTerms(config=config, messages=self.terms.messages(config, said))
+            )
+        elif config.wants_audio:
+            await self.say(self.conversation.again(phrases.CUT_OFF), is_aside=True)
 
     def _facts(self) -> dict[str, object]:
         return self.terms.facts(self.session_id, self._expires_at)

@@ -115,6 +115,17 @@ const scenarios = {
     return { refused };
   },
 
+  async isCutOff() {
+    await begin();
+    await inState("connected");
+    await type("what is my balance");
+    await answered(1);
+    await inState("connecting again"); // whoever drives this has ended the voice worker
+    await inState("connected");
+    await type("and last month");
+    await answered(3); // after the sentence that the call was cut off
+  },
+
   async isRefused() {
     await begin();
     await page.locator("#trouble").getByText(/key|busy/).waitFor();

@@ -9,7 +9,8 @@ const transcript = new Transcript(at("transcript"));
 
 let call = null;
 let microphone = null;
-let meters = [];
+let meter = null;
+let agentMeter = null;
 
 at("start").addEventListener("click", start);
 at("stop").addEventListener("click", () => call?.end());
@@ -35,11 +36,13 @@ async function start() {
     state("connecting");
     call = new Call(microphone, at("key").value.trim());
     call.addEventListener("event", ({ detail }) => heard(detail));
+    call.addEventListener("sound", ({ detail }) => playAgent(detail));
+    call.addEventListener("lost", () => state("connecting again"));
+    call.addEventListener("back", () => state("connected"));
     call.addEventListener("ended", ({ detail }) => ended(detail));
     await call.connect();
     configure();
-    playAgent(await call.sound);
-    if (microphone) meters.push(new LevelMeter(microphone, at("mic-level")));
+    if (microphone) meter = new LevelMeter(microphone, at("mic-level"));
     showCalling(true);
     state("connected");
   } catch (error) {
@@ -177,7 +180,8 @@ function answered({ response }) {
 function playAgent(sound) {
   at("agent").srcObject = sound;
   useSpeaker();
-  meters.push(new LevelMeter(sound, at("agent-level")));
+  agentMeter?.close();
+  agentMeter = new LevelMeter(sound, at("agent-level"));
 }
 
 function useSpeaker() {
@@ -186,9 +190,10 @@ function useSpeaker() {
 }
 
 function ended(reason) {
-  for (const meter of meters.splice(0)) meter.close();
+  meter?.close();
+  agentMeter?.close();
   microphone?.getTracks().forEach((track) => track.stop());
-  [call, microphone] = [null, null];
+  [call, microphone, meter, agentMeter] = [null, null, null, null];
   showCalling(false);
   state("not connected");
   if (reason) trouble(`The call ended: ${reason}.`);
