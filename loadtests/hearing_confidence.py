@@ -8,8 +8,8 @@ others, with 95 % Wilson intervals.
 
     python -m loadtests.hearing_confidence [--utterances 600] [--seed 1] [--learn]
 
-`--learn` prints what `pocketsphinx_ear` knows of the first group, the weights and the usual caller's
-cepstral mean, and saves nothing.
+`--learn` prints what `pocketsphinx_ear` knows of the first group, weights and the usual caller, and
+saves nothing.
 Nothing is timed. Synthetic voices say nothing about people. 600 utterances take some ten minutes of
 one core. Needs flite, espeak-ng and the extra `voice`.
 """

@@ -36,6 +36,8 @@ class _CutOff(NamedTuple):
 
     call: OngoingCall
     caller: Caller
+    until_s: float
+    """On the event loop's clock."""
 
 
 class Calls:
@@ -180,19 +182,21 @@ class Calls:
                 cut_off.caller, before.terms, self._voices, offer, notice=False, after=before
             )
         except GatewayError:
-            self._keep(cut_off)  # another try may do
+            if asyncio.get_running_loop().time() < cut_off.until_s:
+                self._cut_off[call_id] = cut_off  # another try may do
             raise
 
-    def _keep(self, cut_off: _CutOff) -> None:
+    def _keep(self, call: OngoingCall, caller: Caller) -> None:
         """Keep what a call was about until its client is too late."""
-        call_id = cut_off.call.call_id
-        self._cut_off[call_id] = cut_off
+        loop = asyncio.get_running_loop()
+        cut_off = _CutOff(call, caller, loop.time() + self._limits.grace_s)
+        self._cut_off[call.call_id] = cut_off
 
         def forget() -> None:
-            if self._cut_off.get(call_id) is cut_off:
-                del self._cut_off[call_id]
+            if self._cut_off.get(call.call_id) is cut_off:
+                del self._cut_off[call.call_id]
 
-        asyncio.get_running_loop().call_later(self._limits.grace_s, forget)
+        loop.call_at(cut_off.until_s, forget)
 
     def _have(
         self, call: OngoingCall, serve: Callable[[], Awaitable[str]], caller: Caller | None = None
@@ -219,7 +223,7 @@ class Calls:
         finally:
             del self._ongoing[call.call_id]
             if caller is not None and (call.moves or call.line.is_orphaned):
-                self._keep(_CutOff(call, caller))
+                self._keep(call, caller)
             call.line.close(reason)
             call.channel.over()
 
