@@ -95,7 +95,7 @@ def test_a_call_comes_back_by_itself_when_its_voice_worker_is_killed(
 
     num_before = num_answered()
     with ThreadPoolExecutor(1) as threads:
-        quiet = microphone(tmp_path / "a.wav", 60.0)
+        quiet = sentences(tmp_path / "said", "hello")
         page = threads.submit(use, site, "isCutOff", quiet)
         wait_until(lambda: num_answered() > num_before, "the first answer", _BEGIN_LIMIT_S)
         kill(site, "gateway.media.worker")
