@@ -152,7 +152,9 @@ class _Site:
         self.realtime = RealtimeSite(
             self.desk,
             voices=voices,
-            limits=SessionLimits(limits.session_idle_limit_s, realtime.session_limit_s),
+            limits=SessionLimits(
+                limits.session_idle_limit_s, realtime.session_limit_s, config.voice.grace_s
+            ),
             max_sessions=realtime.max_sessions,
             max_starts_per_s=realtime.max_starts_per_s,
             stall_limit_s=limits.stall_limit_s,

@@ -8,7 +8,8 @@ others, with 95 % Wilson intervals.
 
     python -m loadtests.hearing_confidence [--utterances 600] [--seed 1] [--learn]
 
-`--learn` prints weights for `pocketsphinx_ear`, fitted to the first group, and saves nothing.
+`--learn` prints what `pocketsphinx_ear` knows of the first group, weights and the usual caller, and
+saves nothing.
 Nothing is timed. Synthetic voices say nothing about people. 600 utterances take some ten minutes of
 one core. Needs flite, espeak-ng and the extra `voice`.
 """
@@ -41,6 +42,8 @@ HELD_OUT: Final = ("flite:awb", "espeak-ng:en-us+f3", "espeak-ng:en-gb")
 _SNRS_DB: Final = (None, None, None, 20, 10, 5)
 _REPLIES: Final = ("yes", "yes please", "no", "no thanks", "no don't do that", "monday", "fifty")
 _RIGHT, _WRONG = 0.2, 0.5
+_NUM_OF_SPEAKER: Final = 12
+"""Sentences after which the recogniser knows a speaker."""
 _MAX_RIGHT_REJECTED: Final = 0.05
 
 
@@ -118,6 +121,22 @@ def weights(found: Sequence[Sample]) -> NDArray[np.float64]:
     return raw
 
 
+def usual_caller() -> str:
+    """The cepstral mean of the speakers to learn from, each after some sentences."""
+    ear = PocketsphinxEar(SHIPPED_HEARING, max_num_hearings=1)
+    requests = [c.turns[-1].text for c in read_cases() if isinstance(c.turns[-1], Heard)]
+    means = []
+    for voice in LEARNT_FROM:
+        caller = ""
+        for text in requests[:_NUM_OF_SPEAKER]:
+            hearing = ear.begin(caller)
+            hearing.feed((np.clip(spoken(text, voice), -1.0, 1.0) * 32767).astype("<i2").tobytes())
+            hearing.finish()
+            caller = hearing.caller or caller
+        means.append([float(one) for one in caller.split(",")])
+    return ",".join(f"{one:.2f}" for one in np.mean(means, axis=0))
+
+
 def main() -> int:
     """Run it; save the result or print weights."""
     parser = parser_for("hearing_confidence", __doc__)
@@ -128,7 +147,7 @@ def main() -> int:
     found = samples(args.utterances, np.random.default_rng(args.seed))
     learnt = [one for one in found if one.voice in LEARNT_FROM]
     if args.learn:
-        print(weights(learnt).round(3).tolist(), figures(found))
+        print(weights(learnt).round(3).tolist(), usual_caller(), figures(found))
         return 0
     rows = {
         "speakers_learnt_from": figures(learnt),

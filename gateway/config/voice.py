@@ -59,7 +59,7 @@ class Voice(msgspec.Struct, frozen=True):
         Meta(
             ge=0,
             le=600,
-            description="A lost call may be taken up again for so long.",
+            description="A lost call may be taken up again for so long, with its conversation.",
             extra={"unit": "s"},
         ),
     ] = 30.0

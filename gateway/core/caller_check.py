@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.core.turn import Message
 
 QUESTION = "Before I do that, could you tell me the four digits of your security code?"
+_NUM_DIGITS = 4
 _MIN_DIGITS = 3
 """A reply with fewer says something else: "two weeks". One digit may have been misheard."""
 _UNITS = {
@@ -34,6 +35,8 @@ _TENS = {
 }
 _TIMES = {"double": 2, "triple": 3}
 _TOKEN = re.compile(r"[a-z]+|\d+")
+_KEY_PAUSE_S = 8.0
+"""After so long without a key a code is begun anew."""
 
 
 class Checked(NamedTuple):
@@ -53,7 +56,7 @@ def check_caller(messages: Sequence[Message], code: str) -> Checked:
     wrong = set[str]()
     is_verified = is_wrong_now = was_asked = False
     for message in messages:
-        is_question = message.role is Role.ASSISTANT and message.content.endswith(QUESTION)
+        is_question = message.role is Role.ASSISTANT and asks_for_code(message.content)
         said = spelled_digits(message.content) if was_asked and message.role is Role.USER else ""
         is_code = len(said) >= _MIN_DIGITS
         is_wrong_now = is_code and said != code
@@ -64,6 +67,28 @@ def check_caller(messages: Sequence[Message], code: str) -> Checked:
             left.append(message)
         was_asked = is_question or (was_asked and is_code)
     return Checked(tuple(left), is_verified, frozenset(wrong), is_wrong_now)
+
+
+def asks_for_code(text: str) -> bool:
+    """Whether what the assistant said last is the question for the code."""
+    return text.endswith(QUESTION)
+
+
+class KeyedCode:
+    """A code that is keyed in on a telephone; any key but a digit begins it anew."""
+
+    def __init__(self) -> None:
+        self._digits = ""
+        self._last_s = 0.0
+
+    def press(self, key: str, at_s: float) -> str:
+        """A key at a media time: the code, once it is whole, else nothing."""
+        before = self._digits if at_s - self._last_s < _KEY_PAUSE_S else ""
+        self._last_s = at_s
+        digits = before + key if key.isdecimal() else ""
+        is_whole = len(digits) == _NUM_DIGITS
+        self._digits = "" if is_whole else digits
+        return digits if is_whole else ""
 
 
 def spelled_digits(text: str) -> str:

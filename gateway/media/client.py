@@ -1,7 +1,7 @@
 """The site's voice workers: processes with one UDP port each and all of their calls.
 
-A call goes to the worker with the fewest and stays there. A worker that dies ends its calls, which
-their clients place anew, and is started again.
+A call goes to the worker with the fewest and stays there. A worker that dies ends its lines and is
+started again; their calls may go on over new lines.
 """
 
 from __future__ import annotations

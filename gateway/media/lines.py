@@ -55,6 +55,8 @@ class WorkerLine:
         self._events: Inbox[LineEvent] = Inbox()
         self._num_waiting = 0
         self._is_closed = False
+        self.is_orphaned = False
+        """Whether it was closed because its worker had ended, and not by anybody's wish."""
         self._answer: asyncio.Future[Answer | Refused] | None = None
 
     @property
@@ -137,6 +139,7 @@ class WorkerLine:
         """The worker is gone, and the line with it."""
         lost = Refused(self.number, VoiceUnavailable.code, "the voice worker ended; call again")
         self.answered(lost)
+        self.is_orphaned = not self._is_closed
         self.happened(LineChange(LineState.CLOSED, "worker lost"))
 
 

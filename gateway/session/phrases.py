@@ -52,8 +52,12 @@ FOR_WHOM = "Sure, for the kids, for guests or for everyone?"
 """The caller has not said a value that the call needs."""
 
 NOT_CAUGHT = "I'm sorry, I did not catch that."
-SAY_AGAIN = f"{NOT_CAUGHT} Could you say it again?"
+ONCE_MORE = "Could you say it again?"
+SAY_AGAIN = f"{NOT_CAUGHT} {ONCE_MORE}"
 """A caller's words were lost: the recogniser failed, or is not sure of them."""
+
+CUT_OFF = "I'm sorry, we were cut off."
+"""The line was lost and is there again."""
 
 WRONG_CODE = "I'm sorry, that is not the code."
 NOT_VERIFIED = "I'm sorry, I could not verify you, so I can't do anything on this account just now."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.caller_check import QUESTION, check_caller, spelled_digits
+from gateway.core.caller_check import QUESTION, KeyedCode, check_caller, spelled_digits
 from gateway.core.turn import Message, Role
 
 CODE = "4277"
@@ -63,3 +63,19 @@ def test_another_reply_is_a_request_of_its_own() -> None:
 def test_a_code_that_nobody_asked_for_is_none() -> None:
     for said in ([user("4277")], [REQUEST, Message(Role.ASSISTANT, "Sure?"), user("4277")]):
         assert not check_caller(said, CODE).is_verified
+
+
+def test_a_code_is_keyed_in_digit_by_digit() -> None:
+    keys = KeyedCode()
+    assert [keys.press(key, at_s) for at_s, key in enumerate("42#42774277")] == [
+        *[""] * 6,
+        "4277",
+        *[""] * 3,
+        "4277",
+    ]
+
+
+def test_a_code_that_was_given_up_is_begun_anew() -> None:
+    keys = KeyedCode()
+    keys.press("9", 0.0)
+    assert [keys.press(key, 10.0) for key in "4277"] == ["", "", "", "4277"]

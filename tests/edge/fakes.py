@@ -166,6 +166,7 @@ class Site:
         max_connections: int,
         session_idle_s: float,
         max_sessions: int,
+        call_grace_s: float,
         voices: Voices | None,
         surviving: SurvivingSessions | None,
     ) -> None:
@@ -183,7 +184,7 @@ class Site:
         self.realtime = RealtimeSite(
             self.desk,
             voices=voices or _text_only(),
-            limits=SessionLimits(idle_s=session_idle_s),
+            limits=SessionLimits(idle_s=session_idle_s, grace_s=call_grace_s),
             max_sessions=max_sessions,
             max_starts_per_s=100.0,
             stall_limit_s=stall_limit_s,
@@ -257,6 +258,7 @@ def serve(
     max_connections: int = 64,
     session_idle_s: float = 30.0,
     max_sessions: int = 16,
+    call_grace_s: float = 30.0,
     voices: Voices | None = None,
     surviving: SurvivingSessions | None = None,
 ) -> Iterator[Site]:
@@ -268,6 +270,7 @@ def serve(
         max_connections=max_connections,
         session_idle_s=session_idle_s,
         max_sessions=max_sessions,
+        call_grace_s=call_grace_s,
         voices=voices,
         surviving=surviving,
     )

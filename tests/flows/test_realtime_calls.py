@@ -10,7 +10,9 @@ import httpx
 import numpy as np
 import pytest
 
+from gateway.core.caller_check import QUESTION
 from gateway.session.phrases import SAY_AGAIN
+from loadtests.local_site import running_site
 from tests.media.webrtc_client import Client, speech
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _SLOW_TO_ANSWER = {
     "session": {"type": "realtime", "audio": {"input": {"turn_detection": _DETECTION}}},
 }
 """Then a busy machine, too, has understood the words before their turn is over."""
+_CODE = (4, 2, 7, 7)
+"""The demonstration account's."""
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +93,43 @@ def test_a_caller_is_answered_aloud_and_hangs_up(echo_site: SiteProcess, tmp_pat
             await client.close()
 
     asyncio.run(talk())
+
+
+def test_a_caller_keys_in_his_code(tmp_path: Path) -> None:
+    async def talk(site: SiteProcess) -> None:
+        client = Client(np.zeros(16_000, np.int16))
+
+        async def place(offer: str) -> str:
+            headers = {"content-type": "application/sdp", "x-firsthop-tools": "server"}
+            async with httpx.AsyncClient(base_url=site.http, timeout=_LIMIT_S) as http:
+                placed = await http.post("/v1/realtime/calls", content=offer, headers=headers)
+            assert placed.status_code == 201, placed.text
+            return placed.text
+
+        def told() -> list[str]:
+            events = (json.loads(message) for message in client.messages)
+            kind = "response.output_audio_transcript.done"
+            return [event["transcript"] for event in events if event["type"] == kind]
+
+        def send(event: dict[str, Any]) -> None:
+            client.channel.send(json.dumps(event))
+
+        async with asyncio.timeout(_LIMIT_S):
+            await client.connect(place)
+            await client.until(lambda: bool(client.messages))
+            content = [{"type": "input_text", "text": "what is my balance"}]
+            item = {"type": "message", "role": "user", "content": content}
+            send({"type": "conversation.item.create", "item": item})
+            send({"type": "response.create"})
+            await client.until(lambda: len(told()) == 1)
+            await client.until(lambda: any("rate_limits" in text for text in client.messages))
+            for key in _CODE:
+                await client.press(key)
+            await client.until(lambda: len(told()) == 2)
+            await client.close()
+        question, answer = told()
+        assert question == QUESTION
+        assert answer.startswith("Your current bill is")
+
+    with running_site(tmp_path, FIRSTHOP_ACCOUNT_VERIFY_CALLERS="true") as site:
+        asyncio.run(talk(site))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.session import phrases
 from loadtests.local_site import firsthop, running_site
 from tests.clients.chromium import drive, sentences
+from tests.flows.test_realtime_faults import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +84,22 @@ def test_without_a_microphone_one_types(site: SiteProcess) -> None:
     assert "typing works" in found["refused"]
     assert words_of(found, "assistant")[-1].startswith(BILL)
     assert found["faults"] == []
+
+
+def test_a_call_comes_back_by_itself_when_its_voice_worker_is_killed(
+    site: SiteProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (worker,) = children(site, "gateway.media.worker")
+    monkeypatch.setenv("VICTIM", str(worker))
+    found = use(site, "goesOn", sentences(tmp_path / "said", "hello"))
+    assert found["states"][0] == "connecting again"
+    notice, first, again, last = words_of(found, "assistant")
+    assert notice == NOTICE
+    assert first.startswith(BILL)
+    assert again == f"{phrases.CUT_OFF} {phrases.ONCE_MORE}"
+    assert "last" in last  # the site still knows that it is about bills
+    assert words_of(found, "caller") == ["what is my balance", "and last month"]
+    assert (found["trouble"], found["faults"]) == ("", [])
 
 
 def test_a_site_that_is_full_or_wants_a_key_says_so(echo_bundle: Path, tmp_path: Path) -> None:

@@ -50,6 +50,14 @@ def test_what_is_said_is_heard(
     assert strength(heard[2000:], 440) == pytest.approx(8000, rel=0.15)
 
 
+def test_a_telephone_sounds_as_if_it_had_the_upper_half_of_speech() -> None:
+    decoder = G711Decoder("pcmu")
+    sent = packets(G711Encoder("pcmu"), tone(1000, rate_hz=24_000))
+    heard = samples(b"".join(map(decoder.decode, sent)))[2000:]
+    assert strength(heard, 1000) == pytest.approx(8000, rel=0.15)
+    assert strength(heard, 7000) == pytest.approx(0.3 * 8000, rel=0.2)
+
+
 def test_a_lost_frame_is_recovered_once_the_caller_has_reported_loss() -> None:
     encoder = opus()
     encoder.adapt(0.2)

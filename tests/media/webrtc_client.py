@@ -69,6 +69,7 @@ class Client:
     def __init__(self, pcm: NDArray[np.int16]) -> None:
         self.messages: list[str] = []
         self.loud_s: list[float] = []
+        self._num_presses = 0
         self._news = asyncio.Event()
         self._peer = RTCPeerConnection()
         self._sender = self._peer.addTrack(Microphone(pcm))
@@ -97,8 +98,11 @@ class Client:
         """Press a key: three packets of the same press."""
         for number in range(3):
             payload = bytes((event, 10, 0, number))
-            packet = RtpPacket(KEYS, not number, 60_000 + number, 4711, 4242, payload)
+            sequence = 60_000 + 3 * self._num_presses + number
+            at = 4711 + 9600 * self._num_presses
+            packet = RtpPacket(KEYS, not number, sequence, at, 4242, payload)
             await cast("Any", self._sender.transport)._send_rtp(build(packet))
+        self._num_presses += 1
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for news that make something so."""

@@ -130,6 +130,20 @@ async def test_a_caller_is_heard_anew_as_at_first_unless_it_is_said_who_it_is() 
     assert known.caller != told
 
 
+async def test_the_ear_gets_used_to_a_new_voice_while_it_speaks() -> None:
+    said = "i would like to pay my bill please and restart the router"
+    sound = np.frombuffer(sound_of(said, "slt"), "<i2").astype(np.float64)
+    muffled = np.convolve(sound, np.ones(5) / 5)
+    async with SpeechService(EARS) as service:
+        hearing = ears(service).open()
+        feed(hearing, muffled.astype("<i2").tobytes())
+        heard = await hearing.finish()
+
+    assert heard.text == said
+    assert heard.confidence is not None
+    assert heard.confidence > 0.9  # not used to it, it is 0.7, with a word wrong
+
+
 async def test_a_hearing_leaves_nothing_behind() -> None:
     async with SpeechService(EARS) as service:
         for _ in range(3):  # more than there are decoders

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.errors import ClientStalled
 from gateway.runtime.inbox import Inbox
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _MAX_UNREAD: Final = 256
 """Events of the client's that the session has not come to; with more the call ends."""
+_ICE_NAME: Final = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
+_FINGERPRINT: Final = re.compile(r"^a=fingerprint:(\S+ \S+)", re.MULTILINE)
 
 
 class CallChannel:
@@ -63,6 +66,10 @@ class CallChannel:
         """Nothing more is said: watchers are let go."""
         self._over.set()
 
+    async def ended(self) -> None:
+        """Return once nothing more is said."""
+        await self._over.wait()
+
     async def watch(self, watcher: Channel) -> None:
         """Pass on what a watcher says, and everything to it, until it leaves or the call ends.
 
@@ -94,13 +101,32 @@ class OngoingCall:
     line: CallLine
     channel: CallChannel
     terms: SessionTerms
-    ice_name: str
-    """The client's, of its last offer: another one restarts ICE."""
+    offered: OfferedPeer
+    """The client, by its last offer."""
     answer: str
+    notice: bool
+    """Whether the caller is told first that an AI speaks."""
     lasting: LastingSession | None = None
-    """None: its session ends with this site."""
+    """None: a caller who is turned away."""
+    moves: bool = False
+    """Its client comes back over another connection: this line's end is not the call's."""
 
     @property
     def tag(self) -> str:
         """The entity tag of its ICE session (RFC 9725, 4.3.1)."""
-        return f'"{hashlib.sha256(self.ice_name.encode()).hexdigest()[:16]}"'
+        return f'"{hashlib.sha256(self.offered.ice_name.encode()).hexdigest()[:16]}"'
+
+
+class OfferedPeer(NamedTuple):
+    """What an offer says of the connection that it is for."""
+
+    ice_name: str
+    """Another one restarts ICE."""
+    certificate: str
+    """Its fingerprint. Another one is another connection."""
+
+    @classmethod
+    def of(cls, offer: str) -> OfferedPeer:
+        """Read an offer; what it lacks is empty."""
+        found = (_ICE_NAME.search(offer), _FINGERPRINT.search(offer))
+        return cls(*("" if one is None else one[1] for one in found))

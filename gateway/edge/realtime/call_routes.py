@@ -74,22 +74,20 @@ class CallRoutes:
 
     async def take_up(self, request: Request) -> Response:
         """`POST /v1/realtime/calls/{id}`: another offer of the call's client."""
-        call = self._find(request)
         offer, _ = await _offer_of(request)
-        await self._calls.take_up(call, offer)
+        call = await self._take_up(request, offer)
         return _answer(call, CALLS_PATH, 200)
 
     async def patch(self, request: Request) -> Response:
         """`PATCH /whip/{id}`: candidates, which this side does not need, or an offer to restart."""
-        call = self._find(request)
         media_type, body = await _body_of(request)
         if media_type == _SDP:
-            await self._calls.take_up(call, _text(body))
-            return _answer(call, WHIP_PATH, 200)
+            return _answer(await self._take_up(request, _text(body)), WHIP_PATH, 200)
+        call = self._find(request)
         if media_type != _FRAGMENT:
             raise UnsupportedMediaType(media_type, wanted=f"{_FRAGMENT} or {_SDP}")
         names = [line for line in _text(body).splitlines() if line.startswith("a=ice-ufrag:")]
-        if any(name.partition(":")[2].strip() != call.ice_name for name in names):
+        if any(name.partition(":")[2].strip() != call.offered.ice_name for name in names):
             return Response("an ICE restart needs a whole offer, as application/sdp", 501)
         return Response(status_code=204)
 
@@ -113,6 +111,10 @@ class CallRoutes:
         )
         return _answer(call, path, 201)
 
+    async def _take_up(self, request: Request, offer: str) -> OngoingCall:
+        caller, _ = opening_of(request, self._secrets)
+        return await self._calls.take_up(request.path_params["call_id"], caller, offer)
+
     def _find(self, request: Request) -> OngoingCall:
         caller, _ = opening_of(request, self._secrets)
         return self._calls.find(request.path_params["call_id"], caller)
@@ -128,7 +130,7 @@ def _answer(call: OngoingCall, path: str, status: int) -> Response:
         "etag": call.tag,
         "accept-patch": _FRAGMENT,
     }
-    if call.lasting is not None:
+    if call.lasting is not None and call.lasting.token:
         headers[HEADER] = call.lasting.token
         if alternates := call.lasting.alternates:
             headers[ALTERNATES] = ", ".join(alternates)

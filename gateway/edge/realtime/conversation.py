@@ -11,6 +11,7 @@ from gateway.core.dialogue import GIVEN_UP
 from gateway.core.errors import InvalidRequest
 from gateway.core.realtime_errors import ItemNotFound
 from gateway.core.turn import Role, ToolCall
+from gateway.session import phrases
 from gateway.wire.realtime.items import (
     FunctionCall,
     FunctionCallOutput,
@@ -182,10 +183,14 @@ class Conversation:
 
     @property
     def open_question(self) -> str:
-        """What the assistant has asked and nobody has answered yet; empty: nothing."""
+        """What the assistant has asked and nobody has answered yet; empty: nothing.
+
+        The notice is no question: it is not given twice.
+        """
         last = next(reversed(self.messages()), None)
-        is_asked = last is not None and last.role is Role.ASSISTANT and "?" in last.content
-        return last.content if last is not None and is_asked else ""
+        if last is None or last.role is not Role.ASSISTANT or last.content == phrases.AI_NOTICE:
+            return ""
+        return last.content if "?" in last.content else ""
 
     @property
     def is_spoken_last(self) -> bool:
@@ -194,6 +199,10 @@ class Conversation:
         last = shown[-1] if shown else None
         parts = last.content if isinstance(last, Message) else ()
         return any(isinstance(part, InputAudio) and part.transcript for part in parts)
+
+    def again(self, excuse: str) -> str:
+        """What has the caller speak again: the question that is open, or a request to repeat."""
+        return f"{excuse} {self.open_question or phrases.ONCE_MORE}"
 
     def messages(self) -> tuple[core.Message, ...]:
         """The conversation as a model is shown it."""

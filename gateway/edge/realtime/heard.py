@@ -7,22 +7,23 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.caller_check import KeyedCode, asks_for_code
 from gateway.core.certainty import Understanding
 from gateway.core.realtime_errors import SessionExpired
 from gateway.core.turns import EndReason
 from gateway.core.voice_line import ClientMessage, Digit
+from gateway.core.voice_stages import HeardTiming
 from gateway.edge.realtime.turn_taking import answers_by_itself
 from gateway.session import phrases
 from gateway.session.voice import events as heard
 from gateway.session.voice.played_text import SaidClause, played_text
 from gateway.wire.realtime import response_events as out
 from gateway.wire.realtime import server_events as said
-from gateway.wire.realtime.items import InputAudio, Message, fresh_id
+from gateway.wire.realtime.items import InputAudio, InputText, Message, fresh_id
 from gateway.wire.status import status_of
 
 if TYPE_CHECKING:
     from gateway.core.stages import StageClock
-    from gateway.core.voice_stages import HeardTiming
     from gateway.edge.realtime.answer_items import Send
     from gateway.edge.realtime.call_channel import CallChannel
     from gateway.edge.realtime.call_voice import CallVoice, Saying
@@ -102,6 +103,7 @@ class Heard:
         """What the caller has heard of items that he has not heard to their end."""
         self._clock: StageClock | None = None
         self._understanding = Understanding()
+        self._code = KeyedCode()
         self._num_wordless = 0
         """Turns that have ended and have no words yet."""
         self._settled = asyncio.Event()
@@ -162,8 +164,8 @@ class Heard:
                 await self._ended(event)
             case ClientMessage(text=text) if self._channel is not None:
                 self._channel.wrote(text)
-            case Digit(digit=digit):
-                await self._send(said.DtmfReceived(event=digit, received_at=_unix_s()))
+            case Digit():
+                await self._key(event)
 
     async def truncate(self, item_id: str, content_index: int, audio_end_s: float) -> None:
         """The client has played only so much. Raises ItemNotFound, InvalidRequest."""
@@ -252,9 +254,7 @@ class Heard:
     async def _ask_again(self, item_id: str) -> None:
         """Have the caller say it again, as if he had said nothing: a question stays open."""
         self._conversation.set_aside(item_id)
-        question = self._conversation.open_question
-        again = f"{phrases.NOT_CAUGHT} {question}" if question else phrases.SAY_AGAIN
-        await self._session.say(again, is_aside=True)
+        await self._session.say(self._conversation.again(phrases.NOT_CAUGHT), is_aside=True)
 
     async def _idle(self, event: heard.Idle) -> None:
         await self._send(
@@ -265,6 +265,20 @@ class Heard:
             )
         )
         await self._session.say(phrases.STILL_THERE)
+
+    async def _key(self, key: Digit) -> None:
+        """Tell that a key was pressed; a code that was asked for is the caller's turn."""
+        await self._send(said.DtmfReceived(event=key.digit, received_at=_unix_s()))
+        code = self._code.press(key.digit, key.at_s)
+        is_asked = asks_for_code(self._conversation.open_question)
+        if not (code and is_asked and answers_by_itself(self._terms.config)):
+            return
+        item = Message(id=fresh_id("item"), role="user", content=(InputText(code),))
+        before = self._conversation.add(item)
+        await self._send(said.ItemAdded(item=item, previous_item_id=before))
+        await self._send(said.ItemDone(item=item, previous_item_id=before))
+        now_s = time.monotonic()
+        await self._session.answer_turn(HeardTiming(now_s, now_s, now_s, now_s))
 
     async def _began(self, answer: int) -> None:
         saying = self._voice.saying(answer)

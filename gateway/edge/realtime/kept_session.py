@@ -36,7 +36,7 @@ class OpenResponse(msgspec.Struct, frozen=True, array_like=True):
 
 
 class KeptSession(msgspec.Struct, frozen=True, array_like=True):
-    """All that another site must know."""
+    """All that must be known where it goes on."""
 
     caller: Caller
     """Without its key, which is not handed on."""

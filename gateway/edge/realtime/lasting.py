@@ -1,4 +1,4 @@
-"""A Realtime session that outlives its site: who is told of it, and when."""
+"""A Realtime session that outlives its connection and its site: who knows of it, and when."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.session_errors import SessionNotFound
 from gateway.core.session_snapshot import RealtimeSnapshot
 from gateway.edge.realtime.kept_session import KeptSession
+from gateway.wire.realtime.items import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,20 +25,21 @@ if TYPE_CHECKING:
 HEADER: Final = "x-firsthop-session"
 NEW: Final = "new"
 
-
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(KeptSession)
 
 
 class LastingSession:
-    """One session, as it is told to other sites; made by `of`.
+    """What there is of one session beyond its connection; made by `of`.
 
-    `begin` it, `keep_up` with who can say how it stands, tell it what has `changed`, `leave` it.
+    `begin` it, `keep_up` with who can say how it stands, tell it what has `changed`; when it is
+    `cut_off` it can be begun again here, and once it is `left`, elsewhere: where `sessions` are
+    kept, other sites are told of it.
     """
 
     def __init__(
         self,
-        sessions: SurvivingSessions,
+        sessions: SurvivingSessions | None,
         desk: Desk,
         caller: Caller,
         known: tuple[RealtimeSnapshot, Version] | None,
@@ -46,13 +48,15 @@ class LastingSession:
         self._desk = desk
         self._tenant = desk.gatekeeper.authenticate(caller.authorization).tenant
         self._known = known
+        self._run_id = fresh_id("run")
         self._survivor: SurvivingSession | None = None
+        self._on_moved: Callable[[], None] | None = None
         self._state: weakref.WeakMethod[Callable[[], KeptSession]] | None = None
         self._content = b""
         self._is_told_soon = False
         self.caller = caller
         self.found: KeptSession | None = None
-        """What there was of it before it came here; None: it is new, or goes on already."""
+        """How it stood where it was cut off; None: it is new, or goes on already."""
         if known is not None:
             self.found = _read(known[0])
             self.caller = _caller_again(self.found.caller, caller)
@@ -60,29 +64,31 @@ class LastingSession:
     @classmethod
     async def of(
         cls, token: str | None, sessions: SurvivingSessions | None, desk: Desk, caller: Caller
-    ) -> Self | None:
-        """The session that a client's token names, or a new one; None: this site keeps none.
+    ) -> Self:
+        """The session that a client's token names, or a new one.
 
         Raises Unauthenticated, SessionNotFound, and InvalidRequest for a token where none are kept.
         """
-        if sessions is None:
-            if token:
-                raise InvalidRequest(
-                    "this site keeps no sessions: grid.key is not set", param=HEADER
-                )
-            return None
         if not token:
             return cls(sessions, desk, caller, None)
+        if sessions is None:
+            raise InvalidRequest("this site keeps no sessions: grid.key is not set", param=HEADER)
         tenant = desk.gatekeeper.authenticate(caller.authorization).tenant
         return cls(sessions, desk, caller, await sessions.find(token, tenant, RealtimeSnapshot))
 
     def begin(self, on_moved: Callable[[], None]) -> None:
-        """It runs here from now on. `on_moved` is called when it is taken over elsewhere."""
-        if self._known is None:
-            self._survivor = self._sessions.begin(on_moved)
+        """It runs here from now on, or again. `on_moved` is called when it is taken over."""
+        self._on_moved = on_moved
+        if self._survivor is not None:
+            if self._survivor.is_moved:
+                on_moved()
+        elif self._sessions is None:
+            return
+        elif self._known is None:
+            self._survivor = self._sessions.begin(self._moved)
         else:
             known, version = self._known
-            self._survivor = self._sessions.take_over(known.session, version, on_moved)
+            self._survivor = self._sessions.take_over(known.session, version, self._moved)
             self._survivor.claim(known)
             self._known = None
 
@@ -94,24 +100,32 @@ class LastingSession:
 
     def changed(self) -> None:
         """Have another site know, once for all that changes before the loop goes round."""
-        if not self._is_told_soon:
+        if self._survivor is not None and not self._is_told_soon:
             self._is_told_soon = True
             asyncio.get_running_loop().call_soon(self.tell)
 
+    def cut_off(self) -> None:
+        """Its connection is gone: what there is of it is kept as `found`."""
+        state = None if self._state is None else self._state()
+        if state is not None:
+            self.tell()
+            self.found, self._state = state(), None
+
     def leave(self) -> None:
         """It runs here no more. The client may have meant that or not: it can be gone on with."""
-        self.tell()
+        self._on_moved = None
         if self._survivor is not None:
             self._survivor.leave()
             self._survivor = None
 
     def run_key(self, number: int) -> str:
         """Under what the tools of a response are kept."""
-        return f"{self._survivor.session_id}.{number}" if self._survivor is not None else ""
+        run_id = self._run_id if self._survivor is None else self._survivor.session_id
+        return f"{run_id}.{number}"
 
     @property
     def token(self) -> str:
-        """What the client needs to go on elsewhere."""
+        """What the client needs to go on elsewhere; empty: it cannot."""
         return self._survivor.token if self._survivor is not None else ""
 
     @property
@@ -122,6 +136,8 @@ class LastingSession:
     @property
     def facts(self) -> dict[str, object]:
         """Both, for a client that sees no headers."""
+        if self._survivor is None:
+            return {}
         return {"session": {"token": self.token, "alternates": self.alternates}}
 
     def tell(self) -> None:
@@ -135,6 +151,10 @@ class LastingSession:
             self._content = content
             session = self._survivor.session_id
             self._survivor.keep(RealtimeSnapshot(session, self._tenant, content))
+
+    def _moved(self) -> None:
+        if self._on_moved is not None:
+            self._on_moved()
 
 
 def _read(snapshot: RealtimeSnapshot) -> KeptSession:

@@ -34,6 +34,8 @@ class SessionLimits(msgspec.Struct, frozen=True):
     idle_s: float = 600.0
     """Without an event of the client's or a response."""
     session_s: float = 3600.0
+    grace_s: float = 30.0
+    """For who has lost his call to come back to its conversation."""
 
 
 class LiveSession:
@@ -48,9 +50,8 @@ class LiveSession:
         terms: SessionTerms,
         limits: SessionLimits,
         voices: Voices,
+        lasting: LastingSession,
         call: OngoingCall | None = None,
-        notice: str = "",
-        lasting: LastingSession | None = None,
     ) -> None:
         self._channel = channel
         self._desk = desk
@@ -59,7 +60,6 @@ class LiveSession:
         self._limits = limits
         self._voices = voices
         self._call = call
-        self._notice = notice
         self._lasting = lasting
         self._session: RealtimeSession | None = None
         self._reading: asyncio.Timeout | None = None
@@ -83,8 +83,7 @@ class LiveSession:
             await self._channel.send(error_event(error))
             return error
         finally:
-            if self._lasting is not None:
-                self._lasting.leave()
+            self._lasting.cut_off()
             self._session = None
         return None
 
@@ -125,7 +124,7 @@ class LiveSession:
                 limit_s=self._limits.session_s,
                 on_response_end=self.set_end,
             )
-            await session.begin(self._notice)
+            await session.begin(gives_notice=self._call is not None and self._call.notice)
             self.set_end()
             while await self._take(session):
                 self.set_end()

@@ -56,14 +56,13 @@ class RealtimeSession:
         terms: SessionTerms,
         voices: Voices,
         call: OngoingCall | None,
-        lasting: LastingSession | None,
+        lasting: LastingSession,
         limit_s: float,
         on_response_end: Callable[[], None],
     ) -> None:
         self.session_id = fresh_id("sess") if call is None else session_of_call(call.call_id)
         self.send = send
         self._lasting = lasting
-        self._found = None if lasting is None else lasting.found
         self.conversation = _conversation(lasting)
         self.terms = terms
         self._tasks = tasks
@@ -90,7 +89,7 @@ class RealtimeSession:
         self._active: ResponseRun | None = None
         self._aside: dict[str, ResponseRun] = {}
         self._is_call = call is not None
-        self._num_responses = 0 if self._found is None else self._found.num_responses
+        self._num_responses = 0 if lasting.found is None else lasting.found.num_responses
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -98,20 +97,22 @@ class RealtimeSession:
         """Whether a response is being made."""
         return self._active is not None or bool(self._aside)
 
-    async def begin(self, notice: str = "") -> None:
-        """Tell what the session is; in a call, listen. `notice` is said first."""
+    async def begin(self, *, gives_notice: bool = False) -> None:
+        """Tell what the session is; in a call, listen.
+
+        One that was cut off goes on where it was. With `gives_notice` a new one begins with the
+        words that an AI speaks.
+        """
         await self.send(said.SessionCreated(session=self._facts()))
         conversation = said.ConversationFacts(self.conversation.id)
         await self.send(said.ConversationCreated(conversation=conversation))
         if self._is_call:
             await self._spoken.begin()
-        found, self._found = self._found, None
-        if found is not None:
+        if (found := self._lasting.found) is not None:
             await self._go_on(found)
-        if self._lasting is not None:
-            self._lasting.keep_up(self._kept)
-        if notice and not self._num_responses:
-            await self.say(notice)
+        self._lasting.keep_up(self._kept)
+        if gives_notice and not self._num_responses:
+            await self.say(phrases.AI_NOTICE)
 
     async def take(self, event: given.ClientEvent) -> None:
         """Do what the client asks. Raises GatewayError for what cannot be done; nothing is then."""
@@ -185,8 +186,7 @@ class RealtimeSession:
 
     def _facts(self) -> dict[str, object]:
         facts = self.terms.facts(self.session_id, self._expires_at)
-        if self._lasting is not None:
-            facts["firsthop"] |= self._lasting.facts
+        facts["firsthop"] |= self._lasting.facts
         return facts
 
     async def _update(self, changes: dict[str, Any]) -> None:
@@ -295,8 +295,7 @@ class RealtimeSession:
             terms = dataclasses.replace(
                 terms, number=self._num_responses, seed=random.getrandbits(63)
             )
-        if self._lasting is not None:
-            terms = dataclasses.replace(terms, run_key=self._lasting.run_key(terms.number))
+        terms = dataclasses.replace(terms, run_key=self._lasting.run_key(terms.number))
         voice = await self._spoken.begin() if terms.config.wants_audio else None
         run = ResponseRun(
             self.send,
@@ -306,7 +305,7 @@ class RealtimeSession:
             terms=terms,
             conversation=None if is_aside else self.conversation,
             new_mouth=None if voice is None else voice.mouth,
-            on_whole=None if self._lasting is None else self._lasting.tell,
+            on_whole=self._lasting.tell,
         )
         task = self._tasks.create_task(self._run(run, terms, after=self._discarded))
         self._running.add(task)
@@ -348,7 +347,11 @@ class RealtimeSession:
         )
 
     async def _go_on(self, found: KeptSession) -> None:
-        """Tell the client the conversation, and say what it was owed where the session was."""
+        """Tell the client the conversation, and say what it was owed where it was cut off.
+
+        A caller who was owed nothing is told that he was, and has the turn again: what he has said
+        meanwhile nobody has heard.
+        """
         conversation = self.conversation
         owed = owed_response(found, conversation, self.terms)
         before = None
@@ -358,6 +361,8 @@ class RealtimeSession:
             before = item.id
         if owed is not None:
             await self._respond(owed)
+        elif self._is_call and self._num_responses and self.terms.config.wants_audio:
+            await self.say(conversation.again(phrases.CUT_OFF), is_aside=True)
 
     def _cancel(self, response_id: str | None) -> None:
         run = self._active
@@ -368,9 +373,7 @@ class RealtimeSession:
         run.stop("client_cancelled")
 
 
-def _conversation(lasting: LastingSession | None) -> Conversation:
-    if lasting is None:
-        return Conversation()
+def _conversation(lasting: LastingSession) -> Conversation:
     if (found := lasting.found) is None:
         return Conversation(on_change=lasting.changed)
     return Conversation.restored(found.conversation, found.items, found.asides, lasting.changed)

@@ -112,9 +112,9 @@ class RealtimeSockets:
             return
         await self._voices.begun()
         lasting = await LastingSession.of(token_of(socket), self._surviving, self._desk, caller)
-        caller = caller if lasting is None else lasting.caller
+        caller = lasting.caller
         terms = SessionTerms(self._desk, caller, self._voices)
-        if lasting is not None and lasting.found is not None:
+        if lasting.found is not None:
             await terms.restore(lasting.found.config)
         await terms.update(initial)
         live = LiveSession(
@@ -128,9 +128,11 @@ class RealtimeSockets:
         )
         with self._sessions.place(), self._sessions.living(live), self._desk.session():
             await socket.accept(_subprotocol(socket))
-            if lasting is not None:
-                lasting.begin(live.move)
-            error = await live.run()
+            lasting.begin(live.move)
+            try:
+                error = await live.run()
+            finally:
+                lasting.leave()
         if error is not None:
             await self._close(socket, error)
 

@@ -115,19 +115,27 @@ const scenarios = {
     return { refused };
   },
 
-  // The site, process VICTIM, is killed in mid-call.
+  // The site or its voice worker, process VICTIM, is killed in mid-call.
   async goesOn() {
     await begin();
-    await inState("connected"); // the notice was said
-    await type("pay my bill");
+    await hearNotice();
+    await type("what is my balance");
     await answered(1);
     await inState("connected");
+    const before = await numTold(page, STOPPED);
+    await page.evaluate(() => {
+      const state = document.getElementById("state");
+      window.states = [];
+      new MutationObserver(() => states.push(state.textContent)).observe(state, { childList: true });
+    });
     process.kill(Number(process.env.VICTIM), "SIGKILL");
-    await page.locator("#state").getByText("connecting again").waitFor();
+    await lines.getByText("we were cut off").waitFor();
+    await isTold(page, STOPPED, before);
     await inState("connected");
-    await type("and then");
-    await answered(2);
+    await type("and last month");
+    await answered(3); // after the sentence that the call was cut off
     if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+    return { states: await page.evaluate(() => states) };
   },
 
   async isRefused() {

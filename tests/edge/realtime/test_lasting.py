@@ -20,6 +20,7 @@ from tests.edge.fakes import END, HELLO, KEY, WAIT_S, Hold, Site, serve
 from tests.edge.realtime.dialler import Session, dial
 from tests.edge.realtime.fake_voice import FakeVoices
 from tests.edge.realtime.test_calls import OFFER, SDP, ask, place, until
+from tests.edge.realtime.test_cut_off_calls import lose_worker, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -181,18 +182,18 @@ def go_on(site: Site, placed: httpx.Response) -> httpx.Response:
 def test_a_call_that_goes_on_is_told_once_that_an_ai_speaks(site: Site, voices: FakeVoices) -> None:
     placed = place(site, notice="true")
     until(voices.fake_lines.workers[0], "output_audio_buffer.stopped")
-    again = go_on(site, placed)
-    assert again.status_code == 201
-    assert "x-firsthop-session" in again.headers["access-control-expose-headers"]
-    assert again.headers["location"] != placed.headers["location"]
-    assert again.headers["x-firsthop-session"] == placed.headers["x-firsthop-session"]
+    moved = go_on(site, placed)
+    assert moved.status_code == 201
+    assert "x-firsthop-session" in moved.headers["access-control-expose-headers"]
+    assert moved.headers["location"] != placed.headers["location"]
+    assert moved.headers["x-firsthop-session"] == placed.headers["x-firsthop-session"]
     first, second = voices.fake_lines.workers
     item: dict[str, Any] = until(second, "conversation.item.done")["item"]
     assert item["content"][0]["transcript"] == phrases.AI_NOTICE
     assert until(first, "error")["error"]["code"] == "session_moved"
-    ask(site, second)
     until(second, "output_audio_buffer.stopped")
-    assert " ".join(voices.engines.spoken) == f"{phrases.AI_NOTICE} Hello wörld"
+    again = f"{phrases.CUT_OFF} {phrases.ONCE_MORE}"
+    assert " ".join(voices.engines.spoken) == f"{phrases.AI_NOTICE} {again}"
 
 
 def test_what_a_caller_has_not_heard_to_its_end_is_said_again(
@@ -232,3 +233,33 @@ def test_what_was_said_aloud_and_is_unanswered_is_answered(site: Site, voices: F
     until(second, "output_audio_buffer.stopped")
     asked = site.runner.turns[-1].messages
     assert [(m.role, m.content) for m in asked] == [(Role.USER, "what is my balance")]
+
+
+def test_a_call_that_came_back_to_its_place_still_outlives_its_site(
+    site: Site, voices: FakeVoices
+) -> None:
+    placed = place(site)
+    first = voices.fake_lines.workers[0]
+    ask(site, first)
+    until(first, "output_audio_buffer.stopped")
+    lose_worker(site, first)
+    back = take_up(site, placed.headers["location"])
+    assert back.headers["x-firsthop-session"] == placed.headers["x-firsthop-session"]
+    second = voices.fake_lines.workers[1]
+    until(second, "output_audio_buffer.stopped")
+    go_on(site, back)
+    assert until(second, "error")["error"]["code"] == "session_moved"
+    third = voices.fake_lines.workers[2]
+    told = [json.loads(text)["item"]["id"] for text in second.written if "item.done" in text]
+    assert until(third, "conversation.item.done")["item"]["id"] == told[0]
+    assert take_up(site, placed.headers["location"]).status_code == 404
+
+
+def test_a_lost_call_whose_session_goes_on_elsewhere_has_no_place_any_more(
+    site: Site, voices: FakeVoices
+) -> None:
+    placed = place(site)
+    until(voices.fake_lines.workers[0], "conversation.created")
+    lose_worker(site, voices.fake_lines.workers[0])
+    assert go_on(site, placed).status_code == 201
+    assert take_up(site, placed.headers["location"]).json()["error"]["code"] == "call_not_found"

@@ -1,10 +1,11 @@
-// One call: WebRTC to a site and the OpenAI Realtime events on its data channel.
-//
-// `call.session` and `call.alternates` are what another call needs to go on with its session,
-// there or at another site.
+// One call: WebRTC to a site and the OpenAI Realtime events on its data channel. It goes on by
+// itself when its connection is lost, and when its site is.
 
 const CONNECT_LIMIT_MS = 10_000;
+const COME_BACK_LIMIT_MS = 25_000; // the site keeps a lost call for 30 s, unless told otherwise
+const COME_BACK_PAUSE_MS = 500;
 const PROBE_LIMIT_MS = 2_000;
+const CALLS = "/v1/realtime/calls?notice=true";
 
 export class CallRefused extends Error {
   // `status` is the HTTP status, or 0 where there was none; `code` the API's, where there is one.
@@ -15,112 +16,193 @@ export class CallRefused extends Error {
   }
 }
 
+// Tells "event" (the site's), "sound" (the agent's, as a MediaStream, anew with each connection),
+// "lost" and "back" while it goes on by itself, and "ended" with the reason.
 export class Call extends EventTarget {
-  #peer = new RTCPeerConnection();
-  #channel = this.#peer.createDataChannel("oai-events");
-  #place = null;
+  #microphone;
   #key;
-  #ended = false;
+  #site = ""; // an origin, or this page's
+  #place = ""; // the URL of the call
+  #session = ""; // its token, with which it goes on at any site
+  #alternates = [];
+  #line = null; // the connection that it goes by: { peer, channel }
   #drains = false;
+  #ended = false;
 
-  // `microphone`: a MediaStream, or null for a call in which one types. `site`: an origin, "" for
-  // this one. `session`: what an earlier call was told, or "".
-  constructor(microphone, key, { site = "", session = "" } = {}) {
+  // `microphone`: a MediaStream, or null for a call in which one types.
+  constructor(microphone, key) {
     super();
+    this.#microphone = microphone;
     this.#key = key;
-    this.site = site;
-    this.session = session;
-    this.isUp = false;
-    this.alternates = [];
-    this.sound = new Promise((resolve) => {
-      this.#peer.ontrack = (event) => resolve(event.streams[0] ?? new MediaStream([event.track]));
-    });
-    const track = microphone?.getAudioTracks()[0];
-    if (track) this.#peer.addTrack(track, microphone);
-    else this.#peer.addTransceiver("audio", { direction: "recvonly" });
-    this.#channel.onmessage = (message) => this.#heard(message.data);
-    this.#channel.onclose = () => this.#lost("the site ended the call");
-    this.#peer.onconnectionstatechange = () => {
-      const state = this.#peer.connectionState;
-      this.dispatchEvent(new CustomEvent("state", { detail: state }));
-      if (state === "disconnected") this.#lost("");
-      if (state === "failed") this.end("the connection failed", true);
-    };
   }
 
   // Resolves when events can be sent. Throws CallRefused with the site's own words.
   async connect() {
-    const opened = new Promise((resolve, reject) => {
-      this.#channel.onopen = resolve;
-      this.addEventListener("ended", () => reject(new CallRefused("the call has ended")));
-      setTimeout(() => reject(new CallRefused("no connection within 10 s; is UDP to the site blocked?")), CONNECT_LIMIT_MS);
-    });
-    opened.catch(() => {});
-    await this.#peer.setLocalDescription();
-    // A model without tools of its own is spoken to without.
-    const { text, place } = await this.#offer({ "x-firsthop-tools": "server" }).catch((refused) => {
-      if (refused.code !== "unsupported_tools") throw refused;
-      return this.#offer({});
-    });
-    this.#place = place;
-    await this.#peer.setRemoteDescription({ type: "answer", sdp: text });
-    await opened;
-    this.isUp = true;
+    await this.#connect(CALLS);
   }
 
   send(event) {
-    if (this.#channel.readyState === "open") this.#channel.send(JSON.stringify(event));
+    const channel = this.#line?.channel;
+    if (channel?.readyState === "open") channel.send(JSON.stringify(event));
   }
 
-  // `isLost`: the session may go on in another call.
-  end(reason = "", isLost = false) {
+  end(reason = "") {
     if (this.#ended) return;
     this.#ended = true;
-    this.#channel.onclose = null;
-    this.#hangUp().finally(() => this.#peer.close());
-    this.dispatchEvent(new CustomEvent("ended", { detail: { reason, isLost } }));
+    const line = this.#line;
+    this.#line = null;
+    this.#hangUp().finally(() => drop(line));
+    this.#tell("ended", reason);
   }
 
-  async #offer(wishes) {
-    const headers = { "content-type": "application/sdp", ...wishes };
-    if (this.#key) headers.authorization = `Bearer ${this.#key}`;
-    if (this.session) headers["x-firsthop-session"] = this.session;
-    const answer = await fetch(`${this.site}/v1/realtime/calls?notice=true`, {
-      method: "POST",
-      headers,
-      body: this.#peer.localDescription.sdp,
-    }).catch(() => {
-      throw new CallRefused("the site does not answer");
+  // A new connection; `url` is where it is offered, `session` the token of the one to go on with.
+  async #connect(url, session = "") {
+    this.#drains = false;
+    const line = this.#newLine();
+    try {
+      const opened = isOpen(line.channel);
+      await line.peer.setLocalDescription();
+      const text = await this.#offer(url, session, line.peer.localDescription.sdp);
+      await line.peer.setRemoteDescription({ type: "answer", sdp: text });
+      await opened;
+      if (this.#ended) throw new CallRefused("the call has ended");
+    } catch (refused) {
+      drop(line);
+      throw refused;
+    }
+    this.#line = line;
+    line.channel.onclose = () => this.#closed(line);
+    line.peer.onconnectionstatechange = () => {
+      if (["disconnected", "failed"].includes(line.peer.connectionState)) this.#goOn(line);
+    };
+  }
+
+  #newLine() {
+    const peer = new RTCPeerConnection();
+    const channel = peer.createDataChannel("oai-events");
+    peer.ontrack = ({ streams, track }) => this.#tell("sound", streams[0] ?? new MediaStream([track]));
+    const track = this.#microphone?.getAudioTracks()[0];
+    if (track) peer.addTrack(track, this.#microphone);
+    else peer.addTransceiver("audio", { direction: "recvonly" });
+    channel.onmessage = ({ data }) => this.#heard(JSON.parse(data));
+    return { peer, channel };
+  }
+
+  async #offer(url, session, sdp) {
+    const headers = { ...this.#credentials, "content-type": "application/sdp" };
+    if (session) headers["x-firsthop-session"] = session;
+    const site = new URL(url, location.href).origin;
+    const signal = AbortSignal.timeout(CONNECT_LIMIT_MS);
+    const post = (wishes) =>
+      answerTo(url, { method: "POST", headers: { ...headers, ...wishes }, body: sdp, signal });
+    // A model without tools of its own is spoken to without.
+    const answer = await post({ "x-firsthop-tools": "server" }).catch((refused) => {
+      if (refused.code !== "unsupported_tools") throw refused;
+      return post({});
     });
-    const text = await answer.text();
-    if (!answer.ok) throw refusal(text, answer.status);
-    this.session = answer.headers.get("x-firsthop-session") ?? "";
-    this.alternates = answer.headers.get("x-firsthop-alternates")?.split(", ") ?? [];
-    return { text, place: this.site + answer.headers.get("location") };
+    this.#site = site;
+    this.#place = site + answer.headers.get("location");
+    this.#session = answer.headers.get("x-firsthop-session") ?? "";
+    this.#alternates = answer.headers.get("x-firsthop-alternates")?.split(", ") ?? [];
+    return answer.text();
+  }
+
+  // The other end closes what it means to end, unless its site is about to go.
+  async #closed(line) {
+    const isMeant = !this.#drains && (await this.#isThere());
+    if (line !== this.#line) return;
+    if (isMeant) this.end("the site ended the call");
+    else this.#goOn(line);
+  }
+
+  // The conversation outlives its connection: its own site keeps the place of the call for a while,
+  // and any site goes on with its session.
+  async #goOn(lost) {
+    if (lost !== this.#line) return;
+    this.#line = null;
+    this.#tell("lost");
+    const isBack = (await this.#comeBack()) || (await this.#goElsewhere());
+    drop(lost); // not before: a line that its client closes is hung up
+    if (isBack) this.#tell("back");
+    else this.end("the connection was lost");
+  }
+
+  async #comeBack() {
+    const until = performance.now() + COME_BACK_LIMIT_MS;
+    while (!this.#ended && !this.#drains && performance.now() < until && (await this.#isThere())) {
+      try {
+        await this.#connect(this.#place);
+        return true;
+      } catch ({ status, code }) {
+        if ((status >= 400 && status < 500) || code === "site_draining") return false;
+        await new Promise((resolve) => setTimeout(resolve, COME_BACK_PAUSE_MS));
+      }
+    }
+    return false;
+  }
+
+  async #goElsewhere() {
+    const session = this.#session;
+    for (const site of session ? [...this.#alternates, this.#site] : []) {
+      if (this.#ended) return false;
+      try {
+        await this.#connect(site + CALLS, session);
+        return true;
+      } catch {
+        // The next one may.
+      }
+    }
+    return false;
+  }
+
+  async #isThere() {
+    const signal = AbortSignal.timeout(PROBE_LIMIT_MS);
+    const probe = { mode: "no-cors", cache: "no-store", signal };
+    return fetch(`${this.#site}/healthz`, probe).then(() => true, () => false);
   }
 
   // Before the connection ends: with it the site forgets the call.
   async #hangUp() {
     if (!this.#place) return;
-    const headers = this.#key ? { authorization: `Bearer ${this.#key}` } : {};
-    await fetch(this.#place, { method: "DELETE", headers, keepalive: true }).catch(() => {});
+    const request = { method: "DELETE", headers: this.#credentials, keepalive: true };
+    await fetch(this.#place, request).catch(() => {});
   }
 
-  // A site that is there has ended the call because it meant to; or its packets go astray, and the
-  // connection will come back or fail.
-  async #lost(reason) {
-    const signal = AbortSignal.timeout(PROBE_LIMIT_MS);
-    const probe = { mode: "no-cors", cache: "no-store", signal };
-    const isThere = await fetch(`${this.site}/healthz`, probe).then(() => true, () => false);
-    if (this.#drains || !isThere) this.end("the site is gone", true);
-    else if (reason) this.end(reason);
+  get #credentials() {
+    return this.#key ? { authorization: `Bearer ${this.#key}` } : {};
   }
 
-  #heard(data) {
-    const event = JSON.parse(data);
+  #heard(event) {
     if (event.type === "error") this.#drains ||= event.error.code === "site_draining";
-    this.dispatchEvent(new CustomEvent("event", { detail: event }));
+    this.#tell("event", event);
   }
+
+  #tell(kind, detail) {
+    this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+}
+
+function isOpen(channel) {
+  const opened = new Promise((resolve, reject) => {
+    channel.onopen = resolve;
+    setTimeout(() => reject(new CallRefused("no connection within 10 s; is UDP to the site blocked?")), CONNECT_LIMIT_MS);
+  });
+  opened.catch(() => {}); // it is waited for later
+  return opened;
+}
+
+function drop(line) {
+  if (!line) return;
+  line.channel.onmessage = line.channel.onclose = line.peer.onconnectionstatechange = null;
+  line.peer.close();
+}
+
+async function answerTo(url, request) {
+  const answer = await fetch(url, request).catch(() => {
+    throw new CallRefused("the site does not answer");
+  });
+  if (!answer.ok) throw refusal(await answer.text(), answer.status);
+  return answer;
 }
 
 function refusal(body, status) {

@@ -8,12 +8,12 @@ const at = (id) => document.getElementById(id);
 const transcript = new Transcript(at("transcript"));
 
 let call = null;
-let isCalling = false;
 let microphone = null;
-let meters = [];
+let meter = null;
+let agentMeter = null;
 
 at("start").addEventListener("click", start);
-at("stop").addEventListener("click", hangUp);
+at("stop").addEventListener("click", () => call?.end());
 at("mode").addEventListener("change", () => call && configure());
 at("speaker").addEventListener("change", useSpeaker);
 at("type").addEventListener("submit", sendTyped);
@@ -23,70 +23,35 @@ for (const name of ["pointerdown", "pointerup", "pointerleave", "pointercancel"]
 }
 addEventListener("keydown", (event) => isPushKey(event) && push(true));
 addEventListener("keyup", (event) => isPushKey(event) && push(false));
-addEventListener("pagehide", hangUp);
+addEventListener("pagehide", () => call?.end());
 showDevices();
 
 async function start() {
   trouble("");
   transcript.clear();
   at("start").disabled = true;
-  isCalling = true;
   try {
     microphone = await openMicrophone();
     await showDevices();
     state("connecting");
-    await place();
+    call = new Call(microphone, at("key").value.trim());
+    call.addEventListener("event", ({ detail }) => heard(detail));
+    call.addEventListener("sound", ({ detail }) => playAgent(detail));
+    call.addEventListener("lost", () => state("connecting again"));
+    call.addEventListener("back", () => state("connected"));
+    call.addEventListener("ended", ({ detail }) => ended(detail));
+    await call.connect();
     configure();
-    await converse();
+    if (microphone) meter = new LevelMeter(microphone, at("mic-level"));
+    showCalling(true);
+    state("connected");
   } catch (error) {
+    call?.end();
     ended("");
     trouble(error instanceof CallRefused ? sentence(error) : String(error));
   } finally {
     at("start").disabled = false;
   }
-}
-
-// A call to a site, as `Call` has them. Throws CallRefused.
-async function place(wishes) {
-  const placed = (call = new Call(microphone, at("key").value.trim(), wishes));
-  placed.addEventListener("event", ({ detail }) => heard(detail));
-  placed.addEventListener("ended", ({ detail: { reason, isLost } }) => {
-    if (placed !== call || !placed.isUp) return;
-    if (isLost && placed.session) goOn();
-    else ended(reason);
-  });
-  await placed.connect();
-}
-
-async function converse() {
-  playAgent(await call.sound);
-  if (microphone) meters.push(new LevelMeter(microphone, at("mic-level")));
-  showCalling(true);
-  state("connected");
-}
-
-// The session of a call whose site is gone goes on at another one, or there when it is back.
-async function goOn() {
-  const { session, alternates, site } = call;
-  closeMeters();
-  state("connecting again");
-  for (const next of [...alternates, site]) {
-    if (!isCalling) return;
-    try {
-      await place({ site: next, session });
-      await converse();
-      return;
-    } catch {
-      call?.end();
-    }
-  }
-  if (isCalling) ended("no site goes on with it");
-}
-
-function hangUp() {
-  isCalling = false;
-  call?.end();
-  ended("");
 }
 
 // The microphone, or null where there is none to be had: one can still type and listen.
@@ -219,7 +184,8 @@ function answered({ response }) {
 function playAgent(sound) {
   at("agent").srcObject = sound;
   useSpeaker();
-  meters.push(new LevelMeter(sound, at("agent-level")));
+  agentMeter?.close();
+  agentMeter = new LevelMeter(sound, at("agent-level"));
 }
 
 function useSpeaker() {
@@ -227,16 +193,11 @@ function useSpeaker() {
   at("agent").setSinkId?.(deviceId).catch(() => trouble("That loudspeaker cannot be used."));
 }
 
-function closeMeters() {
-  for (const meter of meters.splice(0)) meter.close();
-}
-
 function ended(reason) {
-  isCalling = false;
-  call?.end();
-  closeMeters();
+  meter?.close();
+  agentMeter?.close();
   microphone?.getTracks().forEach((track) => track.stop());
-  [call, microphone] = [null, null];
+  [call, microphone, meter, agentMeter] = [null, null, null, null];
   showCalling(false);
   state("not connected");
   if (reason) trouble(`The call ended: ${reason}.`);
