@@ -22,7 +22,7 @@ from models.subscriber_care.format import BEGIN, END, HERE, TEMPLATE_FILE, TOOLS
 from models.subscriber_care.tokenizer import BUILD_DIR
 
 BUNDLE_DIR = HERE / "bundle"
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 _CALIBRATION_SEED, _NUM_CALIBRATED = 4242, 120
 
 

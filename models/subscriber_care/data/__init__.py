@@ -5,6 +5,4 @@ makes text look typed or transcribed, `scene` holds one dialogue under construct
 slot filling; one module per intent family, with `indirect` for those who only tell their trouble;
 `chatter` adds small talk, `outside_domains` other subjects, `refusals` what is refused, `trouble`
 what is said of a failure; `mix` joins them into an endless stream of dialogues.
-
-The shipped weights are older than the widest of this data: see `training` in `report.json`.
 """
