@@ -167,11 +167,24 @@ def wait_until(holds: Callable[[], bool], what: str, limit_s: float = 60.0) -> N
 
 
 def free_port_base() -> int:
-    """A base whose site ports are free now, and that no outgoing connection is given meanwhile."""
+    """A base whose site ports are free now, and that no outgoing connection and no other process
+    that asks here is given meanwhile."""
     while True:
         base = random.randrange(*_PORT_BASES, 4)
-        if all(_is_free(base + offset) for offset in range(4)):
+        if _claim(base) and all(_is_free(base + offset) for offset in range(4)):
             return base
+
+
+def _claim(base: int) -> bool:
+    """Whether this process is the first to ask for it; it is then its own until it ends."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0firsthop-port-base-{base}")
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()  # the system closes it with the process
+    return True
 
 
 def _is_free(port: int) -> bool:

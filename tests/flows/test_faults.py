@@ -214,7 +214,8 @@ def test_a_port_in_use_is_named(echo_bundle: Path, tmp_path: Path) -> None:
     def start(offset: int) -> tuple[int, subprocess.CompletedProcess[str]]:
         port = free_port_base() + offset
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", port))
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a test before may have
+            taken.bind(("127.0.0.1", port))  # left connections on it that time out
             taken.listen()
             options = ("--port-base", str(port - offset), "--model", str(echo_bundle))
             return port, firsthop(*ONE_SITE, *options, cwd=tmp_path)
