@@ -139,6 +139,7 @@ def site_pid(parent: int, port_base: int) -> int:
 def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path, echo_bundle: Path) -> None:
     base = grid_port_base(3)
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", base + 22))
         holder.listen()
         options = ("--sites", "3", "--port-base", str(base), "--model", str(echo_bundle))
